@@ -1,0 +1,1 @@
+//! How a TPM is named on the command line and in the environment (`--tpm SPEC`, `ALCUB3_TPM`).
