@@ -1,0 +1,12 @@
+//! What must never be reached by accident. Everything here weakens a promise and is named for it.
+
+use crate::{HardwareTier, Level, LevelProfile, profile};
+
+/// The level's profile with simulators admitted: for tests, the demonstration and development authorities.
+/// An authority that uses it must say so in every result it issues.
+pub const fn profile_admitting_simulators(level: Level) -> LevelProfile {
+    LevelProfile {
+        min_tier: HardwareTier::Simulator,
+        ..profile(level)
+    }
+}

@@ -1,0 +1,107 @@
+//! Domain strings: the first field of every signed or hashed structure, so that bytes signed for one purpose
+//! never verify for another (DESIGN §5).
+
+/// Qualifying data of a quote: H(domain ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
+pub const ATTEST: &str = "alcub3/attest/v1";
+/// The robot's state, as a quote binds it.
+pub const ROBOT_STATE: &str = "alcub3/robot-state/v1";
+/// The digest over the active missions that the mission PCR holds.
+pub const MISSION_SET: &str = "alcub3/mission-set/v1";
+/// A mission token's payload.
+pub const MISSION: &str = "alcub3/mission/v1";
+/// The reference (policyRef) under which a mission's end is approved.
+pub const MISSION_END: &str = "alcub3/mission-end/v1";
+/// A command envelope's payload.
+pub const COMMAND: &str = "alcub3/command/v1";
+/// An attestation lease's payload.
+pub const LEASE: &str = "alcub3/lease/v1";
+/// An entry of the audit log.
+pub const AUDIT_ENTRY: &str = "alcub3/audit-entry/v1";
+/// A stop's intent, written before the TPM is touched.
+pub const STOP_INTENT: &str = "alcub3/stop-intent/v1";
+/// What is extended into the lockdown PCR by a stop.
+pub const STOP_EVENT: &str = "alcub3/stop-event/v1";
+/// A stop's receipt.
+pub const STOP_RECEIPT: &str = "alcub3/stop-receipt/v1";
+/// What is extended into the retire PCR when a mission or a level ends.
+pub const RETIRE_EVENT: &str = "alcub3/retire-event/v1";
+/// The record of a rearm by two persons.
+pub const REARM: &str = "alcub3/rearm/v1";
+/// The policyRef of the rearm approval.
+pub const REARM_REF: &str = "alcub3/rearm-ref/v1";
+/// A robot's enrolment record.
+pub const ENROLMENT: &str = "alcub3/enrolment/v1";
+/// The messages of an enrolment.
+pub const ENROL_REQUEST: &str = "alcub3/enrol-request/v1";
+/// The authority's challenge to an enrolling robot.
+pub const ENROL_CHALLENGE: &str = "alcub3/enrol-challenge/v1";
+/// The robot's answer to the challenge.
+pub const ENROL_RESPONSE: &str = "alcub3/enrol-response/v1";
+/// The authority's last message: the record and the trust anchors.
+pub const ENROLLED: &str = "alcub3/enrolled/v1";
+/// The proof that the robot's TPM recovered the challenge's secret.
+pub const ENROL_PROOF: &str = "alcub3/enrol-proof/v1";
+/// The hierarchy authorisations handed to the authority's custody.
+pub const CUSTODY: &str = "alcub3/custody/v1";
+/// A robot's hardware facts, bound into its identity.
+pub const HARDWARE_BINDING: &str = "alcub3/hardware-binding/v1";
+/// The outside data of the identity key's creation.
+pub const IDENTITY: &str = "alcub3/identity/v1";
+/// A verifier's request for evidence.
+pub const ATTEST_REQUEST: &str = "alcub3/attest-request/v1";
+/// Evidence on its way to a verifier.
+pub const EVIDENCE: &str = "alcub3/evidence/v1";
+/// The verifier's answer to evidence.
+pub const ATTEST_RESULT: &str = "alcub3/attest-result/v1";
+/// A robot's request for a mission.
+pub const MISSION_REQUEST: &str = "alcub3/mission-request/v1";
+/// The authority's approval of a mission.
+pub const MISSION_APPROVAL: &str = "alcub3/mission-approval/v1";
+/// A robot's request to be rearmed.
+pub const REARM_REQUEST: &str = "alcub3/rearm-request/v1";
+/// The authority's approval of a rearm.
+pub const REARM_APPROVAL: &str = "alcub3/rearm-approval/v1";
+/// A sealed object's header.
+pub const SEALED: &str = "alcub3/sealed/v1";
+/// The data in a robot register's extend.
+pub const REGISTER_EVENT: &str = "alcub3/register-event/v1";
+
+/// The audit log head that the TPM signs.
+pub const AUDIT_HEAD: &str = "alcub3/audit-head/v1";
+
+/// Every domain string, for the test that no two are equal and all have one form.
+pub const ALL: [&str; 33] = [
+    ATTEST,
+    ROBOT_STATE,
+    MISSION_SET,
+    MISSION,
+    MISSION_END,
+    COMMAND,
+    LEASE,
+    AUDIT_ENTRY,
+    STOP_INTENT,
+    STOP_EVENT,
+    STOP_RECEIPT,
+    RETIRE_EVENT,
+    REARM,
+    REARM_REF,
+    ENROLMENT,
+    ENROL_REQUEST,
+    ENROL_CHALLENGE,
+    ENROL_RESPONSE,
+    ENROLLED,
+    ENROL_PROOF,
+    CUSTODY,
+    HARDWARE_BINDING,
+    IDENTITY,
+    ATTEST_REQUEST,
+    EVIDENCE,
+    ATTEST_RESULT,
+    MISSION_REQUEST,
+    MISSION_APPROVAL,
+    REARM_REQUEST,
+    REARM_APPROVAL,
+    SEALED,
+    REGISTER_EVENT,
+    AUDIT_HEAD,
+];
