@@ -1,0 +1,30 @@
+# The two commands of the README are `make demo` and `make test`. Both work from a fresh clone.
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test bench fuzz lint
+
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+FUZZ_SECONDS ?= 60
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+bootstrap: ## install what is missing on Debian or Ubuntu (says what and why)
+	@scripts/bootstrap.sh
+
+demo: bootstrap ## one robot's life on a throwaway software TPM (DEMO_ARGS="--eventlog FILE")
+	@cargo build --release --package alcub3-cli
+	@$${CARGO_TARGET_DIR:-target}/release/alcub3 demo $(DEMO_ARGS)
+
+test: bootstrap ## every test, documentation examples included
+	@scripts/test.sh
+
+bench: bootstrap ## the ratios of the design, each against its bare limit (BENCH_ARGS="NAME… --json")
+	@cargo run --release --quiet --package xtask -- bench $(BENCH_ARGS)
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
+	@scripts/bootstrap.sh --fuzz
+	@cargo xtask fuzz --seconds $(FUZZ_SECONDS)
+
+lint: ## formatting, clippy, layers, specification
+	@scripts/lint.sh
