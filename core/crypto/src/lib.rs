@@ -15,6 +15,7 @@ mod cipher;
 mod entropy;
 mod error;
 mod hash;
+pub mod hpke;
 mod kdf;
 mod mac;
 mod secret;
