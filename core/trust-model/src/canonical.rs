@@ -1,6 +1,6 @@
 //! Deterministic CBOR (RFC 8949 §4.2.1), the encoding of every signed or hashed structure (DESIGN §5).
 //!
-//! The reader accepts exactly what the encoder can write: shortest heads, definite lengths, ascending keys, no
+//! `minicbor` encodes and decodes; this module holds it to one form. The reader accepts exactly what the encoder can write: shortest heads, definite lengths, ascending keys, no
 //! tags, no floats, nothing after the end. It borrows from its input and allocates nothing, so that it can stand
 //! on the path of a command's verdict. A *structure* is a map with small unsigned keys; key 0 is its domain
 //! string, key 1 its version, and a key that its reader does not know is an error that says which.
@@ -63,9 +63,17 @@ pub struct DecodeError {
 }
 
 /// Writes deterministic CBOR.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Encoder {
-    bytes: Vec<u8>,
+    inner: minicbor::Encoder<Vec<u8>>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Self {
+            inner: minicbor::Encoder::new(Vec::new()),
+        }
+    }
 }
 
 impl Encoder {
@@ -87,44 +95,37 @@ impl Encoder {
 
     /// The bytes written.
     pub fn finish(self) -> Vec<u8> {
-        self.bytes
+        self.inner.into_writer()
     }
 
     /// An unsigned number; also a key.
     pub fn u64(&mut self, value: u64) -> &mut Self {
-        self.head(0, value)
+        self.put(|out| out.u64(value).map(|_| ()))
     }
 
     /// A signed number.
     pub fn i64(&mut self, value: i64) -> &mut Self {
-        match u64::try_from(value) {
-            Ok(value) => self.head(0, value),
-            Err(_) => self.head(1, value.unsigned_abs().saturating_sub(1)),
-        }
+        self.put(|out| out.i64(value).map(|_| ()))
     }
 
     /// A byte string.
     pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
-        self.length(2, value.len());
-        self.bytes.extend_from_slice(value);
-        self
+        self.put(|out| out.bytes(value).map(|_| ()))
     }
 
     /// A text.
     pub fn text(&mut self, value: &str) -> &mut Self {
-        self.length(3, value.len());
-        self.bytes.extend_from_slice(value.as_bytes());
-        self
+        self.put(|out| out.str(value).map(|_| ()))
     }
 
     /// The head of an array of `length` values, which follow.
     pub fn array(&mut self, length: usize) -> &mut Self {
-        self.length(4, length)
+        self.put(|out| out.array(length as u64).map(|_| ()))
     }
 
     /// The head of a map of `length` pairs, which follow with their keys ascending.
     pub fn map(&mut self, length: usize) -> &mut Self {
-        self.length(5, length)
+        self.put(|out| out.map(length as u64).map(|_| ()))
     }
 
     /// A digest, as an array of its algorithm's TPM identifier and its bytes.
@@ -136,72 +137,61 @@ impl Encoder {
 
     /// A truth value.
     pub fn bool(&mut self, value: bool) -> &mut Self {
-        self.head(7, if value { 21 } else { 20 })
+        self.put(|out| out.bool(value).map(|_| ()))
     }
 
-    fn length(&mut self, major: u8, length: usize) -> &mut Self {
-        self.head(major, u64::try_from(length).unwrap_or(u64::MAX))
-    }
-
-    fn head(&mut self, major: u8, value: u64) -> &mut Self {
-        let major = major << 5;
-        let wide = value.to_be_bytes();
-        let [.., b4, b5, b6, b7] = wide;
-        match value {
-            0..=23 => self.bytes.push(major | b7),
-            24..=0xFF => self.bytes.extend_from_slice(&[major | 24, b7]),
-            0x100..=0xFFFF => self.bytes.extend_from_slice(&[major | 25, b6, b7]),
-            0x1_0000..=0xFFFF_FFFF => self.bytes.extend_from_slice(&[major | 26, b4, b5, b6, b7]),
-            _ => {
-                self.bytes.push(major | 27);
-                self.bytes.extend_from_slice(&wide);
-            }
-        }
+    fn put(
+        &mut self,
+        write: impl FnOnce(&mut minicbor::Encoder<Vec<u8>>) -> Result<(), VecError>,
+    ) -> &mut Self {
+        // Writing to a vector cannot fail.
+        let _ = write(&mut self.inner);
         self
     }
 }
 
+/// What an encoder into a vector can fail with: nothing.
+type VecError = minicbor::encode::Error<core::convert::Infallible>;
+
 /// Reads deterministic CBOR, strictly, borrowing from the input.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    input: &'a [u8],
-    offset: usize,
+    decoder: minicbor::Decoder<'a>,
     structure: &'static str,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of a structure that errors will name.
-    pub const fn new(structure: &'static str, input: &'a [u8]) -> Self {
+    pub fn new(structure: &'static str, input: &'a [u8]) -> Self {
         Self {
-            input,
-            offset: 0,
+            decoder: minicbor::Decoder::new(input),
             structure,
         }
     }
 
     /// An error at the current place.
-    pub const fn fault(&self, field: &'static str, fault: Fault) -> DecodeError {
+    pub fn fault(&self, field: &'static str, fault: Fault) -> DecodeError {
         DecodeError {
             structure: self.structure,
             field,
-            offset: self.offset,
+            offset: self.offset(),
             fault,
         }
     }
 
     /// Where the reader is, in bytes.
-    pub const fn offset(&self) -> usize {
-        self.offset
+    pub fn offset(&self) -> usize {
+        self.decoder.position()
     }
 
     /// The bytes from an earlier [`Self::offset`] to here.
     pub fn since(&self, start: usize) -> &'a [u8] {
-        self.input.get(start..self.offset).unwrap_or_default()
+        self.decoder.input().get(start..self.offset()).unwrap_or_default()
     }
 
     /// Whether nothing is left.
-    pub const fn is_at_end(&self) -> bool {
-        self.offset >= self.input.len()
+    pub fn is_at_end(&self) -> bool {
+        self.offset() >= self.decoder.input().len()
     }
 
     /// Ends the reading.
@@ -209,7 +199,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::Trailing`] where bytes are left.
     pub fn finish(&self) -> Result<(), DecodeError> {
-        match self.input.len().saturating_sub(self.offset) {
+        match self.decoder.input().len().saturating_sub(self.offset()) {
             0 => Ok(()),
             left => Err(self.fault("end", Fault::Trailing(left))),
         }
@@ -239,7 +229,7 @@ impl<'a> Reader<'a> {
     /// A [`Fault`] of type or encoding; so for all readers of single values below.
     #[inline]
     pub fn u64(&mut self, field: &'static str) -> Result<u64, DecodeError> {
-        self.expect(field, 0)
+        self.read(field, |d| d.u64(), |value| head_length(*value))
     }
 
     /// An unsigned number of 32 bits.
@@ -288,13 +278,17 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::Value`] where it does not fit.
     pub fn i64(&mut self, field: &'static str) -> Result<i64, DecodeError> {
-        let (major, value) = self.head(field)?;
-        let magnitude = i64::try_from(value).map_err(|_| self.fault(field, Fault::Value))?;
-        match major {
-            0 => Ok(magnitude),
-            1 => Ok(-1 - magnitude),
-            _ => Err(self.fault(field, Fault::Type)),
-        }
+        self.read(
+            field,
+            |d| d.i64(),
+            |value| {
+                head_length(if *value < 0 {
+                    value.unsigned_abs() - 1
+                } else {
+                    value.unsigned_abs()
+                })
+            },
+        )
     }
 
     /// A truth value.
@@ -302,11 +296,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// A [`Fault`] of type or encoding.
     pub fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
-        match self.head(field)? {
-            (7, 20) => Ok(false),
-            (7, 21) => Ok(true),
-            _ => Err(self.fault(field, Fault::Type)),
-        }
+        self.read(field, |d| d.bool(), |_| 1)
     }
 
     /// A byte string.
@@ -315,8 +305,7 @@ impl<'a> Reader<'a> {
     /// A [`Fault`] of type or encoding.
     #[inline]
     pub fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
-        let length = self.expect(field, 2)?;
-        self.take(field, length)
+        self.read(field, |d| d.bytes(), |bytes| sized_length(bytes.len()))
     }
 
     /// A byte string of one length.
@@ -335,9 +324,7 @@ impl<'a> Reader<'a> {
     /// [`Fault::Utf8`], or a [`Fault`] of type or encoding.
     #[inline]
     pub fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
-        let length = self.expect(field, 3)?;
-        let bytes = self.take(field, length)?;
-        std::str::from_utf8(bytes).map_err(|_| self.fault(field, Fault::Utf8))
+        self.read(field, |d| d.str(), |text| sized_length(text.len()))
     }
 
     /// A digest of an approved algorithm.
@@ -357,7 +344,12 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::TooLong`], or a [`Fault`] of type or encoding.
     pub fn array(&mut self, field: &'static str, most: usize) -> Result<usize, DecodeError> {
-        self.counted(field, 4, most)
+        let count = self.read(
+            field,
+            |d| d.array(),
+            |count| count.map_or(0, |count| head_length(count)),
+        )?;
+        self.counted(field, count, most)
     }
 
     /// The head of an array of exactly `length` values.
@@ -376,7 +368,12 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::TooLong`], or a [`Fault`] of type or encoding.
     pub fn map(&mut self, field: &'static str, most: usize) -> Result<usize, DecodeError> {
-        self.counted(field, 5, most)
+        let count = self.read(
+            field,
+            |d| d.map(),
+            |count| count.map_or(0, |count| head_length(count)),
+        )?;
+        self.counted(field, count, most)
     }
 
     /// Accepts a CBOR tag of exactly this number.
@@ -384,8 +381,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::Type`] for anything else.
     pub fn tag(&mut self, field: &'static str, number: u64) -> Result<(), DecodeError> {
-        let found = self.expect(field, 6)?;
-        if found == number {
+        let found = self.read(field, |d| d.tag(), |tag| head_length(tag.as_u64()))?;
+        if found.as_u64() == number {
             Ok(())
         } else {
             Err(self.fault(field, Fault::Type))
@@ -394,73 +391,67 @@ impl<'a> Reader<'a> {
 
     /// The major type of the next value, without taking it.
     pub fn peek_major(&self) -> Option<u8> {
-        self.input.get(self.offset).map(|byte| byte >> 5)
+        self.decoder.input().get(self.offset()).map(|byte| byte >> 5)
     }
 
-    fn counted(&mut self, field: &'static str, major: u8, most: usize) -> Result<usize, DecodeError> {
-        let count = self.expect(field, major)?;
-        match usize::try_from(count) {
-            Ok(count) if count <= most => Ok(count),
-            _ => Err(self.fault(field, Fault::TooLong)),
+    fn counted(&self, field: &'static str, count: Option<u64>, most: usize) -> Result<usize, DecodeError> {
+        match count.map(usize::try_from) {
+            Some(Ok(count)) if count <= most => Ok(count),
+            Some(_) => Err(self.fault(field, Fault::TooLong)),
+            None => Err(self.fault(field, Fault::NotCanonical)),
         }
     }
 
+    /// Reads one value and checks that it stood in as few bytes as it can (RFC 8949 §4.2.1).
     #[inline]
-    fn expect(&mut self, field: &'static str, major: u8) -> Result<u64, DecodeError> {
-        let start = self.offset;
-        let (found, value) = self.head(field)?;
-        if found == major {
-            return Ok(value);
+    fn read<T>(
+        &mut self,
+        field: &'static str,
+        read: impl FnOnce(&mut minicbor::Decoder<'a>) -> Result<T, minicbor::decode::Error>,
+        shortest: impl FnOnce(&T) -> usize,
+    ) -> Result<T, DecodeError> {
+        let start = self.offset();
+        match read(&mut self.decoder) {
+            Ok(value) if self.offset() - start == shortest(&value) => Ok(value),
+            Ok(_) => Err(self.fault_at(start, field, Fault::NotCanonical)),
+            Err(error) => Err(self.fault_at(start, field, fault_of(&error))),
         }
-        self.offset = start;
-        Err(self.fault(field, Fault::Type))
     }
 
-    #[inline]
-    fn head(&mut self, field: &'static str) -> Result<(u8, u64), DecodeError> {
-        let first = *self
-            .input
-            .get(self.offset)
-            .ok_or_else(|| self.fault(field, Fault::Truncated))?;
-        let (major, info) = (first >> 5, first & 0x1F);
-        if info < 24 {
-            self.offset += 1;
-            return Ok((major, u64::from(info)));
-        }
-        self.long_head(field, major, info)
+    #[cold]
+    fn fault_at(&mut self, start: usize, field: &'static str, fault: Fault) -> DecodeError {
+        self.decoder.set_position(start);
+        self.fault(field, fault)
     }
+}
 
-    fn long_head(&mut self, field: &'static str, major: u8, info: u8) -> Result<(u8, u64), DecodeError> {
-        let (width, least) = match info {
-            24 => (1, 24),
-            25 => (2, 0x100),
-            26 => (4, 0x1_0000),
-            27 => (8, 0x1_0000_0000),
-            _ => return Err(self.fault(field, Fault::NotCanonical)),
-        };
-        let start = self.offset.saturating_add(1);
-        let bytes = self.input.get(start..start.saturating_add(width));
-        let bytes = bytes.ok_or_else(|| self.fault(field, Fault::Truncated))?;
-        let value = bytes
-            .iter()
-            .fold(0u64, |value, byte| (value << 8) | u64::from(*byte));
-        if value < least || major == 7 {
-            return Err(self.fault(field, Fault::NotCanonical));
-        }
-        self.offset = start.saturating_add(width);
-        Ok((major, value))
+fn fault_of(error: &minicbor::decode::Error) -> Fault {
+    if error.is_end_of_input() {
+        Fault::Truncated
+    } else if error.is_type_mismatch() {
+        Fault::Type
+    } else if std::error::Error::source(error).is_some_and(|source| source.is::<std::str::Utf8Error>()) {
+        Fault::Utf8
+    } else {
+        Fault::NotCanonical
     }
+}
 
-    #[inline]
-    fn take(&mut self, field: &'static str, length: u64) -> Result<&'a [u8], DecodeError> {
-        let rest = self.input.get(self.offset..).unwrap_or_default();
-        let length = usize::try_from(length).map_err(|_| self.fault(field, Fault::Truncated))?;
-        let taken = rest
-            .get(..length)
-            .ok_or_else(|| self.fault(field, Fault::Truncated))?;
-        self.offset += length;
-        Ok(taken)
+/// Bytes of the shortest head that carries `value`.
+#[inline]
+const fn head_length(value: u64) -> usize {
+    match value {
+        0..=23 => 1,
+        24..=0xFF => 2,
+        0x100..=0xFFFF => 3,
+        0x1_0000..=0xFFFF_FFFF => 5,
+        _ => 9,
     }
+}
+
+#[inline]
+const fn sized_length(length: usize) -> usize {
+    head_length(length as u64) + length
 }
 
 /// The fields of a structure, read in ascending order of their keys.

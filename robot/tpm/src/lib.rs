@@ -17,11 +17,11 @@ mod entropy;
 mod error;
 mod executor;
 mod policy_session;
-mod random_health;
+//mod random_health;
 mod session;
 mod slots;
 
-pub mod doctor;
+//pub mod doctor;
 pub mod ops;
 pub mod spec;
 pub mod transport;
@@ -31,7 +31,7 @@ pub use command::{CommandCode, CommandShape};
 pub use entropy::OsEntropy;
 pub use error::{ResponseCode, ResponseSubject, TpmError};
 pub use executor::{Lane, Pending, Tpm, TpmOptions};
-pub use policy_session::{PolicyContext, PolicySession};
+pub use policy_session::PolicySession;
 pub use slots::{Object, SlotUsage};
 pub use spec::TpmSpec;
 

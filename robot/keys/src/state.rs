@@ -1,0 +1,206 @@
+//! The robot's state folder: locked, versioned, and written so that a crash leaves the old file or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const VERSION: &str = "alcub3-robot-state 1\n";
+const VERSION_FILE: &str = "version";
+const LOCK_FILE: &str = "lock";
+const NEW_SUFFIX: &str = ".new";
+/// Longest file of a state folder in bytes; a longer one is not ours.
+const MAX_FILE_LEN: u64 = 16 << 20;
+
+/// What can be wrong with a state folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Another process has it.
+    #[error("{}: another process uses this state folder; stop it or name another folder with --state", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its version is not one this program reads.
+    #[error("{}: not a state folder of this version (found {found:?}); use the program that wrote it, or another folder", path.display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// What its version file says.
+        found: String,
+    },
+    /// It has files but no version: its creation was cut short, or it is something else.
+    #[error("{}: has files but no version, so it was half written or is not a state folder; move them away first", path.display())]
+    HalfWritten {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is longer than any of ours.
+    #[error("{}: longer than {MAX_FILE_LEN} bytes; it was not written by this program", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}; check space and permissions of the state folder", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, StateError>;
+
+fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| StateError::Io { path: path.to_owned(), source })
+}
+
+/// A state folder that this process has locked. The lock ends with the value, also when the process is killed.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateFolder {
+    /// Opens the folder, creating it with mode 0700 if it does not exist.
+    ///
+    /// # Errors
+    /// [`StateError`] says which of lock, version or file system refused.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            at(path, fs::DirBuilder::new().recursive(true).mode(0o700).create(path))?;
+        }
+        let lock_path = path.join(LOCK_FILE);
+        let lock = at(&lock_path, OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(StateError::Locked { path: path.to_owned() }),
+            Err(fs::TryLockError::Error(source)) => return Err(StateError::Io { path: lock_path, source }),
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        folder.check_version()?;
+        Ok(folder)
+    }
+
+    fn check_version(&self) -> Result<()> {
+        match self.read(VERSION_FILE)? {
+            Some(found) if found == VERSION.as_bytes() => Ok(()),
+            Some(found) => {
+                Err(StateError::Version { path: self.path.clone(), found: String::from_utf8_lossy(&found).into_owned() })
+            }
+            None if self.holds_nothing()? => self.write(VERSION_FILE, VERSION.as_bytes()),
+            None => Err(StateError::HalfWritten { path: self.path.clone() }),
+        }
+    }
+
+    fn holds_nothing(&self) -> Result<bool> {
+        let ours = [LOCK_FILE.to_owned(), format!("{VERSION_FILE}{NEW_SUFFIX}")];
+        for entry in at(&self.path, fs::read_dir(&self.path))? {
+            let name = at(&self.path, entry)?.file_name();
+            if !ours.iter().any(|o| name.to_str() == Some(o)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a whole file; `None` if there is none.
+    ///
+    /// # Errors
+    /// Anything but absence.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StateError::Io { path, source }),
+        };
+        let mut content = Vec::new();
+        at(&path, file.take(MAX_FILE_LEN + 1).read_to_end(&mut content))?;
+        let too_long = u64::try_from(content.len()).is_ok_and(|len| len > MAX_FILE_LEN);
+        if too_long { Err(StateError::TooLong { path }) } else { Ok(Some(content)) }
+    }
+
+    /// Writes a whole file: new file, fsync, rename, fsync of the folder. On return it survives a power cut.
+    ///
+    /// # Errors
+    /// The file system's; the old content is then still there.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        let folder = path.parent().unwrap_or(&self.path).to_owned();
+        at(&folder, fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder))?;
+        let mut new = path.clone().into_os_string();
+        new.push(NEW_SUFFIX);
+        let new = PathBuf::from(new);
+        let mut file =
+            at(&new, OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new))?;
+        at(&new, file.write_all(content))?;
+        at(&new, file.sync_all())?;
+        at(&path, fs::rename(&new, &path))?;
+        at(&folder, File::open(&folder).and_then(|f| f.sync_all()))
+    }
+
+    /// Removes a file if it is there, durably.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                let folder = path.parent().unwrap_or(&self.path);
+                at(folder, File::open(folder).and_then(|f| f.sync_all()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StateError::Io { path, source }),
+        }
+    }
+
+    /// Overwrites a file with zeros before removing it. On flash the old blocks may remain: what must die dies in
+    /// the TPM; this keeps secrets of provisioning from lying in plain sight.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn wipe(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        if let Ok(metadata) = fs::metadata(&path) {
+            let zeros = vec![0; usize::try_from(metadata.len()).unwrap_or(0)];
+            let mut file = at(&path, OpenOptions::new().write(true).open(&path))?;
+            at(&path, file.write_all(&zeros))?;
+            at(&path, file.sync_all())?;
+        }
+        self.remove(name)
+    }
+
+    /// Names of the files in a sub-folder, in order; none if it does not exist.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn list(&self, sub_folder: &str) -> Result<Vec<String>> {
+        let path = self.path.join(sub_folder);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(StateError::Io { path, source }),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            if let Ok(name) = at(&path, entry)?.file_name().into_string()
+                && !name.ends_with(NEW_SUFFIX)
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}

@@ -1,0 +1,538 @@
+//! One command over the wire: handles resolved, sessions attached, response verified, retries within the deadline.
+
+use super::{Auth, Chip, HmacSession, Protect, Reply, Target};
+use crate::command::{CommandCode, CommandShape};
+use crate::error::ResponseCode;
+use crate::session::{Nonce, SessionSecrets, SessionUse, attribute, read_auth_response, take_sized, trimmed};
+use crate::slots::SlotId;
+use crate::transport::TransportKind;
+use crate::{Lane, PolicySession, Result, TpmError};
+use alcub3_crypto::tpm::Name;
+use alcub3_crypto::{Digest, Secret};
+use std::time::{Duration, Instant};
+use tpm2_protocol::constant::TPM_MAX_COMMAND_SIZE;
+use zeroize::Zeroizing;
+
+const TAG_NO_SESSIONS: u16 = 0x8001;
+const TAG_SESSIONS: u16 = 0x8002;
+const RS_PASSWORD: u32 = 0x4000_0009;
+const HEADER_LEN: usize = 10;
+const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
+
+/// One entry of the authorisation area.
+enum Attached<'a> {
+    /// TPM_RS_PW with an empty value.
+    EmptyPassword,
+    /// A session of this process, with its use in this command. `answer_value` keys the response: it differs from
+    /// the command's where the command changes the value (Part 3, 24.6 and 24.8).
+    Hmac { handle: u32, secrets: SessionSecrets, usage: SessionUse<'a>, answer_value: &'a [u8], keeps: Keeps<'a> },
+}
+
+/// Where the new nonceTPM of a session goes.
+#[derive(Copy, Clone)]
+enum Keeps<'a> {
+    Kept,
+    Emergency,
+    /// Ended by this command.
+    Once,
+    Policy(&'a PolicySession),
+}
+
+impl Chip {
+    /// Sends one command with everything it needs and returns its verified answer.
+    pub(super) fn exchange(
+        &mut self,
+        code: CommandCode,
+        targets: &[Target<'_>],
+        auths: &[Auth<'_>],
+        protect: Protect,
+        parameters: &[u8],
+    ) -> Result<Reply> {
+        let mut shape = code.shape();
+        shape.sessions &= protect != Protect::Bare;
+        let mut rebuilt = false;
+        loop {
+            match self.exchange_once(&shape, targets, auths, protect, parameters) {
+                Err(TpmError::Refused { code: rc, .. }) if !rebuilt && self.recover_from(rc) => rebuilt = true,
+                other => return other,
+            }
+        }
+    }
+
+    /// Mends what a refusal shows to be missing on the chip's side; true if the command is worth sending again.
+    fn recover_from(&mut self, rc: ResponseCode) -> bool {
+        match rc.base() {
+            // The kept session did not survive a reset of the chip.
+            base if (ResponseCode::REFERENCE_S0.0..=ResponseCode::REFERENCE_S0.0 + 6).contains(&base.0) => {
+                self.forget_current_session()
+            }
+            ResponseCode::OBJECT_MEMORY | ResponseCode::OBJECT_HANDLES => self.evict_one_object().unwrap_or(false),
+            ResponseCode::SESSION_MEMORY | ResponseCode::SESSION_HANDLES => self.evict_one_session().unwrap_or(false),
+            ResponseCode::CONTEXT_GAP => self.refresh_oldest_session().unwrap_or(false),
+            _ => false,
+        }
+    }
+
+    fn exchange_once(
+        &mut self,
+        shape: &CommandShape,
+        targets: &[Target<'_>],
+        auths: &[Auth<'_>],
+        protect: Protect,
+        parameters: &[u8],
+    ) -> Result<Reply> {
+        if shape.sessions {
+            self.ensure_protection()?;
+        }
+        self.make_room(shape, targets, auths)?;
+        let handles = self.resolve(targets)?;
+        let mut sessions = self.attach(shape, auths, protect)?;
+        let mut parameters = Zeroizing::new(parameters.to_vec());
+        encrypt_first_parameter(shape.code, &sessions, &mut parameters)?;
+        let names = names_of(targets);
+        let command = encode(shape.code, &handles, &names, &mut sessions, &parameters)?;
+        let response = self.transmit_with_retries(shape.code, &command)?;
+        let returns_handle = returns_handle(shape.code);
+        let reply = self.accept(shape.code, returns_handle, &sessions, response)?;
+        Ok(reply)
+    }
+
+    fn resolve(&mut self, targets: &[Target<'_>]) -> Result<Vec<u32>> {
+        targets
+            .iter()
+            .map(|target| match target {
+                Target::Handle(handle) | Target::Named(handle, _) => Ok(*handle),
+                Target::Object(object) => self.loaded_handle(object.lease.id),
+                Target::Session(session) => self.loaded_handle(session.lease.id),
+            })
+            .collect()
+    }
+
+    /// Chooses the sessions of a command: one for each authorised handle, and always one that protects the whole.
+    fn attach<'a>(&mut self, shape: &CommandShape, auths: &[Auth<'a>], protect: Protect) -> Result<Vec<Attached<'a>>> {
+        let mut attached = Vec::with_capacity(3);
+        let mut protector_used = false;
+        for auth in auths.iter().take(shape.auth_handles) {
+            attached.push(match auth {
+                Auth::Policy(session) => self.attach_policy(session, &[])?,
+                Auth::PolicyWithValue(session, value) => self.attach_policy(session, trimmed(value.expose()))?,
+                Auth::Empty | Auth::Value(_) | Auth::Changing { .. } => {
+                    let values = auth_bytes(auth);
+                    if protector_used || !shape.sessions || self.current_session().is_none() {
+                        self.attach_second(shape.code, values)?
+                    } else {
+                        protector_used = true;
+                        self.attach_protector(values, protect_attributes(protect))?
+                    }
+                }
+            });
+        }
+        if shape.sessions && !protector_used && self.current_session().is_some() {
+            let attributes = match protect_attributes(protect) {
+                0 => attribute::AUDIT,
+                both => both,
+            };
+            attached.push(self.attach_protector((&[], &[]), attributes)?);
+        }
+        Ok(attached)
+    }
+
+    fn attach_policy<'a>(&mut self, session: &'a PolicySession, value: &'a [u8]) -> Result<Attached<'a>> {
+        let nonce_tpm = *session.nonce_tpm.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(Attached::Hmac {
+            handle: self.loaded_handle(session.lease.id)?,
+            secrets: SessionSecrets {
+                hash: session.hash,
+                cipher_bits: 0,
+                key: Secret::from_slice(&[]),
+                nonce_tpm,
+            },
+            usage: SessionUse { nonce_caller: self.random_nonce()?, attributes: attribute::CONTINUE, auth_value: value },
+            answer_value: value,
+            keeps: Keeps::Policy(session),
+        })
+    }
+
+    fn attach_protector<'a>(&mut self, (value, answer_value): (&'a [u8], &'a [u8]), attributes: u8) -> Result<Attached<'a>> {
+        let nonce_caller = self.random_nonce()?;
+        let keeps = if self.in_emergency() { Keeps::Emergency } else { Keeps::Kept };
+        let session = self.current_session().ok_or(TpmError::OwnerGone)?;
+        Ok(Attached::Hmac {
+            handle: session.handle,
+            secrets: session.secrets.clone(),
+            usage: SessionUse { nonce_caller, attributes: attributes | attribute::CONTINUE, auth_value: value },
+            answer_value,
+            keeps,
+        })
+    }
+
+    /// Authorises a further handle: an empty value needs no secrecy, the protecting session covers the command.
+    fn attach_second<'a>(&mut self, code: CommandCode, (value, answer_value): (&'a [u8], &'a [u8])) -> Result<Attached<'a>> {
+        if value.is_empty() && answer_value.is_empty() {
+            return Ok(Attached::EmptyPassword);
+        }
+        if self.current_session().is_none() {
+            return Err(TpmError::Unprotected { command: code });
+        }
+        let session = self.start_hmac_session(false)?;
+        Ok(Attached::Hmac {
+            handle: session.handle,
+            secrets: session.secrets,
+            usage: SessionUse { nonce_caller: self.random_nonce()?, attributes: 0, auth_value: value },
+            answer_value,
+            keeps: Keeps::Once,
+        })
+    }
+
+    fn transmit_with_retries(&mut self, code: CommandCode, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let response = self.transmit(code, command)?;
+            let rc = response_code(code, &response)?;
+            let started = rc == ResponseCode::INITIALIZE && self.start_up(code)?;
+            if started {
+                continue;
+            }
+            let preempted = rc == ResponseCode::CANCELED && !self.withdrawn();
+            if !rc.is_transient() && !preempted {
+                return if rc == ResponseCode::SUCCESS { Ok(response) } else { Err(TpmError::Refused { command: code, code: rc }) };
+            }
+            if self.job.deadline.is_some_and(|d| Instant::now() + backoff >= d) {
+                return Err(TpmError::Refused { command: code, code: rc });
+            }
+            if preempted {
+                self.run_preempting_jobs();
+            } else {
+                std::thread::sleep(backoff);
+                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            }
+        }
+    }
+
+    fn withdrawn(&self) -> bool {
+        self.job.cancelled.as_ref().is_some_and(|c| c.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    /// On a bare chip that nobody has started since power came, does what firmware would; false where it is not ours to do.
+    fn start_up(&mut self, code: CommandCode) -> Result<bool> {
+        const STARTUP_CLEAR: [u8; 12] = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0];
+        if self.channel.kind() == TransportKind::DeviceResourceManager || code.0 == 0x144 {
+            return Ok(false);
+        }
+        let startup = CommandCode(0x144);
+        let response = self.transmit(startup, &STARTUP_CLEAR)?;
+        Ok(matches!(response_code(startup, &response)?, ResponseCode::SUCCESS))
+    }
+
+    /// Sends bytes on the channel of the current lane; an emergency that waits goes first.
+    pub(super) fn transmit(&mut self, code: CommandCode, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        if self.job.lane != Lane::Emergency {
+            self.run_emergencies();
+        }
+        let latest = Instant::now() + self.options.command_timeout;
+        let deadline = match self.job.deadline {
+            Some(deadline) if deadline <= Instant::now() => return Err(TpmError::DeadlineExceeded { command: code }),
+            Some(deadline) => deadline.min(latest),
+            None => latest,
+        };
+        let emergency = self.job.lane == Lane::Emergency;
+        let channel = match (&mut self.emergency_channel, emergency) {
+            (Some(channel), true) => channel,
+            _ => &mut self.channel,
+        };
+        let mut response = Zeroizing::new(Vec::new());
+        channel.transmit(command, &mut response, deadline).map_err(|source| TpmError::Transport { command: code, source })?;
+        Ok(response)
+    }
+
+    /// Runs only what waits on the emergency lane: it needs no slot and no session of the command under way.
+    fn run_emergencies(&mut self) {
+        let Some(preempt) = self.preempt.clone() else { return };
+        while let Some(job) = preempt.next_emergency() {
+            job(self);
+        }
+    }
+
+    /// Verifies a successful response's sessions, takes their new nonces and decrypts what is encrypted.
+    fn accept(&mut self, code: CommandCode, returns_handle: bool, sessions: &[Attached<'_>], response: Zeroizing<Vec<u8>>) -> Result<Reply> {
+        let parts = ResponseParts::split(code, returns_handle, !sessions.is_empty(), &response)?;
+        let mut area = parts.sessions;
+        let mut decrypt: Option<(&SessionSecrets, SessionUse<'_>, Nonce)> = None;
+        for session in sessions {
+            let (nonce, attributes, hmac) = read_auth_response(code, &mut area)?;
+            let Attached::Hmac { secrets, usage, keeps, answer_value, .. } = session else {
+                if !hmac.is_empty() || !nonce.as_slice().is_empty() {
+                    return Err(TpmError::Malformed { command: code, part: "the password session" });
+                }
+                continue;
+            };
+            let answer = SessionUse { auth_value: answer_value, ..*usage };
+            self.verify_session(code, secrets, &answer, *keeps, &parts, (nonce, attributes, hmac))?;
+            if usage.attributes & attribute::ENCRYPT != 0 {
+                decrypt = Some((secrets, answer, nonce));
+            }
+        }
+        if !area.is_empty() {
+            return Err(TpmError::Malformed { command: code, part: "the end of the session area" });
+        }
+        let mut parameters = Zeroizing::new(parts.parameters.to_vec());
+        if let Some((secrets, usage, nonce)) = decrypt {
+            secrets.decrypt_parameter(&usage, &nonce, first_parameter(code, &mut parameters)?)?;
+        }
+        Ok(Reply { handle: parts.handle, parameters })
+    }
+
+    fn verify_session(
+        &mut self,
+        code: CommandCode,
+        secrets: &SessionSecrets,
+        usage: &SessionUse<'_>,
+        keeps: Keeps<'_>,
+        parts: &ResponseParts<'_>,
+        (nonce, attributes, hmac): (Nonce, u8, &[u8]),
+    ) -> Result<()> {
+        let keyless = secrets.key.is_empty() && usage.auth_value.is_empty();
+        let rp_hash = secrets.hash.digest(&[&[0; 4], &code.0.to_be_bytes(), parts.parameters]);
+        let genuine =
+            if keyless { hmac.is_empty() } else { secrets.verify_response(&rp_hash, &nonce, attributes, usage, hmac) };
+        let asked = attribute::ENCRYPT | attribute::DECRYPT;
+        if !genuine || (attributes ^ usage.attributes) & asked != 0 {
+            return Err(TpmError::Forged { command: code });
+        }
+        match keeps {
+            Keeps::Kept => set_nonce(self.kept_session_mut(), nonce),
+            Keeps::Emergency => set_nonce(self.emergency_session_mut(), nonce),
+            Keeps::Policy(session) => {
+                *session.nonce_tpm.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = nonce;
+            }
+            Keeps::Once => {}
+        }
+        Ok(())
+    }
+
+    /// Slots this command must not have evicted from under it.
+    pub(super) fn pinned(targets: &[Target<'_>], auths: &[Auth<'_>]) -> Vec<SlotId> {
+        let named = targets.iter().filter_map(|target| match target {
+            Target::Object(object) => Some(object.lease.id),
+            Target::Session(session) => Some(session.lease.id),
+            _ => None,
+        });
+        let authorising = auths.iter().filter_map(|auth| match auth {
+            Auth::Policy(session) | Auth::PolicyWithValue(session, _) => Some(session.lease.id),
+            _ => None,
+        });
+        named.chain(authorising).collect()
+    }
+}
+
+fn set_nonce(session: Option<&mut HmacSession>, nonce: Nonce) {
+    if let Some(session) = session {
+        session.secrets.nonce_tpm = nonce;
+    }
+}
+
+/// The value that keys the command's HMAC and the one that keys the response's.
+fn auth_bytes<'a>(auth: &Auth<'a>) -> (&'a [u8], &'a [u8]) {
+    match auth {
+        Auth::Value(secret) => (trimmed(secret.expose()), trimmed(secret.expose())),
+        Auth::Changing { from, to } => (trimmed(from.expose()), trimmed(to.expose())),
+        _ => (&[], &[]),
+    }
+}
+
+fn protect_attributes(protect: Protect) -> u8 {
+    let decrypt = if protect.decrypt_in() { attribute::DECRYPT } else { 0 };
+    let encrypt = if protect.encrypt_out() { attribute::ENCRYPT } else { 0 };
+    decrypt | encrypt
+}
+
+fn names_of<'a>(targets: &[Target<'a>]) -> Vec<std::borrow::Cow<'a, Name>> {
+    use std::borrow::Cow;
+    targets
+        .iter()
+        .filter_map(|target| match target {
+            Target::Handle(handle) => Some(Cow::Owned(Name::of_handle(*handle))),
+            Target::Named(_, name) => Some(Cow::Borrowed(*name)),
+            Target::Object(object) => Some(Cow::Borrowed(object.name())),
+            Target::Session(_) => None,
+        })
+        .collect()
+}
+
+fn encrypt_first_parameter(code: CommandCode, sessions: &[Attached<'_>], parameters: &mut [u8]) -> Result<()> {
+    for session in sessions {
+        if let Attached::Hmac { secrets, usage, .. } = session
+            && usage.attributes & attribute::DECRYPT != 0
+        {
+            return secrets.encrypt_parameter(usage, first_parameter(code, parameters)?);
+        }
+    }
+    Ok(())
+}
+
+/// The contents of the TPM2B that the first parameter is.
+fn first_parameter(code: CommandCode, parameters: &mut [u8]) -> Result<&mut [u8]> {
+    let malformed = TpmError::Malformed { command: code, part: "the first parameter" };
+    let Some((size, rest)) = parameters.split_first_chunk_mut::<2>() else { return Err(malformed) };
+    rest.get_mut(..usize::from(u16::from_be_bytes(*size))).ok_or(malformed)
+}
+
+/// Lays out the whole command (TPM 2.0 Part 1, 18), HMACs included.
+fn encode(
+    code: CommandCode,
+    handles: &[u32],
+    names: &[std::borrow::Cow<'_, Name>],
+    sessions: &mut [Attached<'_>],
+    parameters: &[u8],
+) -> Result<Zeroizing<Vec<u8>>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(HEADER_LEN + 12 + 160 + parameters.len()));
+    let tag = if sessions.is_empty() { TAG_NO_SESSIONS } else { TAG_SESSIONS };
+    out.extend_from_slice(&tag.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&code.0.to_be_bytes());
+    for handle in handles {
+        out.extend_from_slice(&handle.to_be_bytes());
+    }
+    if !sessions.is_empty() {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        for index in 0..sessions.len() {
+            encode_session(code, names, sessions, index, parameters, &mut out);
+        }
+        let size = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+        patch(&mut out, start, size);
+    }
+    out.extend_from_slice(parameters);
+    if out.len() > TPM_MAX_COMMAND_SIZE {
+        return Err(TpmError::Encode { command: code, what: "the whole command" });
+    }
+    let size = u32::try_from(out.len()).unwrap_or(u32::MAX);
+    patch(&mut out, 2, size);
+    Ok(out)
+}
+
+fn patch(out: &mut [u8], at: usize, value: u32) {
+    if let Some(slot) = out.get_mut(at..at + 4) {
+        slot.copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn encode_session(
+    code: CommandCode,
+    names: &[std::borrow::Cow<'_, Name>],
+    sessions: &[Attached<'_>],
+    index: usize,
+    parameters: &[u8],
+    out: &mut Vec<u8>,
+) {
+    match sessions.get(index) {
+        Some(Attached::Hmac { handle, secrets, usage, .. }) => {
+            out.extend_from_slice(&handle.to_be_bytes());
+            push_sized(out, usage.nonce_caller.as_slice());
+            out.push(usage.attributes);
+            if secrets.key.is_empty() && usage.auth_value.is_empty() {
+                push_sized(out, &[]);
+                return;
+            }
+            let cp_hash = cp_hash(code, secrets, names, parameters);
+            let others = if index == 0 { nonces_of_cipher_sessions(sessions) } else { Vec::new() };
+            push_sized(out, secrets.command_hmac(&cp_hash, usage, &others).as_bytes());
+        }
+        _ => {
+            out.extend_from_slice(&RS_PASSWORD.to_be_bytes());
+            push_sized(out, &[]);
+            out.push(attribute::CONTINUE);
+            push_sized(out, &[]);
+        }
+    }
+}
+
+/// nonceTPM of the decrypting and the encrypting session, where they are not the first (Part 1, 17.6.5).
+fn nonces_of_cipher_sessions<'a>(sessions: &'a [Attached<'_>]) -> Vec<&'a [u8]> {
+    let with = |bit: u8| {
+        sessions.iter().skip(1).find_map(move |s| match s {
+            Attached::Hmac { secrets, usage, .. } if usage.attributes & bit != 0 => Some(secrets.nonce_tpm.as_slice()),
+            _ => None,
+        })
+    };
+    match (with(attribute::DECRYPT), with(attribute::ENCRYPT)) {
+        // One session doing both is included once.
+        (Some(decrypt), Some(encrypt)) if std::ptr::eq(decrypt, encrypt) => vec![decrypt],
+        (decrypt, encrypt) => decrypt.into_iter().chain(encrypt).collect(),
+    }
+}
+
+fn cp_hash(
+    code: CommandCode,
+    secrets: &SessionSecrets,
+    names: &[std::borrow::Cow<'_, Name>],
+    parameters: &[u8],
+) -> Digest {
+    let mut hasher = secrets.hash.hasher();
+    hasher.update(&code.0.to_be_bytes());
+    for name in names {
+        hasher.update(name.as_bytes());
+    }
+    hasher.update(parameters);
+    hasher.finish()
+}
+
+pub(super) fn push_sized(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+fn returns_handle(code: CommandCode) -> bool {
+    // CreatePrimary, Load, LoadExternal, ContextLoad, StartAuthSession, HMAC_Start, HashSequenceStart, CreateLoaded.
+    matches!(code.0, 0x131 | 0x157 | 0x167 | 0x161 | 0x176 | 0x15b | 0x186 | 0x191)
+}
+
+/// Reads and checks a response's header; its tag must fit its code (TPM 2.0 Part 1, 18.10).
+fn response_code(code: CommandCode, response: &[u8]) -> Result<ResponseCode> {
+    let malformed = TpmError::Malformed { command: code, part: "the header" };
+    let Some((header, _)) = response.split_first_chunk::<HEADER_LEN>() else { return Err(malformed) };
+    let [t0, t1, s0, s1, s2, s3, c0, c1, c2, c3] = *header;
+    let tag = u16::from_be_bytes([t0, t1]);
+    let size = usize::try_from(u32::from_be_bytes([s0, s1, s2, s3])).unwrap_or(usize::MAX);
+    let rc = ResponseCode(u32::from_be_bytes([c0, c1, c2, c3]));
+    let whole = size == response.len();
+    let fits = rc == ResponseCode::SUCCESS || (tag == TAG_NO_SESSIONS && size == HEADER_LEN);
+    if whole && fits && matches!(tag, TAG_NO_SESSIONS | TAG_SESSIONS) { Ok(rc) } else { Err(malformed) }
+}
+
+/// The areas of a successful response.
+struct ResponseParts<'a> {
+    handle: Option<u32>,
+    parameters: &'a [u8],
+    sessions: &'a [u8],
+}
+
+impl<'a> ResponseParts<'a> {
+    fn split(code: CommandCode, returns_handle: bool, with_sessions: bool, response: &'a [u8]) -> Result<Self> {
+        let malformed = |part| TpmError::Malformed { command: code, part };
+        let tag = response.first_chunk::<2>().map(|t| u16::from_be_bytes(*t));
+        let expected = if with_sessions { TAG_SESSIONS } else { TAG_NO_SESSIONS };
+        if tag != Some(expected) {
+            return Err(malformed("the tag"));
+        }
+        let mut rest = response.get(HEADER_LEN..).unwrap_or_default();
+        let mut take_u32 = |part| {
+            let (value, tail) = rest.split_first_chunk::<4>().ok_or(malformed(part))?;
+            rest = tail;
+            Ok::<_, TpmError>(u32::from_be_bytes(*value))
+        };
+        let handle = if returns_handle { Some(take_u32("the response handle")?) } else { None };
+        if !with_sessions {
+            return Ok(Self { handle, parameters: rest, sessions: &[] });
+        }
+        let size = usize::try_from(take_u32("the parameter size")?).unwrap_or(usize::MAX);
+        let (parameters, sessions) = rest.split_at_checked(size).ok_or(malformed("the parameter area"))?;
+        Ok(Self { handle, parameters, sessions })
+    }
+}
+
+/// Takes one TPM2B from response parameters.
+pub(crate) fn take_parameter<'a>(code: CommandCode, area: &mut &'a [u8]) -> Result<&'a [u8]> {
+    take_sized(area).ok_or(TpmError::Malformed { command: code, part: "a sized parameter" })
+}
