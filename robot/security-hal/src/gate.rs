@@ -1,0 +1,309 @@
+//! The gates every command passes: atomic words, closed by a stop, opened only by a verified rearm.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use alcub3_trust_model::{Level, MissionId};
+
+use crate::latch::RearmProof;
+use crate::order::StopScope;
+
+const CLOSED: u64 = 1;
+const GENERATION: u64 = 2;
+
+/// Whether commands may pass, in one atomic word: a closed bit and a generation that every stop and every
+/// opening moves on.
+///
+/// A gate starts closed (DESIGN §4, rearm). [`Gate::close`] never waits and cannot fail; a [`Passage`] taken before
+/// a stop is worthless after it, even when the gate was opened again in between.
+#[derive(Debug)]
+pub struct Gate {
+    word: AtomicU64,
+}
+
+/// That a command's validation began while the gate was open. It carries the generation, so that
+/// a stop since is seen.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Passage {
+    word: u64,
+}
+
+/// The closure that a rearm is meant to end. A stop that comes later voids it, so a stop always wins over a
+/// rearm that was already being verified.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Closure {
+    word: u64,
+}
+
+/// Why a gate was not opened.
+#[derive(Copy, Clone, Debug, thiserror::Error, Eq, PartialEq)]
+pub enum OpenError {
+    /// Another stop came after the rearm's verification began.
+    #[error("a stop came while the rearm was being verified: the gate stays closed; rearm for the new stop")]
+    StoppedMeanwhile,
+    /// The gate is open already.
+    #[error("the gate is open: there is no stop to end")]
+    NotClosed,
+}
+
+impl Gate {
+    /// A gate that is closed until a rearm is verified.
+    pub const fn new_closed() -> Self {
+        Self {
+            word: AtomicU64::new(CLOSED),
+        }
+    }
+
+    /// Closes the gate. Never waits, never fails, may be called any number of times from anywhere.
+    ///
+    /// The first step voids what was handed out (passages, and rearms being verified); the second closes. Whatever
+    /// comes between them ends closed, because the closing is last.
+    pub fn close(&self) {
+        self.word.fetch_add(GENERATION, Ordering::SeqCst);
+        self.word.fetch_or(CLOSED, Ordering::SeqCst);
+    }
+
+    /// Begins a command's validation; nothing while the gate is closed.
+    pub fn admit(&self) -> Option<Passage> {
+        let word = self.word.load(Ordering::SeqCst);
+        (word & CLOSED == 0).then_some(Passage { word })
+    }
+
+    /// Whether no stop came since the passage was taken. Asked last, after all other checks of a command.
+    pub fn still_open(&self, passage: Passage) -> bool {
+        self.word.load(Ordering::SeqCst) == passage.word
+    }
+
+    /// Whether the gate is closed now.
+    pub fn is_closed(&self) -> bool {
+        self.word.load(Ordering::SeqCst) & CLOSED != 0
+    }
+
+    /// The present closure, for a rearm to name; nothing while the gate is open.
+    pub fn closure(&self) -> Option<Closure> {
+        let word = self.word.load(Ordering::SeqCst);
+        (word & CLOSED != 0).then_some(Closure { word })
+    }
+
+    /// Ends one closure. Only [`Gates::open`] calls it, with what a verified rearm holds.
+    fn open(&self, closure: Closure) -> Result<(), OpenError> {
+        let closed = closure.word;
+        let open = closed.wrapping_add(GENERATION) & !CLOSED;
+        match self
+            .word
+            .compare_exchange(closed, open, Ordering::SeqCst, Ordering::SeqCst)
+        {
+            Ok(_) => Ok(()),
+            Err(now) if now & CLOSED == 0 => Err(OpenError::NotClosed),
+            Err(_) => Err(OpenError::StoppedMeanwhile),
+        }
+    }
+}
+
+/// The robot's gates: one for the whole robot, one for each level, and the missions that were stopped.
+#[derive(Debug)]
+pub struct Gates {
+    robot: Gate,
+    levels: [Gate; Level::ALL.len()],
+    stopped_missions: RwLock<BTreeSet<MissionId>>,
+}
+
+/// That a command's validation began while the robot's gate was open; it remembers every level's gate as well.
+#[derive(Copy, Clone, Debug)]
+pub struct Admission {
+    robot: Passage,
+    levels: [Option<Passage>; Level::ALL.len()],
+}
+
+impl Gates {
+    /// All gates closed, until a rearm is verified.
+    pub const fn new_closed() -> Self {
+        let levels = [const { Gate::new_closed() }; Level::ALL.len()];
+        Self {
+            robot: Gate::new_closed(),
+            levels,
+            stopped_missions: RwLock::new(BTreeSet::new()),
+        }
+    }
+
+    /// Closes what a stop's scope names. For robot and level this is one gate, without a lock.
+    pub fn close(&self, scope: &StopScope) {
+        match scope {
+            StopScope::Robot => self.robot.close(),
+            StopScope::Level(level) => self.level(*level).close(),
+            StopScope::Mission(mission, _) => {
+                let mut stopped = self
+                    .stopped_missions
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                stopped.insert(*mission);
+            }
+        }
+    }
+
+    /// Begins a command's validation; nothing while the robot is stopped.
+    pub fn admit(&self) -> Option<Admission> {
+        let robot = self.robot.admit()?;
+        let levels = std::array::from_fn(|at| self.levels.get(at).and_then(Gate::admit));
+        Some(Admission { robot, levels })
+    }
+
+    /// Whether a command of a level and a mission may still take effect: nothing it depends on was stopped since
+    /// its admission. Asked last, after all other checks.
+    pub fn still_open(&self, admission: &Admission, level: Level, mission: Option<MissionId>) -> bool {
+        let passage = admission.levels.get(usize::from(level.id())).copied().flatten();
+        self.robot.still_open(admission.robot)
+            && passage.is_some_and(|passage| self.level(level).still_open(passage))
+            && mission.is_none_or(|mission| !self.is_mission_stopped(mission))
+    }
+
+    /// Whether the whole robot is stopped.
+    pub fn is_robot_stopped(&self) -> bool {
+        self.robot.is_closed()
+    }
+
+    /// Whether a level is stopped, by itself or with the robot.
+    pub fn is_level_stopped(&self, level: Level) -> bool {
+        self.robot.is_closed() || self.level(level).is_closed()
+    }
+
+    /// Whether a mission was stopped by itself since this process began.
+    pub fn is_mission_stopped(&self, mission: MissionId) -> bool {
+        self.stopped_missions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&mission)
+    }
+
+    /// What is closed now, for a rearm's verification to name before it reads any epoch.
+    pub fn closures(&self) -> Closures {
+        let levels = std::array::from_fn(|at| self.levels.get(at).and_then(Gate::closure));
+        Closures {
+            robot: self.robot.closure(),
+            levels,
+        }
+    }
+
+    /// Opens every gate that a verified rearm holds.
+    ///
+    /// # Errors
+    /// [`OpenError`] when a stop came since the rearm's verification began; that gate, and all after it, stay
+    /// closed. The robot's gate is opened last, so that it never opens on a half-opened robot.
+    pub fn open(&self, proof: RearmProof) -> Result<(), OpenError> {
+        let closures = proof.into_closures();
+        for (gate, closure) in self.levels.iter().zip(closures.levels) {
+            closure.map_or(Ok(()), |closure| gate.open(closure))?;
+        }
+        closures.robot.map_or(Ok(()), |closure| self.robot.open(closure))
+    }
+
+    fn level(&self, level: Level) -> &Gate {
+        // One gate for each level: where the table and the numbers disagreed, the robot's own gate stands in.
+        self.levels.get(usize::from(level.id())).unwrap_or(&self.robot)
+    }
+}
+
+/// What was closed when a rearm's verification began.
+#[derive(Copy, Clone, Debug)]
+pub struct Closures {
+    pub(crate) robot: Option<Closure>,
+    pub(crate) levels: [Option<Closure>; Level::ALL.len()],
+}
+
+impl Closures {
+    /// Whether the whole robot was stopped.
+    pub const fn robot_is_closed(&self) -> bool {
+        self.robot.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use super::*;
+
+    fn opened() -> Gate {
+        let gate = Gate::new_closed();
+        open(&gate).unwrap();
+        gate
+    }
+
+    fn open(gate: &Gate) -> Result<(), OpenError> {
+        let closure = gate.closure().ok_or(OpenError::NotClosed)?;
+        gate.open(closure)
+    }
+
+    #[test]
+    fn a_new_gate_admits_nothing() {
+        let gate = Gate::new_closed();
+        assert!(gate.is_closed());
+        assert_eq!(gate.admit(), None);
+    }
+
+    #[test]
+    fn a_passage_from_before_a_stop_is_worthless_even_after_a_rearm() {
+        let gate = opened();
+        let passage = gate.admit().unwrap();
+        assert!(gate.still_open(passage));
+        gate.close();
+        assert!(!gate.still_open(passage));
+        open(&gate).unwrap();
+        assert!(
+            !gate.still_open(passage),
+            "the stop between must not be forgotten"
+        );
+        assert!(gate.admit().is_some());
+    }
+
+    #[test]
+    fn a_stop_during_the_verification_of_a_rearm_wins() {
+        let gate = Gate::new_closed();
+        let closure = gate.closure().unwrap();
+        gate.close();
+        assert_eq!(gate.open(closure), Err(OpenError::StoppedMeanwhile));
+        assert!(gate.is_closed());
+    }
+
+    #[test]
+    fn a_proof_opens_once() {
+        let gate = Gate::new_closed();
+        let closure = gate.closure().unwrap();
+        gate.open(closure).unwrap();
+        assert_eq!(gate.open(closure), Err(OpenError::NotClosed));
+        gate.close();
+        assert_eq!(gate.open(closure), Err(OpenError::StoppedMeanwhile));
+    }
+
+    /// Stops racing a rearm: whatever the interleaving, the gate ends closed.
+    #[test]
+    fn stops_racing_a_rearm_always_end_closed() {
+        for _ in 0..500 {
+            let gate = Arc::new(Gate::new_closed());
+            let closure = gate.closure().unwrap();
+            let barrier = Arc::new(Barrier::new(3));
+            let racer = |job: fn(&Gate, Closure)| {
+                let (gate, barrier) = (Arc::clone(&gate), Arc::clone(&barrier));
+                thread::spawn(move || {
+                    barrier.wait();
+                    job(&gate, closure);
+                })
+            };
+            let racers = [
+                racer(|gate, _| gate.close()),
+                racer(|gate, _| gate.close()),
+                // The rearm may win before the stops, and must not after the first of them.
+                racer(|gate, closure| drop(gate.open(closure))),
+            ];
+            assert!(
+                racers
+                    .into_iter()
+                    .map(thread::JoinHandle::join)
+                    .all(|joined| joined.is_ok())
+            );
+            assert!(gate.is_closed());
+        }
+    }
+}

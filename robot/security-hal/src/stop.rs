@@ -1,0 +1,422 @@
+//! The emergency stop: the steps of DESIGN §6 in their order, each attempted whatever became of the others.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alcub3_trust_model::StopId;
+
+use crate::adapters::{AdapterPool, Told};
+use crate::clock::Clock;
+use crate::gate::Gates;
+use crate::guard;
+use crate::isolated::Isolated;
+use crate::order::{StopIntent, StopOrder, StopScope};
+use crate::ports::{
+    AuditSink, MissionKeys, PlatformAdapter, ReceiptMaker, SecretVault, StopJournal, Zeroizer,
+};
+use crate::report::{PortError, Step, StepOutcome, StepRecord, StopReport, TpmLockOutcome};
+
+/// Everything a stop works on.
+pub struct StopParts {
+    /// What stops the platform.
+    pub adapters: Vec<Box<dyn PlatformAdapter>>,
+    /// Secrets in memory.
+    pub vault: Box<dyn SecretVault>,
+    /// The durable list of unfinished stops.
+    pub journal: Box<dyn StopJournal>,
+    /// The TPM part.
+    pub zeroizer: Box<dyn Zeroizer>,
+    /// The mission keys.
+    pub keys: Box<dyn MissionKeys>,
+    /// The receipt.
+    pub receipts: Box<dyn ReceiptMaker>,
+    /// The audit log.
+    pub audit: Box<dyn AuditSink>,
+    /// The clock that measures the steps.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How long a stop waits for each part before it names the part's step `unconfirmed` and goes on.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct StopLimits {
+    /// For wiping secrets in memory.
+    pub memory: Duration,
+    /// For making the intent durable, before the TPM is locked without it.
+    pub journal: Duration,
+    /// For the two TPM commands.
+    pub tpm: Duration,
+    /// For flushing and deleting the mission keys, each.
+    pub keys: Duration,
+    /// For the receipt.
+    pub receipt: Duration,
+    /// For the audit entry.
+    pub audit: Duration,
+    /// For the adapters' answers, counted from when all other steps are done.
+    pub adapters: Duration,
+}
+
+impl Default for StopLimits {
+    fn default() -> Self {
+        Self {
+            memory: Duration::from_millis(200),
+            journal: Duration::from_millis(200),
+            tpm: Duration::from_secs(5),
+            keys: Duration::from_secs(2),
+            receipt: Duration::from_secs(5),
+            audit: Duration::from_secs(2),
+            adapters: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The robot's emergency stop.
+///
+/// This is a security-triggered protective stop with evidence. It is not a certified ISO 13850 emergency stop.
+pub struct EmergencyStop {
+    gates: Arc<Gates>,
+    adapters: AdapterPool,
+    vault: Isolated<dyn SecretVault>,
+    journal: Isolated<dyn StopJournal>,
+    zeroizer: Isolated<dyn Zeroizer>,
+    keys: Isolated<dyn MissionKeys>,
+    receipts: Isolated<dyn ReceiptMaker>,
+    audit: Isolated<dyn AuditSink>,
+    clock: Arc<dyn Clock>,
+    limits: StopLimits,
+    running: Mutex<Vec<Arc<Run>>>,
+}
+
+/// A stop that is under way, and its report when it has one.
+struct Run {
+    stop: StopId,
+    scope: StopScope,
+    report: Mutex<Option<StopReport>>,
+    ended: Condvar,
+}
+
+/// Unfinished stops of an earlier run could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The journal cannot be read.
+    #[error(
+        "the stop journal cannot be read, so the robot stays stopped: {0}; repair or remove the journal file"
+    )]
+    Journal(#[source] Arc<PortError>),
+    /// The journal gave no answer.
+    #[error("the stop journal gave no answer, so the robot stays stopped: {0}")]
+    NoAnswer(StepOutcome),
+}
+
+impl EmergencyStop {
+    /// Builds the stop and starts a thread for each part, so that a stop starts none.
+    ///
+    /// # Errors
+    /// Where the operating system gives no thread; a robot must not run then.
+    pub fn new(gates: Arc<Gates>, parts: StopParts, limits: StopLimits) -> io::Result<Self> {
+        Ok(Self {
+            gates,
+            adapters: AdapterPool::spawn(parts.adapters, Arc::clone(&parts.clock))?,
+            vault: Isolated::spawn("vault", parts.vault)?,
+            journal: Isolated::spawn("journal", parts.journal)?,
+            zeroizer: Isolated::spawn("tpm", parts.zeroizer)?,
+            keys: Isolated::spawn("keys", parts.keys)?,
+            receipts: Isolated::spawn("receipt", parts.receipts)?,
+            audit: Isolated::spawn("audit", parts.audit)?,
+            clock: parts.clock,
+            limits,
+            running: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The gates that this stop closes.
+    pub const fn gates(&self) -> &Arc<Gates> {
+        &self.gates
+    }
+
+    /// Stops. Always closes the gate and tells the adapters; where a stop that covers this one is under way, it
+    /// then waits for that one's report instead of repeating its steps.
+    pub fn stop(&self, order: StopOrder) -> StopReport {
+        let start_ns = self.clock.monotonic_ns();
+        self.gates.close(&order.scope);
+        let closed_ns = self.clock.monotonic_ns();
+        let order = Arc::new(order);
+        let told = self.adapters.tell(&order, start_ns);
+
+        let mut course = Course::new(self, start_ns);
+        course.record(Step::GateClosed, start_ns, StepOutcome::Done);
+        if let Some(gate) = course.steps.first_mut() {
+            gate.ended_ns = closed_ns.saturating_sub(start_ns);
+        }
+        let delivered = if told.all_delivered() {
+            StepOutcome::Done
+        } else {
+            StepOutcome::NotDelivered
+        };
+        course.record(Step::AdaptersTold, closed_ns, delivered);
+
+        match self.join_or_run(&order) {
+            Entry::Join(run) => self.joined(&run, &order, course, told),
+            Entry::Run(run) => {
+                let report = self.run(&order, course, told);
+                self.leave(&run, &report);
+                report
+            }
+        }
+    }
+
+    /// Completes the stops that an earlier run of the process began and did not finish. Called at start, before
+    /// anything else uses the TPM; the gates are closed then and stay so.
+    ///
+    /// # Errors
+    /// [`RecoverError`] where the journal cannot be read: what it holds is unknown, so the robot stays stopped.
+    pub fn recover(&self) -> Result<Vec<StopReport>, RecoverError> {
+        let read = self
+            .journal
+            .submit(|journal| guard::attempt(|| journal.unfinished()));
+        let unfinished = match read.wait(self.limits.journal.saturating_mul(10)) {
+            Ok(Ok(intents)) => intents,
+            Ok(Err(StepOutcome::Failed(error))) => return Err(RecoverError::Journal(error)),
+            Ok(Err(outcome)) => return Err(RecoverError::NoAnswer(outcome)),
+            Err(reason) => return Err(RecoverError::NoAnswer(reason.into())),
+        };
+        Ok(unfinished
+            .into_iter()
+            .map(|intent| self.stop(intent.order().clone()))
+            .collect())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Arc<Run>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join_or_run(&self, order: &StopOrder) -> Entry {
+        let mut running = self.running();
+        if let Some(run) = running.iter().find(|run| run.scope.covers(&order.scope)) {
+            return Entry::Join(Arc::clone(run));
+        }
+        let run = Arc::new(Run {
+            stop: order.stop,
+            scope: order.scope.clone(),
+            report: Mutex::new(None),
+            ended: Condvar::new(),
+        });
+        running.push(Arc::clone(&run));
+        Entry::Run(run)
+    }
+
+    fn leave(&self, run: &Arc<Run>, report: &StopReport) {
+        *run.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(report.clone());
+        run.ended.notify_all();
+        self.running().retain(|other| !Arc::ptr_eq(other, run));
+    }
+
+    /// Waits for the stop that covers this one and answers with what it did, this one's own first steps in front.
+    fn joined(&self, run: &Run, order: &StopOrder, course: Course<'_>, told: Told) -> StopReport {
+        let slot = run.report.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = run
+            .ended
+            .wait_timeout_while(slot, self.limits.total(), |report| report.is_none());
+        let (slot, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let other = slot.clone();
+        drop(slot);
+
+        let shift_ns = course.start_ns;
+        let mut report = course.report(
+            order,
+            &TpmLockOutcome::unconfirmed(StepOutcome::NotPossible),
+            None,
+        );
+        report.joined = Some(run.stop);
+        report.adapters = told.collect(self.clock.as_ref(), self.limits.adapters);
+        match other {
+            Some(other) => {
+                report
+                    .steps
+                    .extend(other.steps.into_iter().skip(report.steps.len()));
+                report.extended = other.extended;
+                report.counter = other.counter;
+                report.receipt = other.receipt;
+            }
+            None => report.steps.push(StepRecord {
+                step: Step::PcrExtended,
+                began_ns: 0,
+                ended_ns: self.clock.monotonic_ns().saturating_sub(shift_ns),
+                outcome: StepOutcome::Unanswered(millis(self.limits.total())),
+            }),
+        }
+        report
+    }
+
+    fn run(&self, order: &Arc<StopOrder>, mut course: Course<'_>, told: Told) -> StopReport {
+        let limits = self.limits;
+        let intent = Arc::new(StopIntent::new(StopOrder::clone(order)));
+
+        let scope = order.scope.clone();
+        course.step(Step::MemoryWiped, &self.vault, limits.memory, move |vault| {
+            vault.wipe(&scope)
+        });
+        let begun = Arc::clone(&intent);
+        course.step(
+            Step::IntentWritten,
+            &self.journal,
+            limits.journal,
+            move |journal| journal.begin(&begun),
+        );
+        let lock = course.lock(&self.zeroizer, limits.tpm, &intent);
+        let scope = order.scope.clone();
+        course.step(Step::KeysFlushed, &self.keys, limits.keys, move |keys| {
+            keys.flush_loaded(&scope)
+        });
+        let scope = order.scope.clone();
+        course.step(Step::BlobsDeleted, &self.keys, limits.keys, move |keys| {
+            keys.delete_blobs(&scope)
+        });
+        let (signed, locked) = (Arc::clone(&intent), lock.clone());
+        let receipt = course.step(
+            Step::ReceiptMade,
+            &self.receipts,
+            limits.receipt,
+            move |receipts| receipts.receipt(&signed, &locked),
+        );
+
+        let mut report = course.snapshot(order, &lock, receipt);
+        report.adapters = told.collect(self.clock.as_ref(), limits.adapters);
+        let entry = report.clone();
+        course.step(Step::Audited, &self.audit, limits.audit, move |audit| {
+            audit.stopped(&entry)
+        });
+        self.finish(&mut course, &lock, intent);
+        report.steps = course.steps;
+        report
+    }
+
+    /// An intent is finished when both TPM commands are confirmed; otherwise the next start completes it.
+    fn finish(&self, course: &mut Course<'_>, lock: &TpmLockOutcome, intent: Arc<StopIntent>) {
+        if lock.extend.is_done() && lock.increment.is_done() {
+            course.step(
+                Step::IntentFinished,
+                &self.journal,
+                self.limits.journal,
+                move |journal| journal.finish(&intent),
+            );
+        } else {
+            course.record(
+                Step::IntentFinished,
+                self.clock.monotonic_ns(),
+                StepOutcome::NotPossible,
+            );
+        }
+    }
+}
+
+impl StopLimits {
+    /// The longest a stop can take.
+    fn total(&self) -> Duration {
+        let parts = [
+            self.memory,
+            self.journal,
+            self.journal,
+            self.tpm,
+            self.keys,
+            self.keys,
+        ];
+        let rest = [self.receipt, self.audit, self.adapters];
+        parts
+            .into_iter()
+            .chain(rest)
+            .fold(Duration::from_secs(1), Duration::saturating_add)
+    }
+}
+
+enum Entry {
+    Join(Arc<Run>),
+    Run(Arc<Run>),
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One stop's steps as they are taken.
+struct Course<'a> {
+    clock: &'a dyn Clock,
+    start_ns: u64,
+    steps: Vec<StepRecord>,
+}
+
+impl<'a> Course<'a> {
+    fn new(stop: &'a EmergencyStop, start_ns: u64) -> Self {
+        Self {
+            clock: stop.clock.as_ref(),
+            start_ns,
+            steps: Vec::with_capacity(11),
+        }
+    }
+
+    /// Records a step that began at a time of the clock and ends now.
+    fn record(&mut self, step: Step, began_ns: u64, outcome: StepOutcome) {
+        let began_ns = began_ns.saturating_sub(self.start_ns);
+        let ended_ns = self.clock.monotonic_ns().saturating_sub(self.start_ns);
+        self.steps.push(StepRecord {
+            step,
+            began_ns,
+            ended_ns,
+            outcome,
+        });
+    }
+
+    /// Takes a step on its part's thread.
+    fn step<P, T, F>(&mut self, step: Step, part: &Isolated<P>, limit: Duration, work: F) -> Option<T>
+    where
+        P: ?Sized + Send + 'static,
+        T: Send + 'static,
+        F: FnOnce(&mut P) -> Result<T, PortError> + Send + 'static,
+    {
+        let began_ns = self.clock.monotonic_ns();
+        let answer = part.submit(move |port| guard::attempt(|| work(port))).wait(limit);
+        let (value, outcome) = match answer {
+            Ok(Ok(value)) => (Some(value), StepOutcome::Done),
+            Ok(Err(outcome)) => (None, outcome),
+            Err(reason) => (None, reason.into()),
+        };
+        self.record(step, began_ns, outcome);
+        value
+    }
+
+    /// Locks the TPM: one job, two recorded steps.
+    fn lock(
+        &mut self,
+        zeroizer: &Isolated<dyn Zeroizer>,
+        limit: Duration,
+        intent: &Arc<StopIntent>,
+    ) -> TpmLockOutcome {
+        let began_ns = self.clock.monotonic_ns();
+        let intent = Arc::clone(intent);
+        let answer = zeroizer
+            .submit(move |zeroizer| zeroizer.lock(&intent))
+            .wait(limit);
+        let lock = answer.unwrap_or_else(|reason| TpmLockOutcome::unconfirmed(reason.into()));
+        self.record(Step::PcrExtended, began_ns, lock.extend.clone());
+        self.record(Step::CounterIncremented, began_ns, lock.increment.clone());
+        lock
+    }
+
+    fn snapshot(&self, order: &StopOrder, lock: &TpmLockOutcome, receipt: Option<Vec<u8>>) -> StopReport {
+        StopReport {
+            stop: order.stop,
+            scope: order.scope.clone(),
+            joined: None,
+            called_utc_ms: order.called_utc_ms,
+            steps: self.steps.clone(),
+            adapters: Vec::new(),
+            extended: lock.extended,
+            counter: lock.counter,
+            receipt,
+        }
+    }
+
+    fn report(self, order: &StopOrder, lock: &TpmLockOutcome, receipt: Option<Vec<u8>>) -> StopReport {
+        self.snapshot(order, lock, receipt)
+    }
+}
