@@ -43,7 +43,9 @@ pub enum TransportError {
         path: PathBuf,
     },
     /// The `swtpm` program is not installed.
-    #[error("the program `swtpm` was not found in PATH: install it (package `swtpm`) or use another --tpm SPEC")]
+    #[error(
+        "the program `swtpm` was not found in PATH: install it (package `swtpm`) or use another --tpm SPEC"
+    )]
     SwtpmMissing,
     /// The `swtpm` child has ended.
     #[error("swtpm ended with {status}: {}", Tail(stderr))]
@@ -74,7 +76,9 @@ pub enum TransportError {
         stderr: String,
     },
     /// swtpm's control channel answered with an error.
-    #[error("swtpm refused the control command {command} with result 0x{result:x}: check swtpm's version and state folder")]
+    #[error(
+        "swtpm refused the control command {command} with result 0x{result:x}: check swtpm's version and state folder"
+    )]
     ControlRefused {
         /// The control command's name.
         command: &'static str,
@@ -97,14 +101,16 @@ pub enum TransportError {
         /// How long was waited.
         after: Duration,
     },
-    /// An earlier response is still outstanding, so the channel is out of step.
+    /// An earlier response was late or malformed, so the channel is out of step; nothing was sent.
     #[error(
-        "the TPM's answer to an earlier command is still outstanding, so this command was not sent: wait for it \
-         with a later deadline, or open the TPM again"
+        "the channel to the TPM is out of step after an earlier late or malformed answer, so this command was not \
+         sent: allow more time for the late answer to be read away, or open the TPM again"
     )]
     Poisoned,
     /// The other end closed the channel.
-    #[error("the channel to the TPM was closed by the other end: open the TPM again; if it persists, see its log")]
+    #[error(
+        "the channel to the TPM was closed by the other end: open the TPM again; if it persists, see its log"
+    )]
     Disconnected,
     /// A message is shorter than its header says or shorter than a header.
     #[error(
@@ -125,6 +131,12 @@ pub enum TransportError {
     ResponseTooLong {
         /// The announced or received size, bytes.
         declared: usize,
+    },
+    /// The state folder cannot be named to swtpm.
+    #[error("swtpm cannot use the state folder {}: its path has a comma; choose another folder", path.display())]
+    BadStatePath {
+        /// The folder.
+        path: PathBuf,
     },
     /// The command handed in is not one whole TPM command.
     #[error("a command of {length} bytes is not one whole TPM command of 10 to 4096 bytes; nothing was sent")]

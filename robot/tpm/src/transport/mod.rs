@@ -7,9 +7,26 @@
 //! There is no fallback from one kind of channel to another. [`TransportKind::is_simulator`] says whether what
 //! answers is a program instead of a chip.
 
+mod channel;
+mod counted;
+mod device;
 mod error;
+mod os;
+mod recorded;
+mod socket;
+mod swaps;
+mod swtpm;
+mod swtpm_control;
+mod timed;
 
+pub use counted::{COUNTED_LOG, Counted, Counts};
+pub use device::{DEFAULT_DEVICE, DeviceTransport};
 pub use error::TransportError;
+pub use recorded::{Capture, Exchange, Outcome, Recorded, Replay, Tape};
+pub use socket::{SocketAddress, SocketTransport};
+pub use swtpm::{SwtpmOptions, SwtpmTransport};
+pub use swtpm_control::SwtpmControl;
+pub use timed::{ChipModel, ModelClock, Timed, TimedMode};
 
 use std::time::Instant;
 

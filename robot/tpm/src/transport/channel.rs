@@ -1,0 +1,507 @@
+//! One command out and one response in over any descriptor, and never an old response for a new command.
+
+use super::os::{self, Readiness};
+use super::{HEADER, MAX_MESSAGE, TransportError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+/// How responses are told apart on the descriptor.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(super) enum Framing {
+    /// A byte stream: the size in the header says where a response ends.
+    Stream,
+    /// One read, one response, as the kernel's TPM devices do it.
+    Message,
+}
+
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum State {
+    /// Nothing is outstanding.
+    InStep,
+    /// A response, or the rest of one, has still to come.
+    Awaiting,
+    /// It cannot be known where the next response would start.
+    Broken,
+    /// The other end is gone.
+    Closed,
+}
+
+/// A descriptor in non-blocking mode with the state of the exchange on it.
+pub(super) struct Channel<F> {
+    file: F,
+    framing: Framing,
+    state: State,
+    buffer: Box<[u8]>,
+    filled: usize,
+}
+
+impl<F: AsFd + Read + Write> Channel<F> {
+    /// Takes over a descriptor that must be in non-blocking mode.
+    pub(super) fn new(file: F, framing: Framing) -> Self {
+        // One byte more than allowed, so that too much is seen as too much.
+        let buffer = vec![0; MAX_MESSAGE + 1].into_boxed_slice();
+        Self {
+            file,
+            framing,
+            state: State::InStep,
+            buffer,
+            filled: 0,
+        }
+    }
+
+    /// The descriptor, for what is not an exchange.
+    pub(super) fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// See [`super::Transport::transmit`].
+    pub(super) fn transmit(
+        &mut self,
+        command: &[u8],
+        response: &mut Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(), TransportError> {
+        response.clear();
+        check_command(command)?;
+        self.settle(deadline)?;
+        let begun = Instant::now();
+        self.send(command, begun, deadline)?;
+        self.state = State::Awaiting;
+        self.filled = 0;
+        self.receive(begun, deadline)?;
+        response.extend_from_slice(self.buffer.get(..self.filled).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Reads a late response away, so that it cannot be taken for the answer to the next command.
+    fn settle(&mut self, deadline: Instant) -> Result<(), TransportError> {
+        match self.state {
+            State::InStep => self.refuse_unasked(),
+            State::Closed => Err(TransportError::Disconnected),
+            State::Broken => Err(TransportError::Poisoned),
+            State::Awaiting => match self.receive(Instant::now(), deadline) {
+                Err(TransportError::DeadlineExceeded { .. }) => Err(TransportError::Poisoned),
+                // The late answer is nobody's any more, so it does not matter that it was malformed.
+                Err(_) if self.state == State::InStep => Ok(()),
+                other => other,
+            },
+        }
+    }
+
+    /// Nothing may be readable before a command was sent: it would be taken for the answer.
+    fn refuse_unasked(&mut self) -> Result<(), TransportError> {
+        let now = Instant::now();
+        if !self.ready(Readiness::Read, now)? {
+            return Ok(());
+        }
+        let read = self.file.read(&mut self.buffer);
+        match (self.progress("reading from the TPM", read)?, self.framing) {
+            (Some(_), Framing::Stream) => {
+                self.state = State::Broken;
+                Err(TransportError::Poisoned)
+            }
+            // A device hands out whole responses, so the stale one is gone now.
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self, command: &[u8], begun: Instant, deadline: Instant) -> Result<(), TransportError> {
+        let mut rest = command;
+        while !rest.is_empty() {
+            if !self.ready(Readiness::Write, deadline)? {
+                if rest.len() < command.len() {
+                    self.state = State::Broken;
+                }
+                return Err(TransportError::DeadlineExceeded {
+                    after: begun.elapsed(),
+                });
+            }
+            let written = self.file.write(rest);
+            match self.progress("sending a command to the TPM", written)? {
+                Some(n) => rest = rest.get(n..).unwrap_or_default(),
+                None => continue,
+            }
+            if self.framing == Framing::Message && !rest.is_empty() {
+                self.state = State::Broken;
+                return Err(TransportError::Truncated {
+                    expected: command.len(),
+                    got: command.len() - rest.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, begun: Instant, deadline: Instant) -> Result<(), TransportError> {
+        loop {
+            if !self.ready(Readiness::Read, deadline)? {
+                return Err(TransportError::DeadlineExceeded {
+                    after: begun.elapsed(),
+                });
+            }
+            let read = self
+                .file
+                .read(self.buffer.get_mut(self.filled..).unwrap_or_default());
+            let Some(n) = self.progress("reading a response from the TPM", read)? else {
+                continue;
+            };
+            self.filled += n;
+            if self.is_whole()? {
+                self.state = State::InStep;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the buffer holds exactly one response.
+    fn is_whole(&mut self) -> Result<bool, TransportError> {
+        let verdict = measure(self.buffer.get(..self.filled).unwrap_or_default());
+        match (verdict, self.framing) {
+            (Ok(None), Framing::Stream) => Ok(false),
+            (Ok(None), Framing::Message) => {
+                self.state = State::InStep;
+                Err(TransportError::Truncated {
+                    expected: self.declared(),
+                    got: self.filled,
+                })
+            }
+            (Ok(Some(())), _) => Ok(true),
+            (Err(error), framing) => {
+                self.state = if framing == Framing::Message {
+                    State::InStep
+                } else {
+                    State::Broken
+                };
+                Err(error)
+            }
+        }
+    }
+
+    fn declared(&self) -> usize {
+        message_size(&self.buffer)
+            .filter(|_| self.filled >= HEADER)
+            .unwrap_or(HEADER)
+    }
+
+    fn ready(&self, readiness: Readiness, deadline: Instant) -> Result<bool, TransportError> {
+        os::wait(self.file.as_fd(), readiness, deadline).map_err(TransportError::io("waiting for the TPM"))
+    }
+
+    /// How many bytes moved; none when the descriptor was not ready after all.
+    fn progress(
+        &mut self,
+        what: &'static str,
+        moved: io::Result<usize>,
+    ) -> Result<Option<usize>, TransportError> {
+        let error = match moved {
+            Ok(0) if self.framing == Framing::Stream => ErrorKind::UnexpectedEof.into(),
+            Ok(n) => return Ok(Some(n)),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(None),
+            ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
+                self.state = State::Closed;
+                Err(TransportError::Disconnected)
+            }
+            _ => {
+                // A device reports a failed command once, in place of its response, and is then in step again.
+                self.state = if self.framing == Framing::Message {
+                    State::InStep
+                } else {
+                    State::Broken
+                };
+                Err(TransportError::Io { what, source: error })
+            }
+        }
+    }
+}
+
+/// The size a message's header declares.
+pub(super) fn message_size(message: &[u8]) -> Option<usize> {
+    let field: [u8; 4] = message.get(2..6)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(field)).ok()
+}
+
+/// Refuses what is not exactly one command.
+pub(super) fn check_command(command: &[u8]) -> Result<(), TransportError> {
+    let whole = (HEADER..=MAX_MESSAGE).contains(&command.len());
+    if whole && message_size(command) == Some(command.len()) {
+        Ok(())
+    } else {
+        Err(TransportError::BadCommand {
+            length: command.len(),
+        })
+    }
+}
+
+/// Whether `bytes` is one whole response (`Some`) or the beginning of one (`None`).
+pub(super) fn measure(bytes: &[u8]) -> Result<Option<()>, TransportError> {
+    let Some(declared) = message_size(bytes).filter(|_| bytes.len() >= HEADER) else {
+        return Ok(None);
+    };
+    if declared < HEADER {
+        return Err(TransportError::Truncated {
+            expected: HEADER,
+            got: declared,
+        });
+    }
+    if declared > MAX_MESSAGE {
+        return Err(TransportError::ResponseTooLong { declared });
+    }
+    match bytes.len() {
+        n if n == declared => Ok(Some(())),
+        n if n < declared => Ok(None),
+        n => Err(TransportError::ResponseTooLong { declared: n }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::thread;
+    use std::time::Duration;
+
+    const COMMAND: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8];
+
+    fn response(marker: u8) -> Vec<u8> {
+        vec![0x80, 1, 0, 0, 0, 11, 0, 0, 0, 0, marker]
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(40)
+    }
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    fn stream() -> (Channel<UnixStream>, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Channel::new(near, Framing::Stream), far)
+    }
+
+    /// A datagram socket behaves as the chip's device file does: one write a command, one read a response.
+    fn device() -> (Channel<File>, UnixDatagram) {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (
+            Channel::new(File::from(OwnedFd::from(near)), Framing::Message),
+            far,
+        )
+    }
+
+    /// Answers the first command with these bytes.
+    fn answering(mut far: UnixStream, answer: Vec<u8>) -> thread::JoinHandle<UnixStream> {
+        thread::spawn(move || {
+            let mut command = [0; 12];
+            far.read_exact(&mut command).unwrap();
+            far.write_all(&answer).unwrap();
+            far
+        })
+    }
+
+    /// Answers each command with the next message.
+    fn device_answering(far: UnixDatagram, answers: Vec<Vec<u8>>) -> thread::JoinHandle<UnixDatagram> {
+        thread::spawn(move || {
+            for answer in answers {
+                let mut command = [0; 64];
+                assert_eq!(far.recv(&mut command).unwrap(), 12);
+                far.send(&answer).unwrap();
+            }
+            far
+        })
+    }
+
+    #[test]
+    fn a_stream_response_in_pieces_is_put_together() {
+        let (mut channel, mut far) = stream();
+        let peer = thread::spawn(move || {
+            let mut command = [0; 12];
+            far.read_exact(&mut command).unwrap();
+            for piece in response(7).chunks(3) {
+                far.write_all(piece).unwrap();
+                thread::sleep(Duration::from_millis(2));
+            }
+            far
+        });
+        let mut out = vec![0xff; 9];
+        channel.transmit(&COMMAND, &mut out, later()).unwrap();
+        assert_eq!(out, response(7));
+        peer.join().unwrap();
+    }
+
+    #[test]
+    fn a_late_answer_is_never_given_to_the_next_command() {
+        let (mut channel, mut far) = stream();
+        let mut out = Vec::new();
+        let error = channel.transmit(&COMMAND, &mut out, soon()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::DeadlineExceeded { .. }),
+            "{error}"
+        );
+        far.write_all(&response(1)[..4]).unwrap();
+        let error = channel.transmit(&COMMAND, &mut out, soon()).unwrap_err();
+        assert!(matches!(error, TransportError::Poisoned), "{error}");
+        far.write_all(&response(1)[4..]).unwrap();
+        let peer = thread::spawn(move || {
+            let mut both = [0; 24];
+            far.read_exact(&mut both).unwrap();
+            far.write_all(&response(2)).unwrap();
+            far
+        });
+        channel.transmit(&COMMAND, &mut out, later()).unwrap();
+        assert_eq!(out, response(2));
+        peer.join().unwrap();
+    }
+
+    #[test]
+    fn sizes_that_lie_break_a_stream_for_good() {
+        for size in [0u32, 9, 4097, u32::MAX] {
+            let (mut channel, mut far) = stream();
+            let mut header = response(0);
+            header[2..6].copy_from_slice(&size.to_be_bytes());
+            let peer = answering(far, header);
+            let mut out = Vec::new();
+            let error = channel.transmit(&COMMAND, &mut out, later()).unwrap_err();
+            far = peer.join().unwrap();
+            match size {
+                0 | 9 => assert!(matches!(error, TransportError::Truncated { .. }), "{error}"),
+                _ => assert!(matches!(error, TransportError::ResponseTooLong { .. }), "{error}"),
+            }
+            assert!(
+                out.capacity() < 4096,
+                "a declared size must not decide how much is allocated"
+            );
+            far.write_all(&response(0)).unwrap();
+            let error = channel.transmit(&COMMAND, &mut out, soon()).unwrap_err();
+            assert!(matches!(error, TransportError::Poisoned), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_after_a_response_are_refused() {
+        let (mut channel, far) = stream();
+        let peer = answering(far, [response(1), response(2)].concat());
+        let error = channel.transmit(&COMMAND, &mut Vec::new(), later()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::ResponseTooLong { declared: 22 }),
+            "{error}"
+        );
+        peer.join().unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_nobody_asked_for_is_not_taken() {
+        let (mut channel, mut far) = stream();
+        far.write_all(&response(1)).unwrap();
+        let error = channel.transmit(&COMMAND, &mut Vec::new(), later()).unwrap_err();
+        assert!(matches!(error, TransportError::Poisoned), "{error}");
+        let (mut channel, far) = device();
+        far.send(&response(1)).unwrap();
+        let peer = device_answering(far, vec![response(2)]);
+        let mut out = Vec::new();
+        channel.transmit(&COMMAND, &mut out, later()).unwrap();
+        assert_eq!(out, response(2));
+        peer.join().unwrap();
+    }
+
+    #[test]
+    fn a_closed_stream_says_so_every_time() {
+        let (mut channel, far) = stream();
+        drop(far);
+        for _ in 0..2 {
+            let error = channel.transmit(&COMMAND, &mut Vec::new(), later()).unwrap_err();
+            assert!(matches!(error, TransportError::Disconnected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_stream_cut_in_the_middle_of_a_response_gives_nothing() {
+        let (mut channel, far) = stream();
+        let peer = answering(far, response(3)[..7].to_vec());
+        let closing = thread::spawn(move || drop(peer.join().unwrap()));
+        let mut out = Vec::new();
+        let error = channel.transmit(&COMMAND, &mut out, later()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::Disconnected) && out.is_empty(),
+            "{error}"
+        );
+        closing.join().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_one_command_is_not_sent() {
+        let (mut channel, far) = stream();
+        far.set_nonblocking(true).unwrap();
+        let mut long = vec![0; MAX_MESSAGE + 1];
+        long[4..6].copy_from_slice(&4097u16.to_be_bytes());
+        for bad in [&COMMAND[..11], &[], &[COMMAND.as_slice(), &[0]].concat(), &long] {
+            let error = channel.transmit(bad, &mut Vec::new(), later()).unwrap_err();
+            assert!(
+                matches!(error, TransportError::BadCommand { length } if length == bad.len()),
+                "{error}"
+            );
+        }
+        let nothing = (&far).read(&mut [0; 1]).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_device_answers_one_read_a_response_and_recovers_from_a_short_one() {
+        let (mut channel, far) = device();
+        let mut out = Vec::new();
+        let answers = vec![
+            response(5)[..10].to_vec(),
+            [response(5), vec![0]].concat(),
+            response(6),
+        ];
+        let peer = device_answering(far, answers);
+        let error = channel.transmit(&COMMAND, &mut out, later()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                TransportError::Truncated {
+                    expected: 11,
+                    got: 10
+                }
+            ),
+            "{error}"
+        );
+        let error = channel.transmit(&COMMAND, &mut out, later()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::ResponseTooLong { declared: 12 }),
+            "{error}"
+        );
+        channel.transmit(&COMMAND, &mut out, later()).unwrap();
+        assert_eq!(out, response(6));
+        peer.join().unwrap();
+    }
+
+    #[test]
+    fn a_device_that_is_late_is_drained_before_the_next_command() {
+        let (mut channel, far) = device();
+        let mut out = Vec::new();
+        let error = channel.transmit(&COMMAND, &mut out, soon()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::DeadlineExceeded { .. }),
+            "{error}"
+        );
+        far.send(&response(1)).unwrap();
+        let peer = thread::spawn(move || {
+            let mut command = [0; 64];
+            assert_eq!(far.recv(&mut command).unwrap(), 12);
+            assert_eq!(far.recv(&mut command).unwrap(), 12);
+            far.send(&response(2)).unwrap();
+            far
+        });
+        channel.transmit(&COMMAND, &mut out, later()).unwrap();
+        assert_eq!(out, response(2));
+        peer.join().unwrap();
+    }
+}
