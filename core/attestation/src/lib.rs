@@ -1,0 +1,19 @@
+//! Judges what a robot's TPM says of it: quotes, boot logs, endorsement certificates, stop receipts.
+//!
+//! What it does: parses foreign bytes strictly, verifies signatures and digests, replays logs, compares with
+//! reference values, and answers with verdicts that carry reason codes.
+//!
+//! What it does not do: no input or output, no clock and no randomness of its own, no talking to a TPM. Time and
+//! reference values are handed in. It never says "trusted" because something was missing.
+//!
+//! The three most important types: [`event_log::EventLog`], a parsed log that can be replayed;
+//! [`quote::VerifiedQuote`], which only verification makes; [`appraisal::Verdict`], the judgement with its reasons.
+
+#![forbid(unsafe_code)]
+
+pub mod attest;
+pub mod checkquote;
+mod cursor;
+pub mod event_log;
+pub mod pcr;
+pub mod quote;

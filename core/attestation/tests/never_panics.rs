@@ -1,0 +1,128 @@
+//! Parsers of foreign bytes answer, whatever the bytes are.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use alcub3_attestation::attest::Attest;
+use alcub3_attestation::checkquote::{parse_pcr_file, public_key, write_pcr_file};
+use alcub3_attestation::event_log::{
+    EventLog, ReplayReport,
+    agent::AgentEvent,
+    builder::{Boot, Builder},
+};
+use alcub3_attestation::pcr::{PcrSelection, PcrValues};
+use alcub3_crypto::{Digest, HashAlg};
+use proptest::prelude::*;
+
+fn every_parser(bytes: &[u8]) {
+    if let Ok(log) = EventLog::parse(bytes) {
+        let _ = ReplayReport::of(&log);
+    }
+    let _ = Attest::parse(bytes);
+    let _ = AgentEvent::decode(bytes);
+    let _ = public_key(bytes);
+    let _ = PcrSelection::parse(bytes);
+    if let Ok(values) = parse_pcr_file(bytes) {
+        let _ = values.digest(HashAlg::Sha256);
+    }
+}
+
+fn seed_log() -> Vec<u8> {
+    Builder::new(&[HashAlg::Sha1, HashAlg::Sha256])
+        .unwrap()
+        .uefi_boot(&Boot::default())
+        .clone()
+        .finish()
+}
+
+fn seed_attest(kind: u16) -> Vec<u8> {
+    let selection = PcrSelection::new(&[(HashAlg::Sha256, &[0, 13]), (HashAlg::Sha384, &[1])]).unwrap();
+    let mut bytes = [0xff, 0x54, 0x43, 0x47].to_vec();
+    bytes.extend(kind.to_be_bytes());
+    bytes.extend([0, 2, 0, 11, 0, 3, 1, 2, 3]);
+    bytes.extend([0; 17 - 1]);
+    bytes.push(1);
+    bytes.extend([0; 8]);
+    bytes.extend(selection.encode());
+    bytes.extend([0, 32]);
+    bytes.extend([0xaa; 32]);
+    bytes
+}
+
+fn seed_pcr_file() -> Vec<u8> {
+    let selection = PcrSelection::new(&[(HashAlg::Sha384, &[0, 13]), (HashAlg::Sha256, &[1])]).unwrap();
+    let digests = selection.pcrs().map(|(alg, _)| Digest::ones(alg)).collect();
+    write_pcr_file(&PcrValues::new(selection, digests).unwrap())
+}
+
+fn mutated(seed: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let length = seed.len();
+    let changes = prop::collection::vec((0..length, any::<u8>()), 0..6);
+    (changes, 0..=length).prop_map(move |(changes, cut)| {
+        let mut bytes = seed.clone();
+        for (at, value) in changes {
+            bytes[at] = value;
+        }
+        bytes.truncate(if cut % 3 == 0 { cut } else { length });
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn on_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        every_parser(&bytes);
+    }
+
+    #[test]
+    fn on_changed_logs(bytes in mutated(seed_log())) {
+        every_parser(&bytes);
+    }
+
+    #[test]
+    fn on_changed_attestations(kind in 0x8013_u16..0x801e, bytes in mutated(seed_attest(0x8018))) {
+        let mut bytes = bytes;
+        if let Some(field) = bytes.get_mut(4..6) {
+            field.copy_from_slice(&kind.to_be_bytes());
+        }
+        every_parser(&bytes);
+    }
+
+    #[test]
+    fn on_changed_pcr_files(bytes in mutated(seed_pcr_file())) {
+        every_parser(&bytes);
+    }
+
+    #[test]
+    fn a_pcr_file_that_parses_is_the_one_that_would_be_written(bytes in mutated(seed_pcr_file())) {
+        if let Ok(values) = parse_pcr_file(&bytes) {
+            prop_assert_eq!(write_pcr_file(&values), bytes);
+        }
+    }
+
+    #[test]
+    fn selections_round_trip(a in 0_u32..0x100_0000, b in 0_u32..0x100_0000) {
+        let pcrs = |mask: u32| (0..24_u8).filter(|pcr| mask & (1 << pcr) != 0).collect::<Vec<u8>>();
+        let (first, second) = (pcrs(a), pcrs(b));
+        let selection = PcrSelection::new(&[(HashAlg::Sha384, &first), (HashAlg::Sha256, &second)]).unwrap();
+        prop_assert_eq!(PcrSelection::parse(&selection.encode()).unwrap(), selection);
+        prop_assert_eq!(selection.pcr_count(), first.len() + second.len());
+        prop_assert_eq!(selection.mask(HashAlg::Sha384), Some(a));
+    }
+}
+
+#[test]
+fn the_seeds_themselves_parse() {
+    assert!(EventLog::parse(&seed_log()).is_ok());
+    assert!(Attest::parse(&seed_attest(0x8018)).is_ok());
+    assert_eq!(
+        write_pcr_file(&parse_pcr_file(&seed_pcr_file()).unwrap()),
+        seed_pcr_file()
+    );
+}
