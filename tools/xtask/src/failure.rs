@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     },
     /// A file that could not be read or written.
     File(FileError),
+    /// An encoder refused a seed of fuzzing.
+    Seed(String),
     /// `cargo metadata` printed something else than its format.
     Metadata(serde_json::Error),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Failure {
             Self::Found { what, count } => write!(f, "{count} {what}"),
             Self::Command { command, source } => write!(f, "cannot run `{command}`: {source}"),
             Self::Refused { command, stderr } => write!(f, "`{command}` failed:\n{}", stderr.trim_end()),
+            Self::Seed(error) => write!(f, "cannot make a seed: {error}"),
             Self::File(error) => error.fmt(f),
             Self::Metadata(error) => write!(f, "cannot read the output of cargo metadata: {error}"),
         }

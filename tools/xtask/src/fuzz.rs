@@ -49,6 +49,7 @@ pub(crate) fn run(arguments: &FuzzArguments) -> Result<(), Failure> {
         all.iter().for_each(|name| println!("{name}"));
         return Ok(());
     }
+    crate::fuzz_seeds::write()?;
     fuzz_command(&["build", "-s", "none"], true)?;
     let mut findings = 0;
     for name in &chosen {
@@ -123,7 +124,11 @@ fn fuzz_command(arguments: &[&str], must_succeed: bool) -> Result<(bool, String)
     Ok((output.status.success(), stderr))
 }
 
-fn targets(folder: &Path) -> Result<Vec<String>, Failure> {
+/// The names of the targets in `folder`.
+///
+/// # Errors
+/// The folder that cannot be listed.
+pub(crate) fn targets(folder: &Path) -> Result<Vec<String>, Failure> {
     let failed = |source| FileError {
         path: folder.to_owned(),
         source,

@@ -7,6 +7,7 @@ mod check_layers;
 mod check_spec;
 mod failure;
 mod fuzz;
+mod fuzz_seeds;
 mod rust_paths;
 mod rust_source;
 mod source_files;
@@ -32,6 +33,8 @@ enum Chore {
     CheckSpec,
     /// Run every fuzz target for a while; fail on a finding.
     Fuzz(fuzz::FuzzArguments),
+    /// Write the inputs that fuzzing starts from.
+    FuzzSeeds,
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Chore::CheckLayers => check_layers::run(),
         Chore::CheckSpec => check_spec::run(),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::FuzzSeeds => fuzz_seeds::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,134 @@
+//! Seeds of event logs and of the audit log.
+
+use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_attestation::event_log::builder::{Boot, Builder};
+use alcub3_audit_log::{Checkpoint, Entry, EntryKind, NoteSignature, Outcome, SignedNote, Step, leaf_hash};
+use alcub3_crypto::HashAlg;
+use alcub3_trust_model::{BootId, Level, MissionId, OperationalMode, Position, RobotId, RobotState, StopId};
+
+use super::{Seed, SeedResult, seed};
+
+pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
+    let mut seeds = event_logs()?;
+    seeds.extend(audit()?);
+    seeds.push(seed(
+        "robot_state",
+        "idle",
+        robot_state(&[], None)?.to_canonical(),
+    ));
+    let position = Position {
+        latitude_e7_deg: 473_769_000,
+        longitude_e7_deg: 85_417_000,
+        altitude_mm: 408_000,
+    };
+    let missions = [MissionId::new([1; 16]), MissionId::new([2; 16])];
+    seeds.push(seed(
+        "robot_state",
+        "mission",
+        robot_state(&missions, Some(position))?.to_canonical(),
+    ));
+    Ok(seeds)
+}
+
+fn event_logs() -> SeedResult<Vec<Seed>> {
+    let mut seeds = Vec::new();
+    for (name, banks) in [
+        ("sha256", &[HashAlg::Sha256][..]),
+        ("sha1-sha256", &[HashAlg::Sha1, HashAlg::Sha256]),
+        ("all-banks", &HashAlg::ALL),
+    ] {
+        let mut log = Builder::new(banks)?;
+        log.startup_locality(3).uefi_boot(&Boot::default());
+        seeds.push(seed("event_log", format!("boot-{name}"), log.finish()));
+        seeds.push(seed("event_log", format!("agent-{name}"), agent_log(banks)?));
+    }
+    seeds.push(seed("event_log", "sha1-legacy", legacy_log()));
+    Ok(seeds)
+}
+
+fn agent_log(banks: &[HashAlg]) -> SeedResult<Vec<u8>> {
+    let mut log = Builder::new(banks)?;
+    log.agent(13, &AgentEvent::Stop(StopId::new([7; 16])));
+    log.agent(12, &AgentEvent::MissionRetired(MissionId::new([8; 16])));
+    log.agent(12, &AgentEvent::LevelRetired(Level::Secret));
+    Ok(log.finish())
+}
+
+/// TCG_PCClientPCREvent only: PCR, type, SHA-1 digest, size, data; little-endian.
+fn legacy_log() -> Vec<u8> {
+    let mut log = Vec::new();
+    for (pcr, kind, data) in [
+        (0_u32, 8_u32, &b"version"[..]),
+        (4, 0x8000_0007, b"Calling EFI"),
+        (0, 4, &[0; 4]),
+    ] {
+        log.extend_from_slice(&pcr.to_le_bytes());
+        log.extend_from_slice(&kind.to_le_bytes());
+        log.extend_from_slice(HashAlg::Sha1.digest(&[data]).as_bytes());
+        log.extend_from_slice(&u32::try_from(data.len()).unwrap_or_default().to_le_bytes());
+        log.extend_from_slice(data);
+    }
+    log
+}
+
+fn audit() -> SeedResult<Vec<Seed>> {
+    let entry = Entry {
+        robot: RobotId::new("robot-17")?,
+        boot: BootId::new([3; 16]),
+        time_ms: 1_790_000_000_000,
+        kind: EntryKind::Stop,
+        subject: "operator-1".to_owned(),
+        outcome: Outcome::Unconfirmed,
+        reasons: vec!["tpm-absent".to_owned()],
+        steps: vec![Step {
+            name: "gate-closed".to_owned(),
+            after_us: 12,
+        }],
+        object: Some(HashAlg::Sha384.digest(&[b"receipt"])),
+    };
+    let bytes = entry.to_canonical()?;
+    let plain = Entry {
+        reasons: vec![],
+        steps: vec![],
+        object: None,
+        ..entry
+    }
+    .to_canonical()?;
+    let checkpoint = Checkpoint::new("alcub3/robot-17/audit", 42, leaf_hash(&bytes))?.to_text();
+    let signature = NoteSignature {
+        name: "robot-17".to_owned(),
+        key_id: 0x0102_0304,
+        signature: vec![9; 96],
+    };
+    let note = SignedNote::new(checkpoint.clone(), vec![signature])?.encode();
+    Ok(vec![
+        seed("audit_log", "entry", bytes),
+        seed("audit_log", "entry-plain", plain),
+        seed("audit_log", "checkpoint", checkpoint.into_bytes()),
+        seed("audit_log", "note", note.into_bytes()),
+    ])
+}
+
+fn robot_state(missions: &[MissionId], position: Option<Position>) -> SeedResult<RobotState> {
+    let digest = HashAlg::Sha384.digest(&[b"inventory"]);
+    Ok(RobotState {
+        robot: RobotId::new("robot-17")?,
+        boot: BootId::new([3; 16]),
+        time_ms: 1_790_000_000_000,
+        mode: if missions.is_empty() {
+            OperationalMode::Idle
+        } else {
+            OperationalMode::Mission
+        },
+        stopped: false,
+        level: Level::Confidential,
+        missions: missions.to_vec(),
+        software: "0.1.0".to_owned(),
+        firmware: digest,
+        calibration: digest,
+        hardware: digest,
+        speed_mm_per_s: 1_200,
+        battery_permille: 870,
+        position,
+    })
+}
