@@ -1,0 +1,28 @@
+//! One module for each group of commands.
+
+mod checkquote;
+mod eventlog;
+mod files;
+
+use crate::args::Context;
+use crate::error::CliError;
+use crate::output::Answer;
+
+/// The commands.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Parse and replay a UEFI event log (binary_bios_measurements)
+    Eventlog(eventlog::Eventlog),
+    /// Check a quote in tpm2-tools' files
+    Checkquote(checkquote::Checkquote),
+}
+
+impl Command {
+    /// Runs the command.
+    pub(crate) fn run(self, context: &Context) -> Result<Answer, CliError> {
+        match self {
+            Self::Eventlog(arguments) => eventlog::run(&arguments, context),
+            Self::Checkquote(arguments) => checkquote::run(&arguments, context),
+        }
+    }
+}

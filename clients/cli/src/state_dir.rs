@@ -1,0 +1,29 @@
+//! Where a robot's and an authority's files are kept.
+
+use crate::error::CliError;
+use std::path::PathBuf;
+
+/// The folder for state when none was named: `/var/lib/alcub3` for root, else the user's XDG state folder.
+///
+/// # Errors
+/// [`CliError::NoStateFolder`] for a user without a home.
+pub(crate) fn default() -> Result<PathBuf, CliError> {
+    if is_root() {
+        return Ok(PathBuf::from("/var/lib/alcub3"));
+    }
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .map(|base| base.join("alcub3"))
+        .ok_or(CliError::NoStateFolder)
+}
+
+/// Whether this process may write to the system's folders; the owner of its own `/proc` entry tells its user.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
