@@ -248,7 +248,10 @@ impl VerifyingKey {
         let not_approved = CryptoError::NotApproved {
             what: "this signature scheme",
         };
-        let slot = slot(scheme)
+        let slot = self
+            .0
+            .kind
+            .slot(scheme)
             .and_then(|at| self.0.parsed.get(at))
             .ok_or(not_approved.clone())?;
         slot.get_or_init(|| self.0.kind.parse(scheme))
@@ -283,6 +286,23 @@ impl VerifyingKey {
 }
 
 impl Kind {
+    /// Where a scheme's parsed key is kept, if the scheme is for this kind of key: an EC key has three places, an RSA key
+    /// six.
+    fn slot(&self, scheme: SignatureScheme) -> Option<usize> {
+        let by_hash = match scheme.hash() {
+            HashAlg::Sha1 => return None,
+            HashAlg::Sha256 => 0,
+            HashAlg::Sha384 => 1,
+            HashAlg::Sha512 => 2,
+        };
+        match (self, scheme) {
+            (Kind::Ec { .. }, SignatureScheme::Ecdsa(_)) => Some(by_hash),
+            (Kind::Rsa { .. }, SignatureScheme::RsaPkcs1(_)) => Some(by_hash),
+            (Kind::Rsa { .. }, SignatureScheme::RsaPss(_)) => Some(by_hash + 3),
+            _ => None,
+        }
+    }
+
     fn parse(&self, scheme: SignatureScheme) -> Option<ParsedPublicKey> {
         match (self, scheme) {
             (Kind::Ec { curve, point }, SignatureScheme::Ecdsa(alg)) => {
@@ -317,20 +337,6 @@ impl core::hash::Hash for VerifyingKey {
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifyingKey({})", hex::encode(&self.0.spki))
-    }
-}
-
-/// Where a scheme's parsed key is kept: an EC key fills three places, an RSA key six.
-fn slot(scheme: SignatureScheme) -> Option<usize> {
-    let by_hash = match scheme.hash() {
-        HashAlg::Sha1 => return None,
-        HashAlg::Sha256 => 0,
-        HashAlg::Sha384 => 1,
-        HashAlg::Sha512 => 2,
-    };
-    match scheme {
-        SignatureScheme::Ecdsa(_) | SignatureScheme::RsaPkcs1(_) => Some(by_hash),
-        SignatureScheme::RsaPss(_) => Some(by_hash + 3),
     }
 }
 
