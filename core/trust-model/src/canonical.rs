@@ -1,6 +1,7 @@
 //! Deterministic CBOR (RFC 8949 §4.2.1), the encoding of every signed or hashed structure (DESIGN §5).
 //!
-//! `minicbor` encodes and decodes; this module holds it to one form. The reader accepts exactly what the encoder can write: shortest heads, definite lengths, ascending keys, no
+//! `minicbor` encodes and decodes; this module holds it to one form. The reader accepts exactly what the encoder
+//! can write: shortest heads, definite lengths, ascending keys, no
 //! tags, no floats, nothing after the end. It borrows from its input and allocates nothing, so that it can stand
 //! on the path of a command's verdict. A *structure* is a map with small unsigned keys; key 0 is its domain
 //! string, key 1 its version, and a key that its reader does not know is an error that says which.
@@ -344,11 +345,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::TooLong`], or a [`Fault`] of type or encoding.
     pub fn array(&mut self, field: &'static str, most: usize) -> Result<usize, DecodeError> {
-        let count = self.read(
-            field,
-            |d| d.array(),
-            |count| count.map_or(0, |count| head_length(count)),
-        )?;
+        let count = self.read(field, |d| d.array(), |count| count.map_or(0, head_length))?;
         self.counted(field, count, most)
     }
 
@@ -368,11 +365,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Fault::TooLong`], or a [`Fault`] of type or encoding.
     pub fn map(&mut self, field: &'static str, most: usize) -> Result<usize, DecodeError> {
-        let count = self.read(
-            field,
-            |d| d.map(),
-            |count| count.map_or(0, |count| head_length(count)),
-        )?;
+        let count = self.read(field, |d| d.map(), |count| count.map_or(0, head_length))?;
         self.counted(field, count, most)
     }
 

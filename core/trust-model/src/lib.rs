@@ -20,6 +20,7 @@ mod labels;
 mod level;
 pub mod nv_map;
 pub mod pcr_map;
+pub mod policies;
 mod robot_state;
 mod tier;
 
