@@ -12,8 +12,10 @@
 #![forbid(unsafe_code)]
 
 pub mod attest;
+pub mod certify;
 pub mod checkquote;
 mod cursor;
 pub mod event_log;
 pub mod pcr;
 pub mod quote;
+pub mod receipt;

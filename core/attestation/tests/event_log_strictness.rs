@@ -9,11 +9,12 @@
 
 use alcub3_attestation::event_log::{
     EventLog, EventLogError, EventType, Format,
-    agent::AgentEvent,
+    agent::{AgentEvent, StopEvent, StopScope},
     builder::{Boot, Builder},
 };
 use alcub3_crypto::{Digest, HashAlg};
-use alcub3_trust_model::{Level, MissionId, StopId};
+use alcub3_trust_model::nv_map::MissionAnchor;
+use alcub3_trust_model::{Level, MissionId, RobotId, StopId};
 
 const SHA256: HashAlg = HashAlg::Sha256;
 
@@ -215,30 +216,63 @@ fn a_damaged_header_is_refused() {
     assert_eq!(EventLog::parse(&[]).unwrap_err(), EventLogError::Empty);
 }
 
+fn stop_event(scope: StopScope) -> StopEvent {
+    let robot = RobotId::new("r1").unwrap();
+    StopEvent {
+        stop: StopId::new([7; 16]),
+        robot,
+        scope,
+        cause: 1,
+        called_utc_ms: 1_790_000_000_000,
+    }
+}
+
 #[test]
-fn agent_events_round_trip_and_nothing_else_decodes() {
-    let stop = AgentEvent::Stop(StopId::new([7; 16]));
+fn agent_events_round_trip_and_no_changed_byte_means_the_same() {
+    let mission = MissionId::new([9; 16]);
     let events = [
-        stop,
-        AgentEvent::MissionRetired(MissionId::new([9; 16])),
-        AgentEvent::LevelRetired(Level::Secret),
+        AgentEvent::Stop(stop_event(StopScope::Robot)),
+        AgentEvent::Stop(stop_event(StopScope::Level(Level::Secret))),
+        AgentEvent::Stop(stop_event(StopScope::Mission(
+            mission,
+            MissionAnchor::new(3).unwrap(),
+        ))),
+        AgentEvent::MissionEnded(mission),
     ];
     for event in events {
         let data = event.encode();
-        assert_eq!(AgentEvent::decode(&data), Ok(event));
-        for at in 0..data.len() - 16.min(data.len() - 1) {
+        assert_eq!(AgentEvent::decode(&data).unwrap(), event);
+        for at in 0..data.len() {
             let mut changed = data.clone();
             changed[at] ^= 0x40;
-            assert_ne!(AgentEvent::decode(&changed), Ok(event), "byte {at}");
+            assert_ne!(
+                AgentEvent::decode(&changed).ok(),
+                Some(event.clone()),
+                "byte {at}"
+            );
         }
         assert!(AgentEvent::decode(&data[..data.len() - 1]).is_err());
         assert!(AgentEvent::decode(&[data.as_slice(), &[0]].concat()).is_err());
     }
-    let bytes = log().agent(13, &stop).clone().finish();
+}
+
+#[test]
+fn a_stop_event_extends_the_digest_of_its_message() {
+    let event = AgentEvent::Stop(stop_event(StopScope::Robot));
+    let bytes = log().agent(13, &event).clone().finish();
     let replay = EventLog::parse(&bytes).unwrap().replay().unwrap();
-    let message = [b"alcub3/stop-event/v1".as_slice(), &[7; 16]].concat();
-    let by_hand = Digest::zero(SHA256).extend(SHA256.digest(&[&message]).as_bytes());
+    let by_hand = Digest::zero(SHA256).extend(SHA256.digest(&[&event.message()]).as_bytes());
     assert_eq!(replay.value(SHA256, 13), Some(by_hand));
+    // {0: domain, 1: 1, 2: stop, 3: "r1", 4: 1, 5: time}
+    let expected = [
+        &[0xa6, 0x00, 0x74][..],
+        b"alcub3/stop-event/v1",
+        &[0x01, 0x01, 0x02, 0x50],
+        &[7; 16],
+        &[0x03, 0x62, b'r', b'1', 0x04, 0x01, 0x05, 0x1b],
+        &1_790_000_000_000_u64.to_be_bytes(),
+    ];
+    assert_eq!(event.message(), expected.concat());
 }
 
 #[test]

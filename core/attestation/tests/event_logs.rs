@@ -4,15 +4,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout
-)]
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing
 )]
+#![allow(clippy::print_stdout)]
 
 use alcub3_attestation::event_log::{
     EventLog, EventLogError, ReplayReport,

@@ -5,45 +5,113 @@
 
 use crate::cursor::Cursor;
 use alcub3_crypto::{Digest, HashAlg};
-use alcub3_trust_model::{Level, MissionId, StopId, domain};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
+use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::{Level, MissionId, RobotId, StopId, domain};
 use core::fmt;
 use thiserror::Error;
 
-/// `taggedEventID` of a stop of the whole robot.
-const STOP_TAG: u32 = 0x616c_0001;
-/// `taggedEventID` of a mission's or a level's end.
-const RETIRE_TAG: u32 = 0x616c_0002;
-const MISSION: u8 = 1;
-const LEVEL: u8 = 2;
+/// `taggedEventID` of the agent's events.
+const TAG: u32 = 0x616c_6333;
+const VERSION: u64 = 1;
+
+/// How much a stop stops (DESIGN §6, step 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopScope {
+    /// The whole robot: the lockdown PCR and the robot's epoch.
+    Robot,
+    /// One classification level: the retire PCR and the level's epoch.
+    Level(Level),
+    /// One mission: the retire PCR and the mission's anchor.
+    Mission(MissionId, MissionAnchor),
+}
+
+impl StopScope {
+    /// The counter that makes the stop permanent.
+    #[must_use]
+    pub const fn counter(&self) -> NvIndex {
+        match self {
+            Self::Robot => NvIndex::RobotEpoch,
+            Self::Level(level) => NvIndex::LevelEpoch(*level),
+            Self::Mission(_, anchor) => NvIndex::MissionAnchor(*anchor),
+        }
+    }
+
+    /// The PCR that the stop extends.
+    #[must_use]
+    pub const fn pcr(&self, map: &PcrMap) -> u8 {
+        match self {
+            Self::Robot => map.lockdown(),
+            Self::Level(_) | Self::Mission(..) => map.retire(),
+        }
+    }
+}
+
+/// What a stop extends: everything its order says.
+///
+/// The encoding is the same that the robot's stop path computes; fields by key: 2 stop, 3 robot, 4 cause, 5 wall
+/// time of the call, and 6 level, or 7 mission and 8 anchor, by the scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopEvent {
+    /// The stop.
+    pub stop: StopId,
+    /// The robot that was stopped.
+    pub robot: RobotId,
+    /// How much was stopped.
+    pub scope: StopScope,
+    /// Number of the cause: 0 operator, 1 safety, 2 security, 3 fleet.
+    pub cause: u8,
+    /// Wall time of the call in UTC milliseconds, 0 when the robot did not know it.
+    pub called_utc_ms: u64,
+}
 
 /// An event that the robot's agent extends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentEvent {
-    /// The whole robot was stopped: extended into the lockdown PCR.
-    Stop(StopId),
-    /// A mission ended or was stopped: extended into the retire PCR.
-    MissionRetired(MissionId),
-    /// A level's keys were zeroized: extended into the retire PCR.
-    LevelRetired(Level),
+    /// A stop: into the lockdown PCR for the whole robot, else into the retire PCR.
+    Stop(StopEvent),
+    /// A mission ended: into the retire PCR.
+    MissionEnded(MissionId),
 }
 
 /// Event data that is not one of the agent's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "the event's data is not an event of the agent; only its lockdown and retire events may stand in its log"
-)]
-pub struct NotAnAgentEvent;
+pub enum AgentEventError {
+    /// Not tagged as an event of the agent, or its sizes are wrong.
+    #[error(
+        "the event's data is not tagged as an event of the agent; only its own events may stand in its log"
+    )]
+    Tag,
+    /// Tagged as one, but malformed.
+    #[error("the agent's event is malformed")]
+    Message(#[source] DecodeError),
+}
 
 impl AgentEvent {
-    /// The bytes whose digest is extended: the domain string, then fixed-width fields.
+    /// The bytes whose digest is extended: a canonical structure.
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         match self {
-            Self::Stop(stop) => [domain::STOP_EVENT.as_bytes(), stop.as_bytes()].concat(),
-            Self::MissionRetired(mission) => {
-                [domain::RETIRE_EVENT.as_bytes(), &[MISSION], mission.as_bytes()].concat()
+            Self::Stop(stop) => stop.message(),
+            Self::MissionEnded(mission) => {
+                let mut out = Encoder::structure(domain::RETIRE_EVENT, VERSION, 1);
+                out.u64(2).bytes(mission.as_bytes());
+                out.finish()
             }
-            Self::LevelRetired(level) => [domain::RETIRE_EVENT.as_bytes(), &[LEVEL], &[level.id()]].concat(),
+        }
+    }
+
+    /// The event of exactly these bytes.
+    ///
+    /// # Errors
+    /// Neither a stop nor a mission's end.
+    pub fn from_message(message: &[u8]) -> Result<Self, DecodeError> {
+        match StopEvent::from_message(message) {
+            Err(DecodeError {
+                fault: Fault::Domain, ..
+            }) => mission_ended(message),
+            stop => stop.map(Self::Stop),
         }
     }
 
@@ -53,57 +121,126 @@ impl AgentEvent {
         alg.digest(&[&self.message()])
     }
 
-    /// Whether the event belongs into the lockdown PCR; the others belong into the retire PCR.
+    /// The PCR it is extended into.
     #[must_use]
-    pub const fn is_stop(&self) -> bool {
-        matches!(self, Self::Stop(_))
+    pub const fn pcr(&self, map: &PcrMap) -> u8 {
+        match self {
+            Self::Stop(stop) => stop.scope.pcr(map),
+            Self::MissionEnded(_) => map.retire(),
+        }
     }
 
     /// The event's data in a log: `TCG_PCClientTaggedEvent`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let message = self.message();
-        let tag = if self.is_stop() { STOP_TAG } else { RETIRE_TAG };
         let size = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        [&tag.to_le_bytes(), &size.to_le_bytes(), message.as_slice()].concat()
+        [&TAG.to_le_bytes(), &size.to_le_bytes(), message.as_slice()].concat()
     }
 
     /// The event that a log's data states; exact.
     ///
     /// # Errors
     /// Anything that [`Self::encode`] does not write.
-    pub fn decode(data: &[u8]) -> Result<Self, NotAnAgentEvent> {
-        let event = Self::read(data).ok_or(NotAnAgentEvent)?;
-        if event.encode() == data {
-            Ok(event)
-        } else {
-            Err(NotAnAgentEvent)
+    pub fn decode(data: &[u8]) -> Result<Self, AgentEventError> {
+        let mut cursor = Cursor::new(data);
+        let tag = cursor.u32_le().map_err(|_| AgentEventError::Tag)?;
+        let size = cursor.u32_le().map_err(|_| AgentEventError::Tag)?;
+        let message = cursor.rest();
+        if tag != TAG || usize::try_from(size) != Ok(message.len()) {
+            return Err(AgentEventError::Tag);
         }
+        Self::from_message(message).map_err(AgentEventError::Message)
+    }
+}
+
+fn mission_ended(message: &[u8]) -> Result<AgentEvent, DecodeError> {
+    let mut reader = Reader::new(domain::RETIRE_EVENT, message);
+    let r = &mut reader;
+    let mut fields = r.structure(domain::RETIRE_EVENT, VERSION)?;
+    fields.key(r, 2, "mission")?;
+    let mission = MissionId::new(*r.bytes_of("mission")?);
+    fields.finish(r)?;
+    r.finish()?;
+    Ok(AgentEvent::MissionEnded(mission))
+}
+
+impl StopEvent {
+    /// The bytes whose digest is extended.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        let scope_fields = match self.scope {
+            StopScope::Robot => 0,
+            StopScope::Level(_) => 1,
+            StopScope::Mission(..) => 2,
+        };
+        let mut out = Encoder::structure(domain::STOP_EVENT, VERSION, 4 + scope_fields);
+        out.u64(2)
+            .bytes(self.stop.as_bytes())
+            .u64(3)
+            .text(self.robot.as_str());
+        out.u64(4).u64(self.cause.into()).u64(5).u64(self.called_utc_ms);
+        match self.scope {
+            StopScope::Robot => &mut out,
+            StopScope::Level(level) => out.u64(6).u64(level.id().into()),
+            StopScope::Mission(mission, anchor) => out
+                .u64(7)
+                .bytes(mission.as_bytes())
+                .u64(8)
+                .u64(anchor.number().into()),
+        };
+        out.finish()
     }
 
-    fn read(data: &[u8]) -> Option<Self> {
-        let mut cursor = Cursor::new(data);
-        let tag = cursor.u32_le().ok()?;
-        cursor.u32_le().ok()?;
-        if tag == STOP_TAG {
-            cursor.take(domain::STOP_EVENT.len()).ok()?;
-            return Some(Self::Stop(StopId::new(cursor.array().ok()?)));
-        }
-        cursor.take(domain::RETIRE_EVENT.len()).ok()?;
-        match cursor.u8().ok()? {
-            MISSION => Some(Self::MissionRetired(MissionId::new(cursor.array().ok()?))),
-            LEVEL => Level::from_id(cursor.u8().ok()?).map(Self::LevelRetired),
-            _ => None,
-        }
+    /// The event of exactly these bytes.
+    ///
+    /// # Errors
+    /// Unknown version, field, cause or value; bytes after its end.
+    pub fn from_message(message: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(domain::STOP_EVENT, message);
+        let r = &mut reader;
+        let mut fields = r.structure(domain::STOP_EVENT, VERSION)?;
+        fields.key(r, 2, "stop")?;
+        let stop = StopId::new(*r.bytes_of("stop")?);
+        fields.key(r, 3, "robot")?;
+        let robot = RobotId::new(r.text("robot")?).map_err(|_| r.fault("robot", Fault::Value))?;
+        fields.key(r, 4, "cause")?;
+        let cause = r.id_of("cause", |id| (id < 4).then_some(id))?;
+        fields.key(r, 5, "called_utc_ms")?;
+        let called_utc_ms = r.u64("called_utc_ms")?;
+        let scope = read_scope(r, &mut fields)?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            stop,
+            robot,
+            scope,
+            cause,
+            called_utc_ms,
+        })
     }
+}
+
+fn read_scope(r: &mut Reader<'_>, fields: &mut Fields) -> Result<StopScope, DecodeError> {
+    if fields.optional(r, 6, "level")? {
+        return Ok(StopScope::Level(r.id_of("level", Level::from_id)?));
+    }
+    if fields.optional(r, 7, "mission")? {
+        let mission = MissionId::new(*r.bytes_of("mission")?);
+        fields.key(r, 8, "anchor")?;
+        return Ok(StopScope::Mission(
+            mission,
+            r.id_of("anchor", MissionAnchor::new)?,
+        ));
+    }
+    Ok(StopScope::Robot)
 }
 
 impl fmt::Display for AgentEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stop(stop) => write!(f, "alcub3 stop {stop}"),
-            Self::MissionRetired(mission) => write!(f, "alcub3 mission {mission} ended"),
-            Self::LevelRetired(level) => write!(f, "alcub3 level {level} zeroized"),
+            Self::Stop(stop) => write!(f, "alcub3 stop {} of {}", stop.stop, stop.robot),
+            Self::MissionEnded(mission) => write!(f, "alcub3 mission {mission} ended"),
         }
     }
 }
