@@ -215,6 +215,12 @@ pub enum TpmError {
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness: {0:?}")]
     Entropy(alcub3_crypto::EntropyError),
+    /// What was read kept changing between two commands.
+    #[error("{what} kept changing while they were read; try again when less is measured")]
+    Unstable {
+        /// What.
+        what: &'static str,
+    },
     /// A sealed blob is not one of ours or was changed.
     #[error("the sealed data is malformed or was changed at {part}")]
     SealedData {

@@ -17,7 +17,7 @@ mod entropy;
 mod error;
 mod executor;
 mod policy_session;
-//mod random_health;
+mod random_health;
 mod session;
 mod slots;
 

@@ -531,8 +531,3 @@ impl<'a> ResponseParts<'a> {
         Ok(Self { handle, parameters, sessions })
     }
 }
-
-/// Takes one TPM2B from response parameters.
-pub(crate) fn take_parameter<'a>(code: CommandCode, area: &mut &'a [u8]) -> Result<&'a [u8]> {
-    take_sized(area).ok_or(TpmError::Malformed { command: code, part: "a sized parameter" })
-}

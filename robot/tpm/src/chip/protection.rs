@@ -193,6 +193,7 @@ impl Chip {
         self.kept_session = None;
         self.emergency_session = None;
         self.slots.forget_all();
+        self.cache.forget_volatile();
     }
 
     /// The handles of the sessions that stay in the chip between commands.
@@ -209,9 +210,4 @@ fn push_symmetric(out: &mut Vec<u8>, cipher_bits: u16) {
     for field in [ALG_AES, cipher_bits, ALG_CFB] {
         out.extend_from_slice(&field.to_be_bytes());
     }
-}
-
-/// A secret made of nothing, for objects without an authorisation value.
-pub(crate) fn empty_secret() -> Secret {
-    Secret::from_slice(&[])
 }

@@ -27,6 +27,11 @@ impl Chip {
         self.make_object_room(needed, &pinned)
     }
 
+    /// Takes charge of what a command has just put into a slot.
+    pub(crate) fn enter_slot(&mut self, kind: Kind, handle: u32) -> crate::slots::Lease {
+        self.slots.enter(kind, handle)
+    }
+
     /// Evicts until `needed` object slots are free.
     pub(super) fn make_object_room(&mut self, needed: usize, pinned: &[SlotId]) -> Result<()> {
         while self.slots.loaded(Kind::Object) + needed > self.options.object_slots {

@@ -1,0 +1,71 @@
+//! The TPM's part of a stop (DESIGN §6, step 4): two commands, each attempted whatever becomes of the other.
+
+use super::nv::NvAccess;
+use super::wire::Answer;
+use crate::{Chip, CommandCode, Protect, Result, Target, TpmError};
+use alcub3_crypto::Digest;
+use tpm2_protocol::data::TpmCc;
+
+const INCREMENT: CommandCode = CommandCode::of(TpmCc::NvIncrement);
+
+/// What became of the two commands of a stop.
+#[derive(Debug)]
+pub struct StopCommands {
+    /// Extending the lockdown PCR: kills what is in flight.
+    pub extend: Result<()>,
+    /// Incrementing the epoch: makes it permanent.
+    pub increment: Result<()>,
+    /// Whether both answers were proven to be the chip's. Without it a success is not to be believed until the receipt
+    /// confirms it.
+    pub protected: bool,
+}
+
+impl Chip {
+    /// Learns what a stop needs to know beforehand, so that it takes two commands: the Name of the epoch index.
+    /// Commands: as [`Self::nv_read_public`].
+    ///
+    /// # Errors
+    /// As [`Self::nv_read_public`].
+    pub fn prepare_emergency_stop(&mut self, epoch: u32) -> Result<()> {
+        self.nv_read_public(epoch).map(|_| ())
+    }
+
+    /// Extends the lockdown PCR, then increments the epoch. Meant for the emergency lane. Commands: 1 PCR_Extend, 1
+    /// NV_Increment; one more for each that was refused its protecting session, which is then sent without: a stop
+    /// without proof is better than none.
+    pub fn emergency_stop_commands(&mut self, lockdown_pcr: u32, digests: &[Digest], epoch: u32) -> StopCommands {
+        let (extend, extend_proven) =
+            self.at_any_cost(|chip, protect| chip.pcr_extend_protected(lockdown_pcr, digests, protect));
+        let (increment, increment_proven) = self.at_any_cost(|chip, protect| chip.increment_known(epoch, protect));
+        StopCommands { extend, increment, protected: extend_proven && increment_proven }
+    }
+
+    /// Runs a command protected, and bare where that fails for the session's sake; says whether the success is proven.
+    fn at_any_cost(&mut self, command: impl Fn(&mut Self, Protect) -> Result<()>) -> (Result<()>, bool) {
+        match command(self, Protect::Integrity) {
+            Ok(()) => (Ok(()), self.is_protected()),
+            // The channel itself failed: the same bytes would fail again, or run twice.
+            Err(error @ (TpmError::Transport { .. } | TpmError::DeadlineExceeded { .. } | TpmError::Cancelled)) => {
+                (Err(error), false)
+            }
+            Err(error) => match command(self, Protect::Bare) {
+                Ok(()) => (Ok(()), false),
+                Err(_) => (Err(error), false),
+            },
+        }
+    }
+
+    fn increment_known(&mut self, epoch: u32, protect: Protect) -> Result<()> {
+        let name = match (self.cache.nv.get(&epoch), protect) {
+            (Some(public), _) => public.name(),
+            // Without a session no Name is needed; with one it would have to be asked for first.
+            (None, Protect::Bare) => alcub3_crypto::tpm::Name::of_handle(epoch),
+            (None, _) => return Err(TpmError::Unprotected { command: INCREMENT }),
+        };
+        let (authority, auth) = NvAccess::OPEN.parts(epoch, &name);
+        let targets = [authority, Target::Named(epoch, &name)];
+        let reply = self.call_raw(INCREMENT, &targets, &[auth], protect, &[])?;
+        self.note_written(epoch);
+        Answer::new(INCREMENT, &reply).end()
+    }
+}
