@@ -1,0 +1,138 @@
+//! Endorsement certificates for simulators, which say that they are.
+
+use crate::TestkitError;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SubjectPublicKeyInfo,
+    date_time_ymd,
+};
+
+/// NV index of the certificate of the RSA-2048 endorsement key (TCG EK Credential Profile 2.2.1.4).
+pub const EK_CERTIFICATE_RSA2048: u32 = 0x01C0_0002;
+/// NV index of the certificate of the P-256 endorsement key.
+pub const EK_CERTIFICATE_P256: u32 = 0x01C0_000A;
+/// NV index of the certificate of the P-384 endorsement key (high range).
+pub const EK_CERTIFICATE_P384: u32 = 0x01C0_0016;
+
+const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
+const EK_CERTIFICATE_USAGE: &[u64] = &[2, 23, 133, 8, 1];
+
+/// TCG attribute types 2.23.133.2.1 to .3 in DER, and what ours say; the manufacturer is "ALB3", no vendor's.
+const TPM_ATTRIBUTES: [([u8; 7], &str); 3] = [
+    ([0x06, 0x05, 0x67, 0x81, 0x05, 0x02, 0x01], "id:414C4233"),
+    (
+        [0x06, 0x05, 0x67, 0x81, 0x05, 0x02, 0x02],
+        "alcub3 swtpm simulator",
+    ),
+    ([0x06, 0x05, 0x67, 0x81, 0x05, 0x02, 0x03], "id:00070001"),
+];
+
+/// An authority that certifies the endorsement keys of simulators, made anew for each test.
+pub struct SimulatorCa {
+    issuer: Issuer<'static, KeyPair>,
+    root: Certificate,
+}
+
+impl SimulatorCa {
+    /// Makes one with a new P-256 key.
+    ///
+    /// # Errors
+    /// When the key or the certificate cannot be made.
+    pub fn new() -> Result<Self, TestkitError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "alcub3 simulator EK CA (not for production)");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = date_time_ymd(2024, 1, 1);
+        params.not_after = date_time_ymd(2099, 12, 31);
+        let root = params.self_signed(&key)?;
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            root,
+        })
+    }
+
+    /// The authority's own certificate, DER.
+    pub fn root_der(&self) -> &[u8] {
+        self.root.der()
+    }
+
+    /// The authority's own certificate, PEM.
+    pub fn root_pem(&self) -> String {
+        self.root.pem()
+    }
+
+    /// A certificate for the endorsement key with this public key (SubjectPublicKeyInfo, DER): DER for the NV
+    /// index that [`nv_index`](Self::nv_index) names.
+    ///
+    /// # Errors
+    /// [`TestkitError::UnsupportedKey`] or [`Certificate`](TestkitError::Certificate).
+    pub fn issue(&self, ek_spki: &[u8]) -> Result<Vec<u8>, TestkitError> {
+        let ek = SubjectPublicKeyInfo::from_der(ek_spki)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.not_before = date_time_ymd(2024, 1, 1);
+        params.not_after = date_time_ymd(9999, 12, 31);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![key_usage(&ek)?];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(EK_CERTIFICATE_USAGE.into())];
+        let mut name = CustomExtension::from_oid_content(SUBJECT_ALT_NAME, subject_alt_name());
+        name.set_criticality(true);
+        params.custom_extensions = vec![name];
+        Ok(params.signed_by(&ek, &self.issuer)?.der().to_vec())
+    }
+
+    /// The NV index that the certificate of this endorsement key belongs into.
+    ///
+    /// # Errors
+    /// [`TestkitError::UnsupportedKey`] or [`Certificate`](TestkitError::Certificate).
+    pub fn nv_index(ek_spki: &[u8]) -> Result<u32, TestkitError> {
+        let algorithm = SubjectPublicKeyInfo::from_der(ek_spki)?.algorithm();
+        if *algorithm == rcgen::PKCS_ECDSA_P256_SHA256 {
+            Ok(EK_CERTIFICATE_P256)
+        } else if *algorithm == rcgen::PKCS_ECDSA_P384_SHA384 {
+            Ok(EK_CERTIFICATE_P384)
+        } else if *algorithm == rcgen::PKCS_RSA_SHA256 {
+            Ok(EK_CERTIFICATE_RSA2048)
+        } else {
+            Err(TestkitError::UnsupportedKey(format!("{algorithm:?}")))
+        }
+    }
+}
+
+/// TCG EK Credential Profile 3.2.13: an ECC key agrees on keys, an RSA key enciphers them.
+fn key_usage(ek: &SubjectPublicKeyInfo) -> Result<KeyUsagePurpose, TestkitError> {
+    let algorithm = ek.algorithm();
+    if *algorithm == rcgen::PKCS_ECDSA_P256_SHA256 || *algorithm == rcgen::PKCS_ECDSA_P384_SHA384 {
+        Ok(KeyUsagePurpose::KeyAgreement)
+    } else if *algorithm == rcgen::PKCS_RSA_SHA256 {
+        Ok(KeyUsagePurpose::KeyEncipherment)
+    } else {
+        Err(TestkitError::UnsupportedKey(format!("{algorithm:?}")))
+    }
+}
+
+/// GeneralNames with one directoryName of the three TPM attributes, as vendors write it. All lengths are short.
+fn subject_alt_name() -> Vec<u8> {
+    const SEQUENCE: u8 = 0x30;
+    const SET: u8 = 0x31;
+    const UTF8: u8 = 0x0c;
+    const DIRECTORY_NAME: u8 = 0xa4;
+    let attributes = TPM_ATTRIBUTES.map(|(oid, value)| {
+        let value = der(UTF8, value.as_bytes());
+        der(SET, &der(SEQUENCE, &[&oid, value.as_slice()].concat()))
+    });
+    let name = der(SEQUENCE, &attributes.concat());
+    der(SEQUENCE, &der(DIRECTORY_NAME, &name))
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    // One length byte up to 127; the whole is 89 bytes.
+    let length = u8::try_from(content.len()).unwrap_or(u8::MAX);
+    [&[tag, length], content].concat()
+}
