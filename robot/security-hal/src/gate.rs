@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use alcub3_command_authority::Generation;
 use alcub3_trust_model::{Level, MissionId};
 
 use crate::latch::RearmProof;
@@ -18,21 +19,21 @@ const GENERATION: u64 = 2;
 /// A gate starts closed (DESIGN §4, rearm). [`Gate::close`] never waits and cannot fail; a [`Passage`] taken before
 /// a stop is worthless after it, even when the gate was opened again in between.
 #[derive(Debug)]
-pub struct Gate {
+pub(crate) struct Gate {
     word: AtomicU64,
 }
 
 /// That a command's validation began while the gate was open. It carries the generation, so that
 /// a stop since is seen.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub struct Passage {
+pub(crate) struct Passage {
     word: u64,
 }
 
 /// The closure that a rearm is meant to end. A stop that comes later voids it, so a stop always wins over a
 /// rearm that was already being verified.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub struct Closure {
+pub(crate) struct Closure {
     word: u64,
 }
 
@@ -49,7 +50,7 @@ pub enum OpenError {
 
 impl Gate {
     /// A gate that is closed until a rearm is verified.
-    pub const fn new_closed() -> Self {
+    pub(crate) const fn new_closed() -> Self {
         Self {
             word: AtomicU64::new(CLOSED),
         }
@@ -59,29 +60,29 @@ impl Gate {
     ///
     /// The first step voids what was handed out (passages, and rearms being verified); the second closes. Whatever
     /// comes between them ends closed, because the closing is last.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.word.fetch_add(GENERATION, Ordering::SeqCst);
         self.word.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
     /// Begins a command's validation; nothing while the gate is closed.
-    pub fn admit(&self) -> Option<Passage> {
+    pub(crate) fn admit(&self) -> Option<Passage> {
         let word = self.word.load(Ordering::SeqCst);
         (word & CLOSED == 0).then_some(Passage { word })
     }
 
     /// Whether no stop came since the passage was taken. Asked last, after all other checks of a command.
-    pub fn still_open(&self, passage: Passage) -> bool {
+    pub(crate) fn still_open(&self, passage: Passage) -> bool {
         self.word.load(Ordering::SeqCst) == passage.word
     }
 
     /// Whether the gate is closed now.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.word.load(Ordering::SeqCst) & CLOSED != 0
     }
 
     /// The present closure, for a rearm to name; nothing while the gate is open.
-    pub fn closure(&self) -> Option<Closure> {
+    pub(crate) fn closure(&self) -> Option<Closure> {
         let word = self.word.load(Ordering::SeqCst);
         (word & CLOSED != 0).then_some(Closure { word })
     }
@@ -116,6 +117,13 @@ pub struct Admission {
     levels: [Option<Passage>; Level::ALL.len()],
 }
 
+impl Admission {
+    /// The generation of the robot's gate.
+    pub const fn generation(&self) -> Generation {
+        Generation(self.robot.word)
+    }
+}
+
 impl Gates {
     /// All gates closed, until a rearm is verified.
     pub const fn new_closed() -> Self {
@@ -127,10 +135,15 @@ impl Gates {
         }
     }
 
-    /// Closes what a stop's scope names. For robot and level this is one gate, without a lock.
-    pub fn close(&self, scope: &StopScope) {
+    /// Closes what a stop's scope names; for robot and level without a lock. Only a stop does it, so that no gate is
+    /// closed without the epoch moving as well.
+    pub(crate) fn close(&self, scope: &StopScope) {
         match scope {
-            StopScope::Robot => self.robot.close(),
+            StopScope::Robot => {
+                // The robot's own gate refuses all; the levels follow so that each needs its own approval again.
+                self.robot.close();
+                self.levels.iter().for_each(Gate::close);
+            }
             StopScope::Level(level) => self.level(*level).close(),
             StopScope::Mission(mission, _) => {
                 let mut stopped = self
@@ -190,7 +203,7 @@ impl Gates {
     /// # Errors
     /// [`OpenError`] when a stop came since the rearm's verification began; that gate, and all after it, stay
     /// closed. The robot's gate is opened last, so that it never opens on a half-opened robot.
-    pub fn open(&self, proof: RearmProof) -> Result<(), OpenError> {
+    pub(crate) fn open(&self, proof: RearmProof) -> Result<(), OpenError> {
         let closures = proof.into_closures();
         for (gate, closure) in self.levels.iter().zip(closures.levels) {
             closure.map_or(Ok(()), |closure| gate.open(closure))?;
@@ -215,6 +228,16 @@ impl Closures {
     /// Whether the whole robot was stopped.
     pub const fn robot_is_closed(&self) -> bool {
         self.robot.is_some()
+    }
+
+    /// These closures without the levels that are not among those given.
+    pub(crate) fn only(mut self, levels: &[Level]) -> Self {
+        for level in Level::ALL.into_iter().filter(|level| !levels.contains(level)) {
+            if let Some(closure) = self.levels.get_mut(usize::from(level.id())) {
+                *closure = None;
+            }
+        }
+        self
     }
 }
 
@@ -295,7 +318,9 @@ mod tests {
                 racer(|gate, _| gate.close()),
                 racer(|gate, _| gate.close()),
                 // The rearm may win before the stops, and must not after the first of them.
-                racer(|gate, closure| drop(gate.open(closure))),
+                racer(|gate, closure| {
+                    let _ = gate.open(closure);
+                }),
             ];
             assert!(
                 racers

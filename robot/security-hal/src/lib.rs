@@ -15,6 +15,7 @@
 mod adapters;
 mod clock;
 mod command_adapter;
+mod command_gate;
 mod gate;
 mod guard;
 mod isolated;
@@ -29,9 +30,12 @@ mod vault;
 
 pub use clock::{Clock, SystemClock};
 pub use command_adapter::{CommandAdapter, CommandAdapterError};
-pub use gate::{Admission, Closure, Closures, Gate, Gates, OpenError, Passage};
+pub use command_gate::{Admitted, CommandGate, CommandGateError, GateVerdict, ReplayStore};
+pub use gate::{Admission, Closures, Gates, OpenError};
 pub use journal::{FileStopJournal, JournalError};
-pub use latch::{EpochSnapshot, RearmProof};
+pub use latch::{
+    EpochSnapshot, LevelApproval, RearmProof, RearmRecord, RearmRefusal, RearmTrust, RearmTrustError,
+};
 pub use measure::{GateMeasurement, measure_gate};
 pub use order::{StopCause, StopIntent, StopOrder, StopScope};
 pub use ports::{AuditSink, MissionKeys, PlatformAdapter, ReceiptMaker, SecretVault, StopJournal, Zeroizer};

@@ -7,7 +7,7 @@
 use alcub3_crypto::Digest;
 
 use crate::order::{StopIntent, StopOrder, StopScope};
-use crate::report::{PortError, StepOutcome, StopReport, TpmLockOutcome};
+use crate::report::{PortError, StepOutcome, StepRecord, StopReport, TpmLockOutcome};
 
 /// What makes the robot itself stop: its motion controller, its power stage, its flight controller.
 ///
@@ -31,6 +31,25 @@ pub trait SecretVault: Send {
     /// # Errors
     /// Where any of them cannot be known to be wiped.
     fn wipe(&mut self, scope: &StopScope) -> Result<u64, PortError>;
+}
+
+/// Several vaults as one: each is wiped, whatever became of the others; the first error is reported.
+impl SecretVault for Vec<Box<dyn SecretVault>> {
+    fn wipe(&mut self, scope: &StopScope) -> Result<u64, PortError> {
+        let wiped: Vec<_> = self.iter_mut().map(|vault| crate::guard::attempt(|| vault.wipe(scope))).collect();
+        let mut total = 0u64;
+        for count in wiped {
+            total = total.saturating_add(count.map_err(|outcome| WipeError { outcome })?);
+        }
+        Ok(total)
+    }
+}
+
+/// One of several vaults was not wiped.
+#[derive(Debug, thiserror::Error)]
+#[error("a vault of secrets: {outcome}")]
+struct WipeError {
+    outcome: StepOutcome,
 }
 
 /// The TPM part of a stop, on the emergency lane: two commands, whatever the number of keys.
@@ -105,11 +124,16 @@ pub trait StopJournal: Send {
 
 /// What makes the signed receipt: a quote over the PCR and a certification of the counter, by the AK.
 pub trait ReceiptMaker: Send {
-    /// The receipt in its canonical encoding, for a stop whose TPM part ended so.
+    /// The receipt in its canonical encoding, for a stop whose TPM part ended so, with the steps done so far.
     ///
     /// # Errors
     /// Where the TPM did not sign.
-    fn receipt(&mut self, intent: &StopIntent, lock: &TpmLockOutcome) -> Result<Vec<u8>, PortError>;
+    fn receipt(
+        &mut self,
+        intent: &StopIntent,
+        lock: &TpmLockOutcome,
+        steps: &[StepRecord],
+    ) -> Result<Vec<u8>, PortError>;
 }
 
 /// The audit log.

@@ -1,16 +1,19 @@
 //! The emergency stop: the steps of DESIGN §6 in their order, each attempted whatever became of the others.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alcub3_trust_model::StopId;
+use alcub3_trust_model::{Level, StopId};
 
 use crate::adapters::{AdapterPool, Told};
 use crate::clock::Clock;
 use crate::gate::Gates;
 use crate::guard;
 use crate::isolated::Isolated;
+use crate::latch::{EpochSnapshot, RearmRecord, RearmRefusal, RearmTrust};
 use crate::order::{StopIntent, StopOrder, StopScope};
 use crate::ports::{
     AuditSink, MissionKeys, PlatformAdapter, ReceiptMaker, SecretVault, StopJournal, Zeroizer,
@@ -85,6 +88,12 @@ pub struct EmergencyStop {
     clock: Arc<dyn Clock>,
     limits: StopLimits,
     running: Mutex<Vec<Arc<Run>>>,
+    /// Calls of [`Self::stop`] that have not returned.
+    in_flight: AtomicUsize,
+    /// Stops whose TPM part is not confirmed, so that the epochs prove nothing yet.
+    unconfirmed: Mutex<BTreeMap<StopId, StopOrder>>,
+    /// Whether the journal of earlier runs was read in full.
+    recovered: AtomicBool,
 }
 
 /// A stop that is under way, and its report when it has one.
@@ -126,6 +135,9 @@ impl EmergencyStop {
             clock: parts.clock,
             limits,
             running: Mutex::new(Vec::new()),
+            in_flight: AtomicUsize::new(0),
+            unconfirmed: Mutex::new(BTreeMap::new()),
+            recovered: AtomicBool::new(false),
         })
     }
 
@@ -138,6 +150,8 @@ impl EmergencyStop {
     /// then waits for that one's report instead of repeating its steps.
     pub fn stop(&self, order: StopOrder) -> StopReport {
         let start_ns = self.clock.monotonic_ns();
+        // Before the gate closes: a rearm that sees the closure must see the stop that made it.
+        let _in_flight = InFlight::enter(&self.in_flight);
         self.gates.close(&order.scope);
         let closed_ns = self.clock.monotonic_ns();
         let order = Arc::new(order);
@@ -180,10 +194,58 @@ impl EmergencyStop {
             Ok(Err(outcome)) => return Err(RecoverError::NoAnswer(outcome)),
             Err(reason) => return Err(RecoverError::NoAnswer(reason.into())),
         };
-        Ok(unfinished
-            .into_iter()
-            .map(|intent| self.stop(intent.order().clone()))
-            .collect())
+        let mut orders = self.unconfirmed().clone();
+        for intent in &unfinished {
+            orders.insert(intent.order().stop, intent.order().clone());
+        }
+        // Noted as unconfirmed first: until each is through, no rearm may count on the epochs.
+        self.unconfirmed().extend(orders.clone());
+        self.recovered.store(true, Ordering::SeqCst);
+        Ok(orders.into_values().map(|order| self.stop(order)).collect())
+    }
+
+    /// Ends a stop: opens the gates of the levels that two persons approved at the epochs the TPM holds now.
+    /// `read_epochs` reads them with authenticated responses; it is called after the closures were noted.
+    ///
+    /// # Errors
+    /// [`RearmRefusal`] says why the robot stays stopped. A stop that comes at any moment of this call wins.
+    pub fn rearm(
+        &self,
+        trust: &RearmTrust,
+        record: &RearmRecord,
+        read_epochs: impl FnOnce() -> Result<EpochSnapshot, PortError>,
+    ) -> Result<Vec<Level>, RearmRefusal> {
+        let closures = self.gates.closures();
+        self.settled()?;
+        let epochs = read_epochs().map_err(RearmRefusal::Epochs)?;
+        let proof = trust.verify(record, &epochs, closures)?;
+        self.settled()?;
+        let levels = proof.levels().to_vec();
+        self.gates.open(proof)?;
+        Ok(levels)
+    }
+
+    /// Whether every stop so far is confirmed by the TPM, so that its epochs tell the truth about stops.
+    fn settled(&self) -> Result<(), RearmRefusal> {
+        if !self.recovered.load(Ordering::SeqCst) {
+            return Err(RearmRefusal::NotRecovered);
+        }
+        let under_way = self.in_flight.load(Ordering::SeqCst) != 0;
+        if under_way || !self.unconfirmed().is_empty() { Err(RearmRefusal::StopUnfinished) } else { Ok(()) }
+    }
+
+    fn unconfirmed(&self) -> MutexGuard<'_, BTreeMap<StopId, StopOrder>> {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether the TPM confirmed a stop. A confirmed one confirms all that it covers.
+    fn note(&self, order: &StopOrder, lock: &TpmLockOutcome) {
+        let mut unconfirmed = self.unconfirmed();
+        if lock.extend.is_done() && lock.increment.is_done() {
+            unconfirmed.retain(|_, other| !order.scope.covers(&other.scope));
+        } else {
+            unconfirmed.insert(order.stop, order.clone());
+        }
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Arc<Run>>> {
@@ -264,6 +326,7 @@ impl EmergencyStop {
             move |journal| journal.begin(&begun),
         );
         let lock = course.lock(&self.zeroizer, limits.tpm, &intent);
+        self.note(order, &lock);
         let scope = order.scope.clone();
         course.step(Step::KeysFlushed, &self.keys, limits.keys, move |keys| {
             keys.flush_loaded(&scope)
@@ -272,12 +335,12 @@ impl EmergencyStop {
         course.step(Step::BlobsDeleted, &self.keys, limits.keys, move |keys| {
             keys.delete_blobs(&scope)
         });
-        let (signed, locked) = (Arc::clone(&intent), lock.clone());
+        let (signed, locked, steps) = (Arc::clone(&intent), lock.clone(), course.steps.clone());
         let receipt = course.step(
             Step::ReceiptMade,
             &self.receipts,
             limits.receipt,
-            move |receipts| receipts.receipt(&signed, &locked),
+            move |receipts| receipts.receipt(&signed, &locked, &steps),
         );
 
         let mut report = course.snapshot(order, &lock, receipt);
@@ -326,6 +389,22 @@ impl StopLimits {
             .into_iter()
             .chain(rest)
             .fold(Duration::from_secs(1), Duration::saturating_add)
+    }
+}
+
+/// Counts a call while it lasts, whatever way it ends.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -1,0 +1,316 @@
+//! The gate for commands: the verdict of `alcub3-command-authority` between two looks at the stop.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use alcub3_command_authority::{
+    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, Pending, Reason, Refusal, ReplayWindows,
+    Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
+};
+use alcub3_crypto::{Digest, MacKey};
+use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
+
+use crate::gate::{Admission, Gates};
+use crate::order::StopScope;
+use crate::ports::SecretVault;
+use crate::report::PortError;
+
+/// Where reservations of sequence numbers are made durable.
+pub trait ReplayStore: Send + Sync {
+    /// Makes a reservation durable, in place of an earlier one of the same lease and issuer.
+    ///
+    /// # Errors
+    /// Where a crash may lose it.
+    fn reserve(&self, reservation: &Reservation) -> Result<(), PortError>;
+}
+
+/// Judges commands. Whatever a stop ends is refused, also where the stop came while the command was being judged.
+pub struct CommandGate {
+    gates: Arc<Gates>,
+    robot: RobotId,
+    labels: Labels,
+    standing: RwLock<Standing>,
+    replay: Mutex<ReplayWindows>,
+    store: Arc<dyn ReplayStore>,
+    judged: AtomicU64,
+}
+
+/// What commands are judged against, as it stands now.
+#[derive(Default)]
+struct Standing {
+    missions: ActiveMissions,
+    sessions: SessionKeys,
+    /// The lease, with the admission under which it was taken: a stop since voids it, and a fresh attestation is due.
+    lease: Option<(Admission, VerifiedLease)>,
+}
+
+/// A command that may be carried out now. It must be [released](CommandGate::release) at the last moment.
+#[derive(Debug)]
+pub struct Admitted {
+    admission: Admission,
+    level: Level,
+    command: Box<AuthorizedCommand>,
+}
+
+impl Admitted {
+    /// The authorized command, for the log.
+    pub const fn command(&self) -> &AuthorizedCommand {
+        &self.command
+    }
+}
+
+/// The gate's answer to an envelope.
+#[derive(Debug)]
+#[must_use]
+pub enum GateVerdict {
+    /// It may be carried out, once it is released.
+    Admitted(Admitted),
+    /// It may not.
+    Refused(Refusal),
+}
+
+/// Why something was not taken by the gate.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandGateError {
+    /// A stop is in force.
+    #[error("refused: emergency stop; two persons must rearm the robot first")]
+    Stopped,
+    /// The lease is under another identifier than this boot's.
+    #[error("the lease is {found}, and this boot's is {expected}: attest again")]
+    OtherLease {
+        /// This boot's.
+        expected: LeaseId,
+        /// The lease's.
+        found: LeaseId,
+    },
+    /// Sequence numbers could not be reserved durably, so that no command could be accepted.
+    #[error("sequence numbers could not be reserved, so no command is accepted: {0}; check the disk")]
+    Reserve(#[source] PortError),
+}
+
+/// How many judgements pass between two looks at the reservations. Far below what one reservation covers.
+const REPLENISH_EVERY: u64 = 1024;
+
+impl CommandGate {
+    /// The gate of a robot, under this boot's lease identifier and what is known of earlier reservations.
+    pub fn new(
+        gates: Arc<Gates>,
+        robot: RobotId,
+        labels: Labels,
+        replay: ReplayWindows,
+        store: Arc<dyn ReplayStore>,
+    ) -> Self {
+        let (standing, replay) = (RwLock::default(), Mutex::new(replay));
+        Self { gates, robot, labels, standing, replay, store, judged: AtomicU64::new(0) }
+    }
+
+    /// Takes a mission and reserves sequence numbers for its issuers.
+    ///
+    /// # Errors
+    /// [`CommandGateError::Stopped`] while its level or the robot is stopped, [`CommandGateError::Reserve`] where the
+    /// disk refuses; the mission is not taken then.
+    pub fn start_mission(&self, mission: VerifiedMission) -> Result<(), CommandGateError> {
+        let id = mission.token().mission;
+        let issuers: Vec<OperatorId> = mission.token().issuers.iter().map(|issuer| issuer.operator.clone()).collect();
+        {
+            let mut replay = self.replay();
+            issuers.iter().for_each(|issuer| replay.open(issuer));
+        }
+        self.replenish()?;
+        let mut standing = self.write();
+        // Looked at under the lock that wiping takes, so that no mission slips in behind a stop.
+        if self.gates.is_level_stopped(mission.token().labels.level) || self.gates.is_mission_stopped(id) {
+            return Err(CommandGateError::Stopped);
+        }
+        standing.missions.insert(mission);
+        Ok(())
+    }
+
+    /// Takes a mission out, with its session keys.
+    pub fn end_mission(&self, mission: &MissionId) -> Option<VerifiedMission> {
+        let mut standing = self.write();
+        standing.sessions.remove_mission(mission);
+        standing.missions.remove(mission)
+    }
+
+    /// Takes an issuer's MAC key for an active mission.
+    ///
+    /// # Errors
+    /// [`CommandGateError::Stopped`] while the robot is stopped, or the mission is not active.
+    pub fn insert_session_key(&self, mission: MissionId, issuer: OperatorId, key: MacKey) -> Result<(), CommandGateError> {
+        let mut standing = self.write();
+        if self.gates.is_robot_stopped() || standing.missions.get(&mission).is_none() {
+            return Err(CommandGateError::Stopped);
+        }
+        standing.sessions.insert(mission, issuer, key);
+        Ok(())
+    }
+
+    /// Takes a new lease. One that was taken before a stop is void after it.
+    ///
+    /// # Errors
+    /// [`CommandGateError::Stopped`] while the robot is stopped, [`CommandGateError::OtherLease`] where it is not of
+    /// this boot.
+    pub fn renew_lease(&self, lease: VerifiedLease) -> Result<(), CommandGateError> {
+        let expected = self.replay().lease();
+        let found = lease.lease().lease;
+        if found != expected {
+            return Err(CommandGateError::OtherLease { expected, found });
+        }
+        let mut standing = self.write();
+        let admission = self.gates.admit().ok_or(CommandGateError::Stopped)?;
+        standing.lease = Some((admission, lease));
+        Ok(())
+    }
+
+    /// Makes durable what the windows want reserved. Called by the gate itself now and then; a daemon calls it from
+    /// a thread of its own as well, so that no command waits for the disk.
+    ///
+    /// # Errors
+    /// [`CommandGateError::Reserve`] where the disk refuses. Numbers reserved before stay good.
+    pub fn replenish(&self) -> Result<(), CommandGateError> {
+        let wanted = self.replay().wanted();
+        for reservation in wanted {
+            self.store.reserve(&reservation).map_err(CommandGateError::Reserve)?;
+            self.replay().confirm(&reservation);
+        }
+        Ok(())
+    }
+
+    /// Judges an envelope with keys in memory. `now_ms` is UTC in milliseconds since 1970, none where the robot has
+    /// no trustworthy time.
+    pub fn validate(&self, envelope: &[u8], now_ms: Option<u64>) -> GateVerdict {
+        self.pass(|context, replay| judge(context, replay, envelope, now_ms))
+    }
+
+    /// Judges an envelope whose MAC key is inside the TPM: `tag` makes the HMAC over the pending envelope's
+    /// `signed_parts`. Where it cannot, the command is refused as not authentic.
+    pub fn validate_with_tag(
+        &self,
+        envelope: &[u8],
+        now_ms: Option<u64>,
+        tag: impl FnOnce(&Pending<'_>) -> Result<Digest, PortError>,
+    ) -> GateVerdict {
+        let Some(admission) = self.gates.admit() else { return stopped() };
+        let standing = self.read();
+        let context = self.context(&standing, &admission);
+        let pending = match begin(&context, envelope) {
+            Ok(pending) => pending,
+            Err(refusal) => return GateVerdict::Refused(refusal),
+        };
+        // The TPM is asked before the replay window is locked: other commands go on meanwhile.
+        let Ok(computed) = tag(&pending) else { return GateVerdict::Refused(Reason::NotAuthentic.into()) };
+        let verdict = pending.with_tag(&computed, &context, &mut self.replay(), now_ms);
+        self.conclude(verdict, admission, &standing)
+    }
+
+    /// Gives a command out to be carried out, if no stop came since it was judged and it is not late.
+    ///
+    /// # Errors
+    /// The [`Reason`] why it must not be carried out.
+    pub fn release<'a>(
+        &self,
+        admitted: &'a Admitted,
+        now_ms: u64,
+    ) -> Result<(&'a CommandName, &'a Arguments), Reason> {
+        let mission = Some(admitted.command.mission());
+        if !self.gates.still_open(&admitted.admission, admitted.level, mission) {
+            return Err(Reason::EmergencyStop);
+        }
+        admitted.command.revalidate(admitted.admission.generation(), now_ms)
+    }
+
+    /// The active missions' digest, for the mission PCR.
+    pub fn mission_digest(&self, alg: alcub3_crypto::HashAlg) -> Digest {
+        self.read().missions.set_digest(alg)
+    }
+
+    /// The active missions, ascending.
+    pub fn missions(&self) -> Vec<MissionId> {
+        self.read().missions.iter().map(|mission| mission.token().mission).collect()
+    }
+
+    fn pass(&self, verdict: impl FnOnce(&Context<'_>, &mut ReplayWindows) -> Verdict) -> GateVerdict {
+        let Some(admission) = self.gates.admit() else { return stopped() };
+        if self.judged.fetch_add(1, Ordering::Relaxed) % REPLENISH_EVERY == REPLENISH_EVERY - 1 {
+            // A disk that refuses shows itself as refused commands once the reservations are used up.
+            drop(self.replenish());
+        }
+        let standing = self.read();
+        let verdict = verdict(&self.context(&standing, &admission), &mut self.replay());
+        self.conclude(verdict, admission, &standing)
+    }
+
+    fn context<'a>(&'a self, standing: &'a Standing, admission: &Admission) -> Context<'a> {
+        let since_stop = |(taken, lease): &'a (Admission, VerifiedLease)| {
+            (taken.generation() == admission.generation()).then_some(lease)
+        };
+        Context {
+            robot: &self.robot,
+            labels: &self.labels,
+            missions: &standing.missions,
+            sessions: &standing.sessions,
+            lease: standing.lease.as_ref().and_then(since_stop),
+            generation: admission.generation(),
+        }
+    }
+
+    /// The second look at the gates: a stop that came during the judgement refuses the command.
+    fn conclude(&self, verdict: Verdict, admission: Admission, standing: &Standing) -> GateVerdict {
+        let command = match verdict {
+            Verdict::Authorized(command) => command,
+            Verdict::Refused(refusal) => return GateVerdict::Refused(refusal),
+        };
+        let mission = command.mission();
+        let Some(level) = standing.missions.get(&mission).map(|mission| mission.token().labels.level) else {
+            return stopped();
+        };
+        if !self.gates.still_open(&admission, level, Some(mission)) {
+            return stopped();
+        }
+        GateVerdict::Admitted(Admitted { admission, level, command })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Standing> {
+        self.standing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Standing> {
+        self.standing.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replay(&self) -> MutexGuard<'_, ReplayWindows> {
+        self.replay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stopped() -> GateVerdict {
+    GateVerdict::Refused(Reason::EmergencyStop.into())
+}
+
+/// The session keys are secrets in memory: a stop wipes them, with the missions they belong to.
+impl SecretVault for Arc<CommandGate> {
+    fn wipe(&mut self, scope: &StopScope) -> Result<u64, PortError> {
+        let mut standing = self.write();
+        let ended: Vec<MissionId> = standing
+            .missions
+            .iter()
+            .map(VerifiedMission::token)
+            .filter(|token| match scope {
+                StopScope::Robot => true,
+                StopScope::Level(level) => token.labels.level == *level,
+                StopScope::Mission(mission, _) => token.mission == *mission,
+            })
+            .map(|token| token.mission)
+            .collect();
+        for mission in &ended {
+            standing.sessions.remove_mission(mission);
+            standing.missions.remove(mission);
+        }
+        if *scope == StopScope::Robot {
+            standing.sessions.clear();
+            standing.lease = None;
+        }
+        Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
+    }
+}
