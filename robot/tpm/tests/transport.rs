@@ -13,6 +13,7 @@ use alcub3_tpm::transport::{
     TransportKind,
 };
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -448,6 +449,50 @@ fn a_device_file_that_is_no_tpm_gives_an_error_and_no_answer() {
         matches!(error, TransportError::Truncated { expected: 10, got: 0 }),
         "{error:?}"
     );
+}
+
+const OWNER: &str = "ALCUB3_TEST_IS_OWNER";
+
+/// Run as a process of its own by the test below; does nothing when it is run as a test.
+#[test]
+fn owner_of_a_swtpm_that_is_killed() {
+    if std::env::var_os(OWNER).is_none() {
+        return;
+    }
+    let mut transport = SwtpmTransport::start(&SwtpmOptions::throwaway()).unwrap();
+    assert_random(&mut transport);
+    let control = transport.control();
+    println!("\nswtpm {} {}", control.pid(), control.state_dir().display());
+    thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn swtpm_ends_when_its_owner_is_killed() {
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "owner_of_a_swtpm_that_is_killed", "--nocapture"])
+        .env(OWNER, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let line = lines
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("swtpm "))
+        .unwrap();
+    let mut words = line.split(' ').skip(1);
+    let process = PathBuf::from(format!("/proc/{}/cmdline", words.next().unwrap()));
+    let state = PathBuf::from(words.next().unwrap());
+    let alive = || fs::read(&process).is_ok_and(|line| line.starts_with(b"swtpm"));
+    assert!(alive());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let until = soon();
+    while alive() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert!(!alive(), "swtpm outlives its owner");
+    // Nobody was left to remove it.
+    fs::remove_dir_all(state).unwrap();
 }
 
 #[test]
