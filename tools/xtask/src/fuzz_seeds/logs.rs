@@ -1,13 +1,12 @@
 //! Seeds of event logs and of the audit log.
 
-use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
 use alcub3_audit_log::{Checkpoint, Entry, EntryKind, NoteSignature, Outcome, SignedNote, Step, leaf_hash};
 use alcub3_crypto::HashAlg;
-use alcub3_trust_model::nv_map::MissionAnchor;
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, Level, MissionId, OperationalMode, Position, RobotId, RobotState, StopId};
+use alcub3_trust_model::{BootId, Level, MissionId, OperationalMode, Position, RobotId, RobotState};
 
+use super::authority::agent_events;
 use super::{Seed, SeedResult, seed};
 
 pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
@@ -50,33 +49,10 @@ fn event_logs() -> SeedResult<Vec<Seed>> {
 
 fn agent_log(banks: &[HashAlg]) -> SeedResult<Vec<u8>> {
     let mut log = Builder::new(banks)?;
-    for event in agent_events()? {
+    for (_, event) in agent_events()? {
         log.agent(event.pcr(&PcrMap::default()), &event);
     }
     Ok(log.finish())
-}
-
-fn agent_events() -> SeedResult<Vec<AgentEvent>> {
-    let anchor = MissionAnchor::new(3).ok_or("there is no fourth mission anchor")?;
-    let scopes = [
-        StopScope::Robot,
-        StopScope::Level(Level::Secret),
-        StopScope::Mission(MissionId::new([8; 16]), anchor),
-    ];
-    let robot = RobotId::new("robot-17")?;
-    let stop = |scope| StopEvent {
-        stop: StopId::new([7; 16]),
-        robot: robot.clone(),
-        scope,
-        cause: 2,
-        called_utc_ms: 1_790_000_000_000,
-    };
-    let mut events: Vec<AgentEvent> = scopes
-        .into_iter()
-        .map(|scope| AgentEvent::Stop(stop(scope)))
-        .collect();
-    events.push(AgentEvent::MissionEnded(MissionId::new([8; 16])));
-    Ok(events)
 }
 
 /// TCG_PCClientPCREvent only: PCR, type, SHA-1 digest, size, data; little-endian.

@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz-seeds`: writes the inputs that fuzzing starts from. All are made by the project's own encoders,
 //! so that a format that changes brings its seeds along.
 
+mod authority;
 mod logs;
 mod structures;
 
@@ -54,6 +55,7 @@ pub(crate) fn run() -> Result<(), Failure> {
 
 fn all() -> SeedResult<Vec<Seed>> {
     let mut seeds = logs::seeds()?;
+    seeds.extend(authority::seeds()?);
     seeds.extend(structures::seeds()?);
     Ok(seeds)
 }
@@ -84,6 +86,9 @@ mod tests {
                 "tpm_signature" => alcub3_crypto::tpm::Signature::from_tpmt_signature(&seed.bytes).is_ok(),
                 "spki" => alcub3_crypto::VerifyingKey::from_spki_der(&seed.bytes).is_ok(),
                 "robot_state" => alcub3_trust_model::RobotState::from_canonical(&seed.bytes).is_ok(),
+                "cose_message" => {
+                    alcub3_command_authority::cose::Message::parse("a seed", &seed.bytes).is_ok()
+                }
                 _ => continue,
             };
             assert!(holds, "{}/{} is refused", seed.target, seed.name);
