@@ -3,7 +3,7 @@
 use super::{Auth, Chip, HmacSession, Protect, Reply, Target};
 use crate::command::{CommandCode, CommandShape};
 use crate::error::ResponseCode;
-use crate::session::{Nonce, SessionSecrets, SessionUse, attribute, read_auth_response, take_sized, trimmed};
+use crate::session::{Nonce, SessionSecrets, SessionUse, attribute, read_auth_response, trimmed};
 use crate::slots::SlotId;
 use crate::transport::TransportKind;
 use crate::{Lane, PolicySession, Result, TpmError};
@@ -90,7 +90,7 @@ impl Chip {
         let mut sessions = self.attach(shape, auths, protect)?;
         let mut parameters = Zeroizing::new(parameters.to_vec());
         encrypt_first_parameter(shape.code, &sessions, &mut parameters)?;
-        let names = names_of(targets);
+        let names = names_of(targets, &handles);
         let command = encode(shape.code, &handles, &names, &mut sessions, &parameters)?;
         let response = self.transmit_with_retries(shape.code, &command)?;
         let returns_handle = returns_handle(shape.code);
@@ -347,17 +347,15 @@ fn protect_attributes(protect: Protect) -> u8 {
     decrypt | encrypt
 }
 
-fn names_of<'a>(targets: &[Target<'a>]) -> Vec<std::borrow::Cow<'a, Name>> {
+/// The Names of a command's handles; a session's is its handle (Part 1, 16).
+fn names_of<'a>(targets: &[Target<'a>], handles: &[u32]) -> Vec<std::borrow::Cow<'a, Name>> {
     use std::borrow::Cow;
-    targets
-        .iter()
-        .filter_map(|target| match target {
-            Target::Handle(handle) => Some(Cow::Owned(Name::of_handle(*handle))),
-            Target::Named(_, name) => Some(Cow::Borrowed(*name)),
-            Target::Object(object) => Some(Cow::Borrowed(object.name())),
-            Target::Session(_) => None,
-        })
-        .collect()
+    let name = |(target, handle): (&Target<'a>, &u32)| match target {
+        Target::Handle(_) | Target::Session(_) => Cow::Owned(Name::of_handle(*handle)),
+        Target::Named(_, name) => Cow::Borrowed(*name),
+        Target::Object(object) => Cow::Borrowed(object.name()),
+    };
+    targets.iter().zip(handles).map(name).collect()
 }
 
 fn encrypt_first_parameter(code: CommandCode, sessions: &[Attached<'_>], parameters: &mut [u8]) -> Result<()> {

@@ -7,7 +7,7 @@ use crate::session::{Nonce, SessionSecrets, take_sized};
 use crate::slots::Kind;
 use crate::{PolicySession, Result, TpmError};
 use alcub3_crypto::tpm::{Name, Public, encrypt_salt};
-use alcub3_crypto::{HashAlg, Secret};
+use alcub3_crypto::HashAlg;
 use std::sync::{Arc, Mutex};
 use tpm2_protocol::data::TpmCc;
 

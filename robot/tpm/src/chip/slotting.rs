@@ -184,6 +184,15 @@ impl Chip {
         }
     }
 
+    /// Flushes what dropped leases left in the chip, now instead of before the next command.
+    ///
+    /// # Errors
+    /// That something could not be flushed; it is tried again before the next command.
+    pub fn flush_dropped(&mut self) -> Result<()> {
+        self.free_dropped_slots();
+        if self.needs_sweep { self.sweep().map(|_| ()) } else { Ok(()) }
+    }
+
     pub(super) fn flush_handle(&mut self, handle: u32) -> Result<()> {
         // FlushContext carries its handle as a parameter (TPM 2.0 Part 3, 28.4).
         self.exchange(FLUSH_CONTEXT, &[], &[], super::Protect::Integrity, &handle.to_be_bytes()).map(|_| ())
