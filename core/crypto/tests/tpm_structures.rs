@@ -114,11 +114,11 @@ fn unknown_selectors_are_named() {
     assert_eq!(with(14, 0x0012), unknown("ECC scheme's hash", 0x12));
     assert_eq!(with(18, 0x0005), unknown("KDF scheme", 0x05));
     assert_eq!(
-        with(8, 31),
+        with(8, 13),
         Err(StructureError::Size {
             field: "authPolicy",
             permitted: 32,
-            actual: 31
+            actual: 13
         })
     );
 }

@@ -48,7 +48,9 @@ pub fn make_credential(
         &[],
         bits.into(),
     );
-    let mut identity = Writer::default().sized(secret, "credential")?.finish();
+    let mut identity = Writer::with_capacity(2 + secret.len())
+        .sized(secret, "credential")?
+        .finish();
     aes_cfb_encrypt(key.expose(), &[0; 16], &mut identity)?;
     let key = kdfa(alg, seed.expose(), b"INTEGRITY", &[], &[], alg.bits());
     let integrity = hmac(alg, key.expose(), &[&identity, object_name.as_bytes()]);
