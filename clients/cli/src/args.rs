@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Output, complain};
 use crate::style::Style;
+use alcub3_tpm::TpmSpec;
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ pub(crate) struct Global {
         env = "ALCUB3_TPM",
         default_value = "device"
     )]
-    tpm: String,
+    tpm: TpmSpec,
     /// Folder for state [default: /var/lib/alcub3 for root, else $XDG_STATE_HOME/alcub3]
     #[arg(long, global = true, value_name = "DIR", env = "ALCUB3_STATE")]
     state: Option<PathBuf>,
@@ -52,7 +53,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// The TPM that was named.
-    pub(crate) fn tpm_spec(&self) -> &str {
+    pub(crate) fn tpm_spec(&self) -> &TpmSpec {
         &self.global.tpm
     }
 

@@ -2,6 +2,9 @@
 
 use crate::exit::Exit;
 use alcub3_attestation::event_log::EventLogError;
+use alcub3_tpm::TpmError;
+use alcub3_tpm::transport::TransportError;
+use alcub3_trust_model::canonical::DecodeError;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -25,6 +28,14 @@ pub(crate) enum CliError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A file is too long to be what it should be.
     #[error("{} has more than {limit} bytes, too many for {what}", path.display())]
     TooLong {
@@ -42,6 +53,17 @@ pub(crate) enum CliError {
         path: PathBuf,
         /// What is wrong.
         source: EventLogError,
+    },
+    /// The TPM.
+    #[error("{0}")]
+    Tpm(#[source] TpmError),
+    /// A file is none of `tpm seal`.
+    #[error("{} is no file of `alcub3 tpm seal`: {source}", path.display())]
+    SealedFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: DecodeError,
     },
     /// An answer could not be written as JSON.
     #[error("the answer cannot be written as JSON: {source}")]
@@ -66,6 +88,7 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
+            Self::Tpm(error) if is_unavailable(error) => Exit::Unavailable,
             _ => Exit::Failure,
         }
     }
@@ -76,8 +99,11 @@ impl CliError {
             Self::Usage { .. } => "usage",
             Self::NoStateFolder => "no-state-folder",
             Self::Read { .. } => "unreadable-file",
+            Self::Write { .. } => "unwritable-file",
             Self::TooLong { .. } => "file-too-long",
             Self::EventLog { .. } => "bad-event-log",
+            Self::Tpm(error) => tpm_code(error),
+            Self::SealedFile { .. } => "bad-sealed-file",
             Self::Json { .. } => "output",
         }
     }
@@ -86,11 +112,31 @@ impl CliError {
     pub(crate) fn message_and_remedy(&self) -> (String, String) {
         let text = with_sources(self);
         match self.own_remedy() {
-            Some(remedy) => (text, remedy.to_owned()),
+            Some(remedy) => (self.without_remedy(text), remedy.to_owned()),
             None => match text.rsplit_once("; ") {
                 Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
                 None => (text, String::new()),
             },
+        }
+    }
+
+    /// The messages of transports that could not be opened say the remedy after a colon.
+    fn without_remedy(&self, text: String) -> String {
+        use TransportError as E;
+        let says_remedy = matches!(
+            self,
+            Self::Tpm(TpmError::Open(
+                E::DeviceAbsent { .. }
+                    | E::PermissionDenied { .. }
+                    | E::DeviceBusy { .. }
+                    | E::NotADevice { .. }
+                    | E::SwtpmMissing
+                    | E::StateLocked { .. }
+            ))
+        );
+        match text.split_once(": ") {
+            Some((message, _)) if says_remedy => message.to_owned(),
+            _ => text,
         }
     }
 
@@ -106,8 +152,72 @@ impl CliError {
                 _ => "check the file and its disk",
             }),
             Self::TooLong { .. } => Some("check that this is the file you mean"),
-            Self::EventLog { .. } | Self::Json { .. } => None,
+            Self::Write { .. } => Some("check the path, its permissions and the room on its disk"),
+            Self::Tpm(TpmError::Open(error) | TpmError::Transport { source: error, .. }) => {
+                Some(transport_remedy(error))
+            }
+            Self::SealedFile { .. } => Some("name the file that `alcub3 tpm seal --out` wrote, unchanged"),
+            Self::EventLog { .. } | Self::Tpm(_) | Self::Json { .. } => None,
         }
+    }
+}
+
+/// Whether what is missing is the TPM itself.
+fn is_unavailable(error: &TpmError) -> bool {
+    matches!(
+        error,
+        TpmError::Open(_)
+            | TpmError::Transport { .. }
+            | TpmError::DeadlineExceeded { .. }
+            | TpmError::OwnerGone
+    )
+}
+
+fn tpm_code(error: &TpmError) -> &'static str {
+    match error {
+        TpmError::Open(error) | TpmError::Transport { source: error, .. } => transport_code(error),
+        TpmError::Refused { .. } => "tpm-refused",
+        TpmError::Malformed { .. } | TpmError::Forged { .. } => "tpm-not-trusted",
+        TpmError::Unsupported { .. } => "tpm-lacks-it",
+        _ => "tpm",
+    }
+}
+
+fn transport_code(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::DeviceAbsent { .. } => "tpm-absent",
+        TransportError::PermissionDenied { .. } => "tpm-permission",
+        TransportError::DeviceBusy { .. } | TransportError::StateLocked { .. } => "tpm-busy",
+        TransportError::SwtpmMissing => "swtpm-missing",
+        _ => "tpm-unavailable",
+    }
+}
+
+fn transport_remedy(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::DeviceAbsent { .. } => {
+            "enable the TPM (fTPM, PTT) in the firmware settings and check its kernel driver, or name another TPM with \
+             --tpm; a simulator is used only when named, as --tpm swtpm"
+        }
+        TransportError::NotADevice { .. } => "name a TPM device such as /dev/tpmrm0 with --tpm device:PATH",
+        TransportError::PermissionDenied { .. } => {
+            "add this user to the group `tss` and log in again, or make the path readable and writable for this user"
+        }
+        TransportError::DeviceBusy { .. } => {
+            "use /dev/tpmrm0, which can be shared, or stop the other program"
+        }
+        TransportError::StateLocked { .. } => {
+            "stop the other swtpm, or name another folder with --tpm swtpm:DIR"
+        }
+        TransportError::StateCorrupt { .. } | TransportError::BadStatePath { .. } => {
+            "name another folder with --tpm swtpm:DIR, or restore this one from a copy"
+        }
+        TransportError::SwtpmMissing => "install the package `swtpm`, or name another TPM with --tpm",
+        TransportError::ConnectFailed { .. } => "start the simulator, or correct the address in --tpm",
+        TransportError::DeadlineExceeded { .. } | TransportError::Poisoned => {
+            "try again; if the TPM never answers, power it off and on"
+        }
+        _ => "open the TPM again; if it persists, see the kernel's or the simulator's log",
     }
 }
 

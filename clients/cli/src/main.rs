@@ -14,8 +14,10 @@ mod commands;
 mod error;
 mod exit;
 mod output;
+mod sealed_file;
 mod state_dir;
 mod style;
+mod tpm_access;
 
 fn main() -> std::process::ExitCode {
     args::start().into()

@@ -12,7 +12,15 @@ use std::io::Write;
 pub(crate) struct Answer {
     exit: Exit,
     json: Value,
-    text: String,
+    text: Text,
+}
+
+/// What people get.
+#[derive(Debug)]
+enum Text {
+    Lines(String),
+    /// As it is, without a line end.
+    Bytes(Vec<u8>),
 }
 
 impl Answer {
@@ -26,11 +34,20 @@ impl Answer {
         Self::with(Exit::verdict(yes), json, text)
     }
 
+    /// Data as it is.
+    pub(crate) fn bytes(json: Value, bytes: Vec<u8>) -> Self {
+        Self {
+            exit: Exit::Yes,
+            json,
+            text: Text::Bytes(bytes),
+        }
+    }
+
     fn with(exit: Exit, json: Value, text: impl Into<String>) -> Self {
         Self {
             exit,
             json,
-            text: text.into(),
+            text: Text::Lines(text.into()),
         }
     }
 }
@@ -60,10 +77,10 @@ impl Output {
     pub(crate) fn finish(&self, result: Result<Answer, CliError>) -> Exit {
         match result {
             Ok(answer) => {
-                if self.json {
-                    print(&format!("{:#}\n", answer.json));
-                } else {
-                    print(&ended(answer.text));
+                match answer.text {
+                    _ if self.json => print(format!("{:#}\n", answer.json).as_bytes()),
+                    Text::Lines(text) => print(ended(text).as_bytes()),
+                    Text::Bytes(bytes) => print(&bytes),
                 }
                 answer.exit
             }
@@ -75,7 +92,7 @@ impl Output {
         let (message, remedy) = error.message_and_remedy();
         if self.json {
             let error = json!({"error": {"code": error.code(), "message": message, "remedy": remedy}});
-            print(&format!("{error:#}\n"));
+            print(format!("{error:#}\n").as_bytes());
         } else {
             complain(&format!("alcub3: {message}\n"));
             if !remedy.is_empty() {
@@ -94,9 +111,9 @@ fn ended(mut text: String) -> String {
 }
 
 /// A reader that went away (`| head`) is no failure of ours.
-fn print(text: &str) {
+fn print(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }
 
 /// One message on standard error.
@@ -135,7 +152,7 @@ pub(crate) fn pairs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) -> St
 fn lines(table: &Table) -> String {
     let mut text = String::new();
     for line in table.lines() {
-        text.push_str(line.trim_end());
+        text.push_str(line.strip_prefix(' ').unwrap_or(&line).trim_end());
         text.push('\n');
     }
     text

@@ -3,6 +3,7 @@
 mod checkquote;
 mod eventlog;
 mod files;
+mod tpm;
 
 use crate::args::Context;
 use crate::error::CliError;
@@ -11,6 +12,9 @@ use crate::output::Answer;
 /// The commands.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// The chip
+    #[command(subcommand)]
+    Tpm(tpm::TpmCommand),
     /// Parse and replay a UEFI event log (binary_bios_measurements)
     Eventlog(eventlog::Eventlog),
     /// Check a quote in tpm2-tools' files
@@ -21,6 +25,7 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
+            Self::Tpm(command) => tpm::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
         }
