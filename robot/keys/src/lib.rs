@@ -1,1 +1,34 @@
-//! See the crate's documentation.
+//! The robot's keys: provisioning, identity, level parents, mission keys, and what a stop does to them in the TPM.
+//!
+//! What it does: creates and recreates the key hierarchy in the chip, keeps its blobs and records in the state
+//! folder, builds mission keys under the policy of DESIGN §4, arms and uses them, and performs the TPM part of a stop.
+//!
+//! What it does not do: decide whether a mission, a rearm or a command is permitted (that is the authority's and
+//! `core/*`), or keep any authorisation of the chip's hierarchies after provisioning.
+//!
+//! The three types to know: [`RobotKeys`] is a provisioned robot's chip and folder, [`Provisioning`] gets it there
+//! and resumes after any crash, [`MissionKey`] is a key that only the chip can use and only while its mission lives.
+#![forbid(unsafe_code)]
+
+mod error;
+mod evidence;
+mod journal;
+mod missions;
+mod provisioning;
+mod rearm;
+mod record;
+mod robot;
+mod state;
+mod stop;
+
+pub use error::KeysError;
+pub use evidence::{PcrCache, QuotedPlatform};
+pub use missions::{MissionGrant, MissionKey, MissionRecord, ReservedAnchor};
+pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
+pub use record::{LevelParent, RobotRecord};
+pub use robot::{LoadedKeys, RobotKeys};
+pub use state::{StateError, StateFolder};
+pub use stop::{RobotZeroizer, StopReceipts, StoredMissionKeys};
+
+/// A result whose error is a [`KeysError`].
+pub type Result<T> = std::result::Result<T, KeysError>;

@@ -1,0 +1,110 @@
+//! What can go wrong with the robot's keys.
+
+use crate::state::StateError;
+use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::policies::PolicyBuildError;
+use alcub3_trust_model::{Level, MissionId};
+use alcub3_tpm::TpmError;
+
+/// Why an operation on the robot's keys failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// The TPM refused or failed.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// The state folder failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A record in the state folder is not one of ours, or was cut short.
+    #[error("the record {name} in the state folder is not readable: {source}; restore the folder or provision again")]
+    Record {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// A structure made by the TPM or the authority is malformed.
+    #[error("{what} is malformed: {source}")]
+    Structure {
+        /// Which.
+        what: &'static str,
+        /// Where.
+        source: alcub3_crypto::tpm::StructureError,
+    },
+    /// A cryptographic step failed.
+    #[error(transparent)]
+    Crypto(#[from] alcub3_crypto::CryptoError),
+    /// A policy could not be built.
+    #[error(transparent)]
+    Policy(#[from] PolicyBuildError),
+    /// The robot is not provisioned.
+    #[error("this robot is not provisioned; run `alcub3 provision` first")]
+    NotProvisioned,
+    /// The robot is provisioned already.
+    #[error("this robot is provisioned as {robot}; a robot has one identity: clear the TPM to give it another")]
+    AlreadyProvisioned {
+        /// Its name.
+        robot: String,
+    },
+    /// An earlier provisioning was cut short and belongs to another plan.
+    #[error("an unfinished provisioning as {robot} is in the state folder; finish that one, or clear the TPM and remove the folder")]
+    OtherProvisioning {
+        /// The name in the unfinished one.
+        robot: String,
+    },
+    /// The TPM has authorisations set that this folder does not know.
+    #[error(
+        "the TPM's {hierarchy} authorisation is set and this state folder does not know it: the chip is owned by something else; \
+         clear it from the firmware's menu before provisioning"
+    )]
+    Owned {
+        /// Which hierarchy.
+        hierarchy: &'static str,
+    },
+    /// What is at a handle or index is not what provisioning puts there.
+    #[error("something else is at {place} 0x{handle:08x}; clear the TPM before provisioning")]
+    Foreign {
+        /// "handle" or "NV index".
+        place: &'static str,
+        /// Where.
+        handle: u32,
+    },
+    /// The robot was not provisioned for a level.
+    #[error("this robot has no keys for {level}; provision it with that level if its chip meets the floor")]
+    NoSuchLevel {
+        /// The level.
+        level: Level,
+    },
+    /// The chip's suite is below a level's floor.
+    #[error("{level} needs at least {needed}, this chip was asked for {offered}; choose the stronger curve or drop the level")]
+    BelowFloor {
+        /// The level.
+        level: Level,
+        /// The floor.
+        needed: &'static str,
+        /// What the plan offers.
+        offered: &'static str,
+    },
+    /// The robot is stopped.
+    #[error("the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)")]
+    Stopped,
+    /// There is no such mission.
+    #[error("there is no active mission {mission}; `alcub3 mission list` shows them")]
+    NoSuchMission {
+        /// Its identifier.
+        mission: MissionId,
+    },
+    /// Every anchor is taken.
+    #[error("all {count} mission anchors are taken; complete a mission first")]
+    NoFreeAnchor {
+        /// How many there are.
+        count: u8,
+    },
+    /// What the authority granted does not fit what was asked.
+    #[error("the authority's approval does not fit this robot: {what}")]
+    Grant {
+        /// What does not fit.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,443 @@
+//! Missions: an anchor in the chip, a key under the mission policy, and their end.
+
+use crate::robot::{RobotKeys, read_counter};
+use crate::{KeysError, Result};
+use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_crypto::tpm::policy::Policy;
+use alcub3_crypto::tpm::template::PublicTemplate;
+use alcub3_crypto::tpm::{Public, Signature, attribute};
+use alcub3_crypto::{Digest, HashAlg, Secret};
+use alcub3_tpm::ops::{Approval, Attestation, Key, PolicyInputs};
+use alcub3_tpm::{Auth, Chip, Lane, PolicySession, TpmError};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::nv_map::{MISSION_ANCHOR_COUNT, MissionAnchor, NvIndex};
+use alcub3_trust_model::policies::{
+    CounterBinding, MissionPolicyInput, PcrBinding, command_code, mission_end_ref, mission_pcr_mask, mission_policy,
+};
+use alcub3_trust_model::{Level, MissionId, domain, profile};
+
+const FOLDER: &str = "missions";
+const DOMAIN: &str = "alcub3/mission-record/v1";
+const VERSION: u64 = 1;
+const MAX_BLOB: usize = 2048;
+
+/// An anchor taken for a mission: its new value has never been before and, once moved, never returns.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct ReservedAnchor {
+    /// Which.
+    pub anchor: MissionAnchor,
+    /// Its value while the mission lives.
+    pub value: u64,
+}
+
+/// What the authority granted.
+#[derive(Clone, Debug)]
+pub struct MissionGrant {
+    /// The mission.
+    pub mission: MissionId,
+    /// Its level.
+    pub level: Level,
+    /// Its anchor.
+    pub anchor: ReservedAnchor,
+    /// When it ends on the TPM's clock, in milliseconds.
+    pub end_clock_ms: u64,
+    /// The approval key's signature over that end.
+    pub end_approval: Signature,
+    /// The mission token, as signed by the authority.
+    pub token: Vec<u8>,
+}
+
+/// A mission as the robot keeps it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MissionRecord {
+    /// The mission.
+    pub mission: MissionId,
+    /// Its level.
+    pub level: Level,
+    /// Its anchor.
+    pub anchor: MissionAnchor,
+    /// Its policy's values.
+    pub anchor_value: u64,
+    /// When it ends on the TPM's clock, in milliseconds.
+    pub end_clock_ms: u64,
+    /// The approval of that end (TPMT_SIGNATURE).
+    pub end_approval: Vec<u8>,
+    /// The robot's epoch at creation.
+    pub robot_epoch: u64,
+    /// The level's epoch at creation.
+    pub level_epoch: u64,
+    /// Digest of the PCRs at creation.
+    pub pcr_digest: Digest,
+    /// The last resetCount at which the key works.
+    pub max_reset_count: u32,
+    /// The key's public area.
+    pub public: Public,
+    /// The key's private area, encrypted by the level parent (contents of TPM2B_PRIVATE).
+    pub private: Vec<u8>,
+    /// TPMS_CREATION_DATA of the key.
+    pub creation: Vec<u8>,
+    /// The AK's certification of the key's creation.
+    pub certification: (Vec<u8>, Vec<u8>),
+    /// The mission token.
+    pub token: Vec<u8>,
+}
+
+/// A mission key ready for use: loaded, with what its policy sessions need.
+#[derive(Clone, Debug)]
+pub struct MissionKey {
+    key: Key,
+    policy: Policy,
+    inputs: PolicyInputs,
+}
+
+impl MissionKey {
+    /// The key in the chip.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Its policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl RobotKeys {
+    /// Takes a free anchor and counts it up. Commands: 1 NV_Increment, 1 NV_Read.
+    ///
+    /// # Errors
+    /// [`KeysError::NoFreeAnchor`] when as many missions are active as there are anchors.
+    pub fn reserve_anchor(&self) -> Result<ReservedAnchor> {
+        let taken: Vec<MissionAnchor> = self.missions()?.iter().map(|m| m.anchor).collect();
+        let free = MissionAnchor::all().find(|anchor| !taken.contains(anchor));
+        let anchor = free.ok_or(KeysError::NoFreeAnchor { count: MISSION_ANCHOR_COUNT })?;
+        let (nv, index) = (self.nv, NvIndex::MissionAnchor(anchor));
+        let counter = self.run(Lane::Background, move |chip| {
+            chip.nv_increment(nv.spec(index).handle)?;
+            read_counter(chip, nv, index)
+        })?;
+        Ok(ReservedAnchor { anchor, value: counter.value })
+    }
+
+    /// Makes the key of a granted mission and writes its record: from here on the mission is active.
+    ///
+    /// Commands: 2 NV_Read, 1 ReadClock, 1 PCR_Read, a parent session, Create, a parent session, Load,
+    /// CertifyCreation, the flushes.
+    ///
+    /// # Errors
+    /// [`KeysError::Stopped`] where no rearm names the present epochs; the chip's.
+    pub fn start_mission(&self, grant: MissionGrant) -> Result<MissionRecord> {
+        let level_profile = profile(grant.level);
+        let parent = self.parent(grant.level)?;
+        let use_parent = self.parent_use(grant.level)?;
+        let mask = mission_pcr_mask(&self.pcrs, &level_profile);
+        let ak = self.attestation_key();
+        let (keys, allowed_resets) = (self.clone(), level_profile.allowed_resets);
+        let record = self.tpm.run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
+            Ok(keys.create_mission_key(chip, &grant, &parent, &use_parent, &ak, (mask, allowed_resets)))
+        })??;
+        self.folder.write(&file_of(record.mission), &record.to_canonical())?;
+        Ok(record)
+    }
+
+    fn create_mission_key(
+        &self,
+        chip: &mut Chip,
+        grant: &MissionGrant,
+        parent: &Key,
+        use_parent: &(Policy, PolicyInputs),
+        ak: &Key,
+        (mask, allowed_resets): (u32, u32),
+    ) -> Result<MissionRecord> {
+        let hash = self.hash();
+        let robot_epoch = read_counter(chip, self.nv, NvIndex::RobotEpoch)?;
+        let level_epoch = read_counter(chip, self.nv, NvIndex::LevelEpoch(grant.level))?;
+        let clock = chip.read_clock()?;
+        let values = chip.pcr_read(&[(hash, mask)])?;
+        let pcr_digest = values.digest(hash, &[(hash, mask)]).ok_or(KeysError::Grant { what: "the PCRs" })?;
+        let anchor = self.anchor_binding(grant.anchor.anchor, grant.anchor.value);
+        let policy = mission_policy(&MissionPolicyInput {
+            alg: hash,
+            end_clock_ms: grant.end_clock_ms,
+            approval_key: self.record.approval_key.name(),
+            mission: grant.mission,
+            pcrs: PcrBinding { bank: hash, mask, digest: pcr_digest },
+            robot_epoch,
+            level_epoch,
+            anchor,
+            max_reset_count: clock.reset_count.saturating_add(allowed_resets),
+            command_code: command_code::SIGN,
+        })?;
+        let attributes = attribute::FIXED_TPM
+            | attribute::FIXED_PARENT
+            | attribute::SENSITIVE_DATA_ORIGIN
+            | attribute::NO_DA
+            | attribute::SIGN;
+        let template = PublicTemplate::signing_key(self.record.curve, attributes, Some(&policy.digest()));
+        let binding = mission_binding(hash, grant.mission, &grant.token);
+        let empty = Secret::from_slice(&[]);
+        let (parent_policy, parent_inputs) = use_parent;
+        let made = chip.with_policy(parent_policy, parent_inputs, |chip, session| {
+            chip.create(parent, Auth::Policy(session), template.as_tpmt_bytes(), &empty, None, binding.as_bytes())
+        })?;
+        let object = chip.with_policy(parent_policy, parent_inputs, |chip, session| {
+            chip.load(parent, Auth::Policy(session), &made.private, &made.public)
+        })?;
+        let certified = chip.certify_creation(ak, &Key::from(object), binding.as_bytes(), &made.creation)?;
+        Ok(MissionRecord {
+            mission: grant.mission,
+            level: grant.level,
+            anchor: grant.anchor.anchor,
+            anchor_value: grant.anchor.value,
+            end_clock_ms: grant.end_clock_ms,
+            end_approval: grant.end_approval.to_tpmt(),
+            robot_epoch: robot_epoch.value,
+            level_epoch: level_epoch.value,
+            pcr_digest,
+            max_reset_count: clock.reset_count.saturating_add(allowed_resets),
+            public: made.public,
+            private: made.private,
+            creation: made.creation.data,
+            certification: (certified.message, certified.signature),
+            token: grant.token.clone(),
+        })
+    }
+
+    fn anchor_binding(&self, anchor: MissionAnchor, value: u64) -> CounterBinding {
+        CounterBinding { name: self.nv.spec(NvIndex::MissionAnchor(anchor)).tpm_name(true), value }
+    }
+
+    /// A mission key's policy, from its record.
+    ///
+    /// # Errors
+    /// [`KeysError::Policy`] if the record's digest is of another hash.
+    pub fn policy_of(&self, record: &MissionRecord) -> Result<Policy> {
+        let counter = |index, value| CounterBinding { name: self.nv.spec(index).tpm_name(true), value };
+        let mask = mission_pcr_mask(&self.pcrs, &profile(record.level));
+        Ok(mission_policy(&MissionPolicyInput {
+            alg: self.hash(),
+            end_clock_ms: record.end_clock_ms,
+            approval_key: self.record.approval_key.name(),
+            mission: record.mission,
+            pcrs: PcrBinding { bank: self.hash(), mask, digest: record.pcr_digest },
+            robot_epoch: counter(NvIndex::RobotEpoch, record.robot_epoch),
+            level_epoch: counter(NvIndex::LevelEpoch(record.level), record.level_epoch),
+            anchor: self.anchor_binding(record.anchor, record.anchor_value),
+            max_reset_count: record.max_reset_count,
+            command_code: command_code::SIGN,
+        })?)
+    }
+
+    /// Loads a mission's key. Commands: a parent session (StartAuthSession, 2 PolicyNV, PolicyAuthorize), Load, a flush.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchMission`]; [`KeysError::Stopped`]; the chip's refusal after a stop.
+    pub fn load_mission_key(&self, mission: MissionId) -> Result<MissionKey> {
+        let record = self.mission(mission)?;
+        let parent = self.parent(record.level)?;
+        let (parent_policy, parent_inputs) = self.parent_use(record.level)?;
+        let policy = self.policy_of(&record)?;
+        let inputs = self.mission_inputs(&record)?;
+        let key = self.run(Lane::Command, move |chip| {
+            chip.with_policy(&parent_policy, &parent_inputs, |chip, session| {
+                chip.load(&parent, Auth::Policy(session), &record.private, &record.public)
+            })
+        })?;
+        Ok(MissionKey { key: Key::from(key), policy, inputs })
+    }
+
+    fn mission_inputs(&self, record: &MissionRecord) -> Result<PolicyInputs> {
+        let signature = Signature::from_tpmt_signature(&record.end_approval)
+            .map_err(|source| KeysError::Structure { what: "the approval of the mission's end", source })?;
+        let approval = Approval {
+            key: self.record.approval_key.clone(),
+            policy_ref: mission_end_ref(&record.mission),
+            signature,
+        };
+        let handles = [NvIndex::RobotEpoch, NvIndex::LevelEpoch(record.level), NvIndex::MissionAnchor(record.anchor)];
+        Ok(handles
+            .iter()
+            .fold(PolicyInputs::new().approval(approval), |inputs, index| inputs.nv(self.nv.spec(*index).handle)))
+    }
+
+    /// Arms a policy session for one use of a mission key. Commands: 1 StartAuthSession and 8 policy commands.
+    ///
+    /// # Errors
+    /// The chip's refusal once the mission ended, was stopped, or the end on the TPM's clock has passed.
+    pub fn arm(&self, key: &MissionKey) -> Result<PolicySession> {
+        let key = key.clone();
+        self.run(Lane::Command, move |chip| chip.policy_session(&key.policy, &key.inputs))
+    }
+
+    /// Signs with a mission key in an armed session. Commands: 1 Sign.
+    ///
+    /// # Errors
+    /// PCR_CHANGED where a stop or the end of a mission came between arming and use.
+    pub fn sign_armed(&self, key: &MissionKey, session: &PolicySession, digest: Digest) -> Result<Signature> {
+        let (key, session) = (key.key.clone(), session.clone());
+        self.run(Lane::Command, move |chip| chip.sign(&key, Auth::Policy(&session), &digest))
+    }
+
+    /// Arms a session and signs. Commands: as [`Self::arm`] and [`Self::sign_armed`], and a flush.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn sign(&self, key: &MissionKey, digest: Digest) -> Result<Signature> {
+        let key = key.clone();
+        self.run(Lane::Command, move |chip| {
+            chip.with_policy(&key.policy, &key.inputs, |chip, session| chip.sign(&key.key, Auth::Policy(session), &digest))
+        })
+    }
+
+    /// Ends a mission: its anchor moves, armed sessions die, its record is deleted. Commands: 1 NV_Increment,
+    /// 1 PCR_Extend, whatever the number of its keys.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchMission`]; the chip's, and then the record stays so that ending can be tried again.
+    pub fn complete_mission(&self, mission: MissionId) -> Result<()> {
+        let record = self.mission(mission)?;
+        let event = retire_event(&self.banks, mission);
+        let (handle, retire) = (self.nv.spec(NvIndex::MissionAnchor(record.anchor)).handle, self.pcrs.retire());
+        self.run(Lane::Command, move |chip| end_in_chip(chip, handle, retire, &event))?;
+        Ok(self.folder.remove(&file_of(mission))?)
+    }
+
+    /// The active missions, by identifier.
+    ///
+    /// # Errors
+    /// The folder's, or a record that is not readable.
+    pub fn missions(&self) -> Result<Vec<MissionRecord>> {
+        self.folder.list(FOLDER)?.iter().map(|name| self.read_record(&format!("{FOLDER}/{name}"))).collect()
+    }
+
+    /// One active mission.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchMission`], or as [`Self::missions`].
+    pub fn mission(&self, mission: MissionId) -> Result<MissionRecord> {
+        let known = self.missions()?.into_iter().find(|record| record.mission == mission);
+        known.ok_or(KeysError::NoSuchMission { mission })
+    }
+
+    fn read_record(&self, name: &str) -> Result<MissionRecord> {
+        let bytes = self.folder.read(name)?.unwrap_or_default();
+        MissionRecord::from_canonical(&bytes).map_err(|source| KeysError::Record { name: name.into(), source })
+    }
+
+    /// Deletes the records of missions in scope, and says how many. Their keys are dead in the chip already.
+    ///
+    /// # Errors
+    /// The folder's; what could be deleted is.
+    pub fn delete_missions(&self, in_scope: impl Fn(&MissionRecord) -> bool) -> Result<u64> {
+        let mut deleted = 0;
+        for record in self.missions()?.iter().filter(|record| in_scope(record)) {
+            self.folder.remove(&file_of(record.mission))?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
+    /// After a start: removes records of missions whose anchor has moved on, which a crash left behind. Returns them.
+    ///
+    /// # Errors
+    /// The chip's or the folder's.
+    pub fn sweep_ended_missions(&self) -> Result<Vec<MissionId>> {
+        let mut ended = Vec::new();
+        for record in self.missions()? {
+            if self.counter(NvIndex::MissionAnchor(record.anchor))?.value != record.anchor_value {
+                self.folder.remove(&file_of(record.mission))?;
+                ended.push(record.mission);
+            }
+        }
+        Ok(ended)
+    }
+}
+
+fn end_in_chip(chip: &mut Chip, anchor: u32, retire: u8, event: &[Digest]) -> std::result::Result<(), TpmError> {
+    chip.nv_increment(anchor)?;
+    chip.pcr_extend(retire.into(), event)
+}
+
+/// What is extended into the retire PCR when a mission ends, in every bank.
+fn retire_event(banks: &[HashAlg], mission: MissionId) -> Vec<Digest> {
+    let event = AgentEvent::MissionEnded(mission);
+    banks.iter().map(|bank| event.digest(*bank)).collect()
+}
+
+/// What a mission key's creation data and certification carry: the mission and its token.
+pub(crate) fn mission_binding(hash: HashAlg, mission: MissionId, token: &[u8]) -> Digest {
+    hash.digest(&[domain::MISSION.as_bytes(), mission.as_bytes(), token])
+}
+
+fn file_of(mission: MissionId) -> String {
+    format!("{FOLDER}/{mission}.cbor")
+}
+
+impl MissionRecord {
+    fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(DOMAIN, VERSION, 15);
+        out.u64(2).bytes(self.mission.as_bytes()).u64(3).u64(self.level.id().into());
+        out.u64(4).u64(self.anchor.number().into()).u64(5).u64(self.anchor_value);
+        out.u64(6).u64(self.end_clock_ms).u64(7).bytes(&self.end_approval);
+        out.u64(8).u64(self.robot_epoch).u64(9).u64(self.level_epoch);
+        out.u64(10).digest(&self.pcr_digest).u64(11).u64(self.max_reset_count.into());
+        out.u64(12).bytes(self.public.as_tpmt_bytes()).u64(13).bytes(&self.private);
+        out.u64(14).bytes(&self.creation);
+        out.u64(15).array(2).bytes(&self.certification.0).bytes(&self.certification.1);
+        out.u64(16).bytes(&self.token);
+        out.finish()
+    }
+
+    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let mut reader = Reader::new(DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(DOMAIN, VERSION)?;
+        macro_rules! field {
+            ($key:literal, $name:literal, $read:expr) => {{
+                fields.key(r, $key, $name)?;
+                $read(&mut *r, $name)?
+            }};
+        }
+        fn number(r: &mut Reader<'_>, field: &'static str) -> std::result::Result<u64, DecodeError> {
+            r.u64(field)
+        }
+        let record = Self {
+            mission: field!(2, "mission", |r: &mut Reader<'_>, f| r.bytes_of(f).map(|b| MissionId::new(*b))),
+            level: field!(3, "level", |r: &mut Reader<'_>, f| r.id_of(f, Level::from_id)),
+            anchor: field!(4, "anchor", |r: &mut Reader<'_>, f| r.id_of(f, MissionAnchor::new)),
+            anchor_value: field!(5, "anchor_value", number),
+            end_clock_ms: field!(6, "end_clock_ms", number),
+            end_approval: field!(7, "end_approval", blob),
+            robot_epoch: field!(8, "robot_epoch", number),
+            level_epoch: field!(9, "level_epoch", number),
+            pcr_digest: field!(10, "pcr_digest", |r: &mut Reader<'_>, f| r.digest(f)),
+            max_reset_count: field!(11, "max_reset_count", |r: &mut Reader<'_>, f| r.u32(f)),
+            public: field!(12, "public", |r: &mut Reader<'_>, f| {
+                let bytes = r.bytes(f)?;
+                Public::from_tpmt(bytes).map_err(|_| r.fault(f, Fault::Value))
+            }),
+            private: field!(13, "private", blob),
+            creation: field!(14, "creation", blob),
+            certification: field!(15, "certification", |r: &mut Reader<'_>, f| {
+                r.array_of(f, 2)?;
+                Ok((blob(r, f)?, blob(r, f)?))
+            }),
+            token: field!(16, "token", blob),
+        };
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(record)
+    }
+}
+
+fn blob(r: &mut Reader<'_>, field: &'static str) -> std::result::Result<Vec<u8>, DecodeError> {
+    let bytes = r.bytes(field)?;
+    if bytes.len() > 8 * MAX_BLOB { Err(r.fault(field, Fault::TooLong)) } else { Ok(bytes.to_vec()) }
+}
+
+/// A certification as the TPM returned it.
+impl From<&MissionRecord> for Attestation {
+    fn from(record: &MissionRecord) -> Self {
+        Self { message: record.certification.0.clone(), signature: record.certification.1.clone() }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a provisioned robot remembers of itself: public facts only.
+
+use crate::state::StateFolder;
+use crate::{KeysError, Result};
+use alcub3_crypto::Curve;
+use alcub3_crypto::tpm::Public;
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::{Level, RobotId};
+
+const FILE: &str = "robot.cbor";
+const DOMAIN: &str = "alcub3/robot-record/v1";
+const VERSION: u64 = 1;
+const MOST_LEVELS: usize = 5;
+
+/// One level's storage parent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LevelParent {
+    /// The level.
+    pub level: Level,
+    /// Its public area; the handle is in the handle map.
+    pub public: Public,
+}
+
+/// The robot's public facts, fixed at provisioning.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RobotRecord {
+    /// The robot.
+    pub robot: RobotId,
+    /// The curve of all its keys; its hash is the hash of Names, policies and the PCR bank in use.
+    pub curve: Curve,
+    /// The endorsement key that sessions are salted to.
+    pub endorsement_key: Public,
+    /// The attestation key.
+    pub attestation_key: Public,
+    /// The storage root.
+    pub storage_root: Public,
+    /// The identity key.
+    pub identity: Public,
+    /// Name of the key that approves missions' ends, as the authority's public area.
+    pub approval_key: Public,
+    /// The key whose approval rearms, as the authority's public area.
+    pub rearm_key: Public,
+    /// The parents of the levels this robot serves.
+    pub parents: Vec<LevelParent>,
+    /// The authority's last enrolment message, as received.
+    pub enrolled: Vec<u8>,
+}
+
+impl RobotRecord {
+    /// The parent of a level.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchLevel`].
+    pub fn parent(&self, level: Level) -> Result<&LevelParent> {
+        self.parents.iter().find(|p| p.level == level).ok_or(KeysError::NoSuchLevel { level })
+    }
+
+    /// Whether a record is in the folder, and which.
+    pub(crate) fn load(folder: &StateFolder) -> Result<Option<Self>> {
+        let Some(bytes) = folder.read(FILE)? else { return Ok(None) };
+        Self::from_canonical(&bytes).map(Some).map_err(|source| KeysError::Record { name: FILE.into(), source })
+    }
+
+    pub(crate) fn save(&self, folder: &StateFolder) -> Result<()> {
+        Ok(folder.write(FILE, &self.to_canonical())?)
+    }
+
+    fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(DOMAIN, VERSION, 10);
+        out.u64(2).text(self.robot.as_str()).u64(3).u64(self.curve.tpm_id().into());
+        let publics = [
+            &self.endorsement_key,
+            &self.attestation_key,
+            &self.storage_root,
+            &self.identity,
+            &self.approval_key,
+            &self.rearm_key,
+        ];
+        for (key, public) in (4u64..).zip(publics) {
+            out.u64(key).bytes(public.as_tpmt_bytes());
+        }
+        out.u64(10).array(self.parents.len());
+        for parent in &self.parents {
+            out.array(2).u64(parent.level.id().into()).bytes(parent.public.as_tpmt_bytes());
+        }
+        out.u64(11).bytes(&self.enrolled);
+        out.finish()
+    }
+
+    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let mut reader = Reader::new(DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(DOMAIN, VERSION)?;
+        fields.key(r, 2, "robot")?;
+        let robot = r.text("robot")?;
+        let robot = RobotId::new(robot).map_err(|_| r.fault("robot", Fault::Value))?;
+        fields.key(r, 3, "curve")?;
+        let curve = r.u16("curve")?;
+        let curve = Curve::from_tpm_id(curve).ok_or_else(|| r.fault("curve", Fault::Value))?;
+        let mut public = |key, field| {
+            fields.key(r, key, field)?;
+            read_public(r, field)
+        };
+        let endorsement_key = public(4, "endorsement_key")?;
+        let attestation_key = public(5, "attestation_key")?;
+        let storage_root = public(6, "storage_root")?;
+        let identity = public(7, "identity")?;
+        let approval_key = public(8, "approval_key")?;
+        let rearm_key = public(9, "rearm_key")?;
+        fields.key(r, 10, "parents")?;
+        let parents = read_parents(r)?;
+        fields.key(r, 11, "enrolled")?;
+        let enrolled = r.bytes("enrolled")?.to_vec();
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            robot,
+            curve,
+            endorsement_key,
+            attestation_key,
+            storage_root,
+            identity,
+            approval_key,
+            rearm_key,
+            parents,
+            enrolled,
+        })
+    }
+}
+
+fn read_public(r: &mut Reader<'_>, field: &'static str) -> std::result::Result<Public, DecodeError> {
+    let bytes = r.bytes(field)?;
+    Public::from_tpmt(bytes).map_err(|_| r.fault(field, Fault::Value))
+}
+
+fn read_parents(r: &mut Reader<'_>) -> std::result::Result<Vec<LevelParent>, DecodeError> {
+    let count = r.array("parents", MOST_LEVELS)?;
+    let mut parents = Vec::with_capacity(count);
+    for _ in 0..count {
+        r.array_of("parent", 2)?;
+        let level = r.id_of("level", Level::from_id)?;
+        parents.push(LevelParent { level, public: read_public(r, "parent")? });
+    }
+    Ok(parents)
+}

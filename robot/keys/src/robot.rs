@@ -1,0 +1,143 @@
+//! A provisioned robot: its chip, its folder, its record.
+
+use crate::missions::{MissionKey, MissionRecord};
+use crate::record::RobotRecord;
+use crate::state::StateFolder;
+use crate::{KeysError, Result};
+use alcub3_crypto::HashAlg;
+use alcub3_tpm::ops::{Key, PersistentKey};
+use alcub3_tpm::{Chip, Lane, Tpm, TpmError};
+use alcub3_trust_model::{Level, MissionId};
+use alcub3_trust_model::handle_map;
+use alcub3_trust_model::nv_map::{NvIndex, NvMap};
+use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::policies::CounterBinding;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long an operation of a provisioned robot may take: a handful of commands on the slowest chip.
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A provisioned robot's keys. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct RobotKeys {
+    pub(crate) tpm: Tpm,
+    pub(crate) folder: Arc<StateFolder>,
+    pub(crate) record: Arc<RobotRecord>,
+    pub(crate) nv: NvMap,
+    pub(crate) pcrs: PcrMap,
+    pub(crate) banks: Arc<[HashAlg]>,
+}
+
+impl RobotKeys {
+    /// Opens a provisioned robot: pins the session salt to the EK of the record and learns what a stop needs, so that
+    /// the stop itself is two commands.
+    ///
+    /// # Errors
+    /// [`KeysError::NotProvisioned`]; a pin mismatch if the chip is not the one that was provisioned.
+    pub fn open(tpm: Tpm, folder: Arc<StateFolder>, pcrs: PcrMap) -> Result<Self> {
+        let record = Arc::new(RobotRecord::load(&folder)?.ok_or(KeysError::NotProvisioned)?);
+        let nv = NvMap::new(record.curve.hash()).map_err(|_| KeysError::Grant { what: "the hash of the NV map" })?;
+        let ek_name = record.endorsement_key.name();
+        let banks = tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
+            chip.pin_salt_key(handle_map::EK, Some(&ek_name))?;
+            for index in NvIndex::all().filter(|index| !matches!(index, NvIndex::Register(_) | NvIndex::AuditAnchor)) {
+                chip.prepare_emergency_stop(nv.spec(index).handle)?;
+            }
+            let info = chip.chip_info()?;
+            let allocated = info.banks.iter().filter(|(_, mask)| **mask != 0);
+            Ok(allocated.filter_map(|(bank, _)| HashAlg::from_tpm_id(*bank)).collect())
+        })?;
+        Ok(Self { tpm, folder, record, nv, pcrs, banks })
+    }
+
+    /// The robot's public facts.
+    pub fn record(&self) -> &RobotRecord {
+        &self.record
+    }
+
+    /// The chip.
+    pub fn tpm(&self) -> &Tpm {
+        &self.tpm
+    }
+
+    /// The PCRs of our own.
+    pub fn pcrs(&self) -> PcrMap {
+        self.pcrs
+    }
+
+    /// The NV map.
+    pub fn nv(&self) -> NvMap {
+        self.nv
+    }
+
+    /// The hash of Names and policies, and the PCR bank in use.
+    pub fn hash(&self) -> HashAlg {
+        self.record.curve.hash()
+    }
+
+    /// The attestation key.
+    pub fn attestation_key(&self) -> Key {
+        Key::from(PersistentKey::new(handle_map::ATTESTATION_KEY, self.record.attestation_key.clone()))
+    }
+
+    /// A level's storage parent.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchLevel`].
+    pub fn parent(&self, level: Level) -> Result<Key> {
+        let parent = self.record.parent(level)?;
+        Ok(Key::from(PersistentKey::new(handle_map::level_parent(level), parent.public.clone())))
+    }
+
+    /// A counter as policies name it: its written Name and its value now. Commands: 1 NV_Read.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn counter(&self, index: NvIndex) -> Result<CounterBinding> {
+        let nv = self.nv;
+        self.run(Lane::Background, move |chip| read_counter(chip, nv, index))
+    }
+
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        operation: impl FnOnce(&mut Chip) -> std::result::Result<T, TpmError> + Send + 'static,
+    ) -> Result<T> {
+        Ok(self.tpm.run(lane, OPERATION_TIMEOUT, operation)?)
+    }
+}
+
+/// The mission keys that callers have loaded: dropped, and so flushed, by a stop.
+#[derive(Clone, Debug, Default)]
+pub struct LoadedKeys(Arc<Mutex<Vec<(MissionRecord, MissionKey)>>>);
+
+impl LoadedKeys {
+    /// Keeps a loaded key.
+    pub fn keep(&self, record: MissionRecord, key: MissionKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((record, key));
+    }
+
+    /// The loaded key of a mission.
+    pub fn find(&self, mission: MissionId) -> Option<MissionKey> {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().find(|(record, _)| record.mission == mission).map(|(_, key)| key.clone())
+    }
+
+    /// Drops the keys of the missions in scope, and says how many there were.
+    pub fn forget(&self, in_scope: impl Fn(&MissionRecord) -> bool) -> u64 {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = keys.len();
+        keys.retain(|(record, _)| !in_scope(record));
+        u64::try_from(before - keys.len()).unwrap_or(u64::MAX)
+    }
+}
+
+pub(crate) fn read_counter(
+    chip: &mut Chip,
+    nv: NvMap,
+    index: NvIndex,
+) -> std::result::Result<CounterBinding, TpmError> {
+    let spec = nv.spec(index);
+    Ok(CounterBinding { name: spec.tpm_name(true), value: chip.nv_counter(spec.handle)? })
+}
