@@ -5,6 +5,7 @@ use super::{HEADER, MAX_MESSAGE, TransportError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Instant;
+use zeroize::Zeroize;
 
 /// How responses are told apart on the descriptor.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -70,7 +71,10 @@ impl<F: AsFd + Read + Write> Channel<F> {
         self.state = State::Awaiting;
         self.filled = 0;
         self.receive(begun, deadline)?;
-        response.extend_from_slice(self.buffer.get(..self.filled).unwrap_or_default());
+        let whole = self.buffer.get_mut(..self.filled).unwrap_or_default();
+        response.extend_from_slice(whole);
+        // It may hold what was unsealed; the caller's copy is the caller's to wipe.
+        whole.zeroize();
         Ok(())
     }
 

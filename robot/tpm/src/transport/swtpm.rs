@@ -275,3 +275,35 @@ fn random_name() -> Result<String, TransportError> {
     }
     Ok(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_swtpm_prints_becomes_an_error_with_a_remedy() {
+        let state = Path::new("/var/lib/tpm");
+        let of = |stderr| explain(stderr, state);
+        let locked = "swtpm: SWTPM_NVRAM_Lock_Dir: Could not lock access to lockfile: Resource temporarily unavailable";
+        assert!(matches!(of(locked), Some(TransportError::StateLocked { .. })));
+        let denied = "swtpm: SWTPM_NVRAM_Lock_Dir: Could not open lockfile: Permission denied";
+        assert!(matches!(
+            of(denied),
+            Some(TransportError::PermissionDenied { .. })
+        ));
+        let damaged = "libtpms/tpm2: Entering failure mode; code: 8, location: NvPowerOn line 126";
+        assert!(matches!(of(damaged), Some(TransportError::StateCorrupt { .. })));
+        assert!(of("swtpm: something else").is_none());
+    }
+
+    #[test]
+    fn a_throwaway_folder_is_new_private_and_removed() {
+        let folder = StateFolder::prepare(None).unwrap();
+        let other = StateFolder::prepare(None).unwrap();
+        assert_ne!(folder.path(), other.path());
+        let path = folder.path().to_path_buf();
+        fs::write(path.join("tpm2-00.permall"), b"state").unwrap();
+        drop(folder);
+        assert!(!path.exists() && other.path().exists());
+    }
+}
