@@ -49,7 +49,8 @@ reasons=()
 need() {
     local command=$1 package=$2
     shift 2
-    command -v "$command" >/dev/null && return 0
+    # -P: a program on the PATH; a shell's builtin of that name does not count.
+    type -P "$command" >/dev/null && return 0
     want "$package" "$*"
 }
 
@@ -64,6 +65,7 @@ find_missing() {
     need tpm2 tpm2-tools "independent implementation that the tests compare quotes, names and policies with"
     need gcc gcc "compiles the C part of aws-lc, the cryptographic library"
     need make make "runs the Makefile"
+    need kill procps "ends simulators in the tests of lost power"
     [ -e /usr/include/stdio.h ] || want libc6-dev "C headers for the same"
     if $with_fuzz; then
         need g++ g++ "compiles libFuzzer's runtime"
