@@ -17,6 +17,8 @@ pub struct SelfTestReport {
     pub passed: Vec<TestedAlgorithm>,
     /// Curves on which a fresh key's signature verified and a changed one did not.
     pub pairwise: Vec<Curve>,
+    /// Whether the provider is AWS-LC's FIPS module, running in its approved mode (cargo feature `fips`).
+    pub fips_module: bool,
 }
 
 /// A self test failed: nothing made with this provider may be trusted.
@@ -66,6 +68,7 @@ impl KnownAnswers {
         Ok(SelfTestReport {
             passed,
             pairwise: Curve::ALL.to_vec(),
+            fips_module: aws_lc_rs::try_fips_mode().is_ok(),
         })
     }
 }

@@ -14,6 +14,11 @@ fn every_approved_algorithm_gives_its_known_answer() {
     let report = run_self_tests().unwrap();
     assert_eq!(report.passed, TestedAlgorithm::ALL);
     assert_eq!(report.pairwise.len(), 2);
+    assert_eq!(
+        report.fips_module,
+        cfg!(feature = "fips"),
+        "the feature and the provider that is linked agree"
+    );
 }
 
 #[test]
