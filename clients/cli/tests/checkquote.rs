@@ -9,9 +9,8 @@
 
 mod support;
 
+use alcub3_testkit::Swtpm;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use support::{Run, alcub3, assert_error, data, installed};
 
 const NONCE: &str = "536237744e6c71736433327549315a5057744473";
@@ -154,98 +153,44 @@ fn absent_files_are_failures_and_unknown_hashes_are_usage() {
     assert_error(&absent, 70, "unreadable-file");
 }
 
-/// An swtpm of this test's own.
-struct Swtpm {
-    folder: tempfile::TempDir,
-    child: Child,
-}
-
-impl Drop for Swtpm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Swtpm {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("sock");
-        let child = Command::new("swtpm")
-            .args([
-                "socket",
-                "--tpm2",
-                "--flags",
-                "not-need-init,startup-clear",
-                "--tpmstate",
-            ])
-            .arg(format!("dir={}", folder.path().display()))
-            .arg("--server")
-            .arg(format!("type=unixio,path={}", socket.display()))
-            .arg("--ctrl")
-            .arg(format!("type=unixio,path={}.ctrl", socket.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !socket.exists() {
-            assert!(Instant::now() < deadline, "swtpm did not open its socket");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Self { folder, child }
-    }
-
-    fn tool(&self, line: &str) {
-        let mut words = line.split_whitespace();
-        let output = Command::new(words.next().unwrap())
-            .args(words)
-            .current_dir(self.folder.path())
-            .env(
-                "TPM2TOOLS_TCTI",
-                format!("swtpm:path={}", self.folder.path().join("sock").display()),
-            )
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{line}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-}
-
 #[test]
 fn quotes_of_tpm2_quote_hold_and_fail_with_another_nonce() {
     if !installed(&["swtpm", "tpm2_quote"]) {
         return;
     }
-    let tpm = Swtpm::start();
-    tpm.tool("tpm2_createek -c ek.ctx -G ecc -u ek.pub");
+    let folder = tempfile::tempdir().unwrap();
+    let swtpm = Swtpm::start().unwrap();
+    let served = swtpm.serve().unwrap();
+    let tools = served.tools().in_folder(folder.path());
+    let tool = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        tools.run(words[0], &words[1..]).unwrap();
+    };
+    tool("createek -c ek.ctx -G ecc -u ek.pub");
     for (alg, hash, scheme) in [
         ("ecc", "sha256", "ecdsa"),
         ("rsa", "sha384", "rsapss"),
         ("ecc", "sha384", "ecdsa"),
     ] {
-        tpm.tool(&format!(
-            "tpm2_createak -C ek.ctx -c ak.ctx -G {alg} -g {hash} -s {scheme} -u ak.pub -n ak.name"
+        tool(&format!(
+            "createak -C ek.ctx -c ak.ctx -G {alg} -g {hash} -s {scheme} -u ak.pub -n ak.name"
         ));
-        tpm.tool("tpm2_flushcontext -t");
-        tpm.tool(&format!(
-            "tpm2_quote -c ak.ctx -l sha256:0,7+sha384:13 -g {hash} --scheme {scheme} -q c0ffee -m quote.msg -s quote.sig -o quote.pcrs"
+        tool("flushcontext -t");
+        tool(&format!(
+            "quote -c ak.ctx -l sha256:0,7+sha384:13 -g {hash} --scheme {scheme} -q c0ffee -m quote.msg -s quote.sig \
+             -o quote.pcrs"
         ));
-        tpm.tool("tpm2_flushcontext -t");
+        tool("flushcontext -t");
         let files = |nonce| Files {
-            folder: tpm.folder.path(),
+            folder: folder.path(),
             nonce,
             hash,
         };
         let run = files("c0ffee").short();
         assert_eq!(run.code, 0, "{alg} {hash} {scheme}: {}{}", run.stdout, run.stderr);
         assert_eq!(files("c0ffef").short().code, 1, "{alg} {hash} {scheme}");
-        std::fs::write(tpm.folder.path().join("nonce"), [0xc0, 0xff, 0xee]).unwrap();
-        let named = tpm
-            .folder
+        std::fs::write(folder.path().join("nonce"), [0xc0, 0xff, 0xee]).unwrap();
+        let named = folder
             .path()
             .join("nonce")
             .into_os_string()
