@@ -11,11 +11,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod appraisal;
 pub mod attest;
 pub mod certify;
 pub mod checkquote;
 mod cursor;
 pub mod event_log;
+pub mod evidence;
 pub mod pcr;
 pub mod quote;
 pub mod receipt;

@@ -1,0 +1,157 @@
+use serde::Serialize;
+
+/// What a finding means for the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing; changes nothing.
+    Info,
+    /// Worth a look; does not make the robot untrusted alone.
+    Warning,
+    /// The robot is untrusted.
+    Untrusted,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $severity:ident, $text:literal;)+) => {
+        /// Why a verdict is what it is. Codes are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The stable code.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// What it means for the verdict.
+            #[must_use]
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$name => Severity::$severity,)+ }
+            }
+
+            /// What it says, for people.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Not evidence.
+    Malformed = "evidence-malformed", Untrusted, "the bytes are not evidence of a known version";
+    /// Signature.
+    Signature = "signature", Untrusted, "the quote is not signed by the robot's attestation key";
+    /// Not a quote.
+    NotAQuote = "not-a-quote", Untrusted, "the robot's key signed something else than a quote";
+    /// Qualifying data.
+    Binding = "binding", Untrusted, "the quote does not bind this nonce, state, mission and sequence: a replay, or changed on the way";
+    /// PCR values.
+    PcrValues = "pcr-values", Untrusted, "the PCR values are not the quoted ones";
+    /// A PCR is missing.
+    PcrNotQuoted = "pcr-not-quoted", Untrusted, "a PCR that is to be judged was not quoted";
+    /// State does not parse.
+    StateMalformed = "state-malformed", Untrusted, "the robot's state is malformed";
+    /// State of another robot.
+    StateRobot = "state-robot", Untrusted, "the state is of another robot";
+    /// State is old.
+    StateAge = "state-age", Warning, "the state's time is far from the verifier's";
+    /// The robot says that it is stopped.
+    Stopped = "stopped", Untrusted, "the robot is stopped";
+    /// A stop in the log that was not rearmed.
+    StopInForce = "stop-in-force", Untrusted, "the lockdown PCR holds a stop that was not rearmed";
+    /// Tier too low.
+    Tier = "hardware-tier", Untrusted, "the robot's TPM is of a lower kind than the policy asks";
+    /// Tier claimed above the enrolled.
+    TierClaim = "tier-claim", Untrusted, "the evidence claims a better TPM than was enrolled";
+    /// A simulator.
+    Simulator = "simulator", Info, "the evidence was made with a simulated TPM";
+    /// Sequence.
+    Sequence = "sequence", Untrusted, "the evidence's sequence number is not higher than the last one's";
+    /// Reset counter.
+    ResetCount = "reset-count", Untrusted, "the TPM's reset counter went back: another TPM, or one restored";
+    /// Clock.
+    ClockBack = "clock-back", Untrusted, "the TPM's clock went back within one boot";
+    /// Clock is not safe.
+    ClockUnsafe = "clock-unsafe", Info, "the TPM's clock may be behind after a power cut";
+    /// Restart.
+    Restarted = "restarted", Info, "the TPM was reset or restarted since the last evidence";
+    /// No log.
+    BootLogMissing = "boot-log-missing", Untrusted, "there is no UEFI log, and this boot's was not judged before";
+    /// Log does not parse.
+    BootLogMalformed = "boot-log-malformed", Untrusted, "the UEFI log is malformed";
+    /// Log lacks the bank.
+    BootLogBank = "boot-log-bank", Untrusted, "the UEFI log has no digests of the quoted bank";
+    /// Log does not explain a PCR.
+    BootLogMismatch = "boot-log-mismatch", Untrusted, "the UEFI log does not explain a quoted PCR";
+    /// Event data is not what was measured.
+    EventData = "event-data", Untrusted, "an event's data is not what its digest was measured from";
+    /// Reference.
+    Reference = "reference", Untrusted, "a PCR or an event is not among the reference values";
+    /// No reference.
+    ReferenceMissing = "reference-missing", Untrusted, "there is no reference value for a boot PCR";
+    /// Agent's log does not parse.
+    AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
+    /// Agent's log does not explain.
+    AgentLogMismatch = "agent-log-mismatch", Untrusted, "the agent's event log does not explain the lockdown or retire PCR";
+}
+
+impl core::fmt::Display for Reason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+/// One reason with where it applies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The reason.
+    pub reason: Reason,
+    /// What it means for the verdict.
+    pub severity: Severity,
+    /// The PCR, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcr: Option<u8>,
+    /// Number of the event in its log, where one is to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<usize>,
+    /// What was found, for people.
+    pub detail: String,
+}
+
+impl Finding {
+    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            severity: reason.severity(),
+            pcr: None,
+            event: None,
+            detail: detail.into(),
+        }
+    }
+
+    pub(super) fn at_pcr(mut self, pcr: u8) -> Self {
+        self.pcr = Some(pcr);
+        self
+    }
+
+    pub(super) fn at_event(mut self, event: Option<usize>) -> Self {
+        self.event = event;
+        self
+    }
+}

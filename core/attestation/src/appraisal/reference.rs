@@ -1,0 +1,231 @@
+//! Reference values: what a good robot's boot PCRs hold, in one bank.
+
+use crate::event_log::{EventLog, EventLogError, PCR_COUNT};
+use alcub3_crypto::{Digest, HashAlg};
+use alcub3_trust_model::pcr_map::BOOT;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+
+/// What a boot PCR may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// One of these values.
+    Values(Vec<Digest>),
+    /// Any value that the log explains by events with these digests, in any order and number.
+    Events(BTreeSet<Vec<u8>>),
+    /// Any value that the log explains. A deliberate choice: a PCR without a rule is refused.
+    Any,
+}
+
+/// Rules for the boot PCRs of one bank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceValues {
+    bank: HashAlg,
+    rules: [Option<Rule>; PCR_COUNT],
+    fingerprint: Digest,
+}
+
+/// Why a reference document was refused.
+#[derive(Debug, Error)]
+pub enum ReferenceError {
+    /// Not JSON of the documented form.
+    #[error("the reference values are not JSON of the documented form")]
+    Json(#[source] serde_json::Error),
+    /// Unknown version.
+    #[error("the reference values have the unknown version {0}; version 1 is known")]
+    Version(u32),
+    /// The bank cannot be judged.
+    #[error("the reference values are of the bank {0:?}; sha256, sha384 or sha512 can be judged")]
+    Bank(String),
+    /// A PCR that is not a boot PCR.
+    #[error("the reference values name PCR {0}; only the boot PCRs 0 to 9 have references")]
+    Pcr(u8),
+    /// A digest that is not one of the bank.
+    #[error("PCR {pcr}: {text:?} is not a {} digest in hexadecimal", bank.name())]
+    Digest {
+        /// The PCR.
+        pcr: u8,
+        /// The bank.
+        bank: HashAlg,
+        /// The text.
+        text: String,
+    },
+    /// A PCR with none or several of values, events and any.
+    #[error("PCR {0}: exactly one of \"values\", \"events\" and \"any\": true must be given")]
+    Rule(u8),
+}
+
+/// Why no reference values follow from a log.
+#[derive(Debug, Error)]
+pub enum GoldenError {
+    /// The log cannot be replayed.
+    #[error("the log cannot be replayed")]
+    Log(#[source] EventLogError),
+    /// The log lacks the bank, or the bank is not approved.
+    #[error("the log has no approved {} bank", .0.name())]
+    Bank(HashAlg),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: u32,
+    bank: String,
+    pcrs: BTreeMap<u8, DocumentRule>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DocumentRule {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    values: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    any: bool,
+}
+
+impl ReferenceValues {
+    /// The values a known good machine's log leads to, for all boot PCRs.
+    ///
+    /// # Errors
+    /// The log cannot be replayed or lacks the bank.
+    pub fn golden(log: &EventLog<'_>, bank: HashAlg) -> Result<Self, GoldenError> {
+        let replay = log.replay().map_err(GoldenError::Log)?;
+        let values = replay
+            .bank(bank)
+            .filter(|_| bank.is_approved())
+            .ok_or(GoldenError::Bank(bank))?;
+        let rules = BOOT.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));
+        Ok(Self::of(bank, rules.collect()))
+    }
+
+    /// Rules from their JSON form: `{"version":1,"bank":"sha256","pcrs":{"0":{"values":["hex"]},
+    /// "4":{"events":["hex"]},"1":{"any":true}}}`. Unknown fields are refused.
+    ///
+    /// # Errors
+    /// What is wrong with the document.
+    pub fn from_json(text: &str) -> Result<Self, ReferenceError> {
+        let document: Document = serde_json::from_str(text).map_err(ReferenceError::Json)?;
+        if document.version != 1 {
+            return Err(ReferenceError::Version(document.version));
+        }
+        let bank = HashAlg::from_name(&document.bank).filter(|bank| bank.is_approved());
+        let bank = bank.ok_or(ReferenceError::Bank(document.bank))?;
+        let rules = document
+            .pcrs
+            .into_iter()
+            .map(|(pcr, rule)| Ok((pcr, rule.parse(bank, pcr)?)));
+        Ok(Self::of(bank, rules.collect::<Result<_, _>>()?))
+    }
+
+    /// The JSON form.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let rules = (0_u8..).zip(&self.rules);
+        let pcrs = rules.filter_map(|(pcr, rule)| Some((pcr, DocumentRule::of(rule.as_ref()?))));
+        let document = Document {
+            version: 1,
+            bank: self.bank.name().to_owned(),
+            pcrs: pcrs.collect(),
+        };
+        serde_json::to_string_pretty(&document).unwrap_or_default()
+    }
+
+    /// The bank they are of.
+    #[must_use]
+    pub const fn bank(&self) -> HashAlg {
+        self.bank
+    }
+
+    /// The rule for a PCR, if there is one.
+    #[must_use]
+    pub fn rule(&self, pcr: u8) -> Option<&Rule> {
+        self.rules.get(usize::from(pcr))?.as_ref()
+    }
+
+    /// A digest over all rules: judgements made under other rules do not count.
+    #[must_use]
+    pub const fn fingerprint(&self) -> &Digest {
+        &self.fingerprint
+    }
+
+    fn of(bank: HashAlg, named: Vec<(u8, Rule)>) -> Self {
+        let mut rules: [Option<Rule>; PCR_COUNT] = Default::default();
+        for (pcr, rule) in named {
+            if let Some(slot) = rules.get_mut(usize::from(pcr)) {
+                *slot = Some(rule);
+            }
+        }
+        let mut references = Self {
+            bank,
+            rules,
+            fingerprint: Digest::zero(bank),
+        };
+        references.fingerprint = bank.digest(&[references.to_json().as_bytes()]);
+        references
+    }
+}
+
+impl DocumentRule {
+    fn parse(self, bank: HashAlg, pcr: u8) -> Result<Rule, ReferenceError> {
+        if !BOOT.contains(&pcr) {
+            return Err(ReferenceError::Pcr(pcr));
+        }
+        let digest = |text: String| {
+            let digest = unhex(&text).and_then(|bytes| Digest::from_slice(bank, &bytes));
+            digest.ok_or(ReferenceError::Digest { pcr, bank, text })
+        };
+        match (self.values, self.events, self.any) {
+            (Some(values), None, false) => values
+                .into_iter()
+                .map(digest)
+                .collect::<Result<_, _>>()
+                .map(Rule::Values),
+            (None, Some(events), false) => {
+                let bytes = events
+                    .into_iter()
+                    .map(|text| Ok(digest(text)?.as_bytes().to_vec()));
+                bytes.collect::<Result<_, _>>().map(Rule::Events)
+            }
+            (None, None, true) => Ok(Rule::Any),
+            _ => Err(ReferenceError::Rule(pcr)),
+        }
+    }
+
+    fn of(rule: &Rule) -> Self {
+        match rule {
+            Rule::Values(values) => Self {
+                values: Some(values.iter().map(Digest::to_hex).collect()),
+                ..Self::default()
+            },
+            Rule::Events(events) => {
+                let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                Self {
+                    events: Some(events.iter().map(hex).collect()),
+                    ..Self::default()
+                }
+            }
+            Rule::Any => Self {
+                any: true,
+                ..Self::default()
+            },
+        }
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? << 4) | digit(*low)?);
+    if odd.is_empty() {
+        pairs.iter().map(byte).collect()
+    } else {
+        None
+    }
+}

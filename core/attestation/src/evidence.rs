@@ -1,0 +1,164 @@
+//! Platform evidence: what a robot sends in answer to a verifier's nonce (DESIGN §5, *quote binding*).
+//!
+//! Decoding is strict and borrows; it proves nothing. [`crate::appraisal`] judges.
+
+use crate::pcr::{PcrSelection, PcrValues};
+use alcub3_crypto::{Digest, HashAlg};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::{HardwareTier, domain};
+
+const VERSION: u64 = 1;
+const MAX_ATTEST_BYTES: usize = 4096;
+const MAX_STATE_BYTES: usize = 16 * 1024;
+const MAX_LOG_BYTES: usize = 4 * 1024 * 1024;
+const MAX_PCRS: usize = 4 * 24;
+
+/// A verifier's nonce: 32 bytes, so that the hashed concatenation has one reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Nonce(pub [u8; 32]);
+
+/// What a robot sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence<'a> {
+    /// The quote: TPMS_ATTEST.
+    pub quote: &'a [u8],
+    /// Its signature: TPMT_SIGNATURE.
+    pub signature: &'a [u8],
+    /// The values of the quoted PCRs.
+    pub pcrs: PcrValues,
+    /// The robot's state, canonical ([`alcub3_trust_model::RobotState`]).
+    pub state: &'a [u8],
+    /// Digest over the active missions, by the signature's hash.
+    pub mission: Digest,
+    /// Number of this evidence; higher than of all before.
+    pub sequence: u64,
+    /// The kind of TPM the robot says it has.
+    pub tier: HardwareTier,
+    /// The UEFI log; left out where the verifier has already judged it for this boot.
+    pub uefi_log: Option<&'a [u8]>,
+    /// The agent's own event log, which explains the lockdown and retire PCR; left out where it has no event.
+    pub agent_log: Option<&'a [u8]>,
+}
+
+/// The quote's extra data: H("alcub3/attest/v1" ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
+///
+/// The domain string is constant, the nonce has 32 bytes, both digests have the size of `alg`, and the sequence is
+/// 8 bytes big-endian: every field has a fixed width, so no two inputs share an encoding. `None` when a digest is
+/// of another algorithm.
+#[must_use]
+pub fn qualifying_data(
+    alg: HashAlg,
+    nonce: &Nonce,
+    state: &Digest,
+    mission: &Digest,
+    sequence: u64,
+) -> Option<Digest> {
+    if state.alg() != alg || mission.alg() != alg {
+        return None;
+    }
+    Some(alg.digest(&[
+        domain::ATTEST.as_bytes(),
+        &nonce.0,
+        state.as_bytes(),
+        mission.as_bytes(),
+        &sequence.to_be_bytes(),
+    ]))
+}
+
+impl<'a> Evidence<'a> {
+    /// The canonical CBOR.
+    #[must_use]
+    pub fn to_canonical(&self) -> Vec<u8> {
+        let logs = [(9, self.uefi_log), (10, self.agent_log)];
+        let present = logs.iter().filter(|(_, log)| log.is_some()).count();
+        let mut out = Encoder::structure(domain::EVIDENCE, VERSION, 7 + present);
+        out.u64(2).bytes(self.quote).u64(3).bytes(self.signature).u64(4);
+        write_pcrs(&mut out, &self.pcrs);
+        out.u64(5).bytes(self.state).u64(6).digest(&self.mission);
+        out.u64(7).u64(self.sequence).u64(8).u64(self.tier.id().into());
+        for (key, log) in logs {
+            if let Some(bytes) = log {
+                out.u64(key).bytes(bytes);
+            }
+        }
+        out.finish()
+    }
+
+    /// The evidence of exactly these bytes.
+    ///
+    /// # Errors
+    /// Unknown version or field, a part that is too long, PCR values that do not fit, bytes after its end.
+    pub fn from_canonical(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(domain::EVIDENCE, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(domain::EVIDENCE, VERSION)?;
+        fields.key(r, 2, "quote")?;
+        let quote = bounded(r, "quote", MAX_ATTEST_BYTES)?;
+        fields.key(r, 3, "signature")?;
+        let signature = bounded(r, "signature", MAX_ATTEST_BYTES)?;
+        fields.key(r, 4, "pcrs")?;
+        let pcrs = read_pcrs(r)?;
+        fields.key(r, 5, "state")?;
+        let state = bounded(r, "state", MAX_STATE_BYTES)?;
+        fields.key(r, 6, "mission")?;
+        let mission = r.digest("mission")?;
+        fields.key(r, 7, "sequence")?;
+        let sequence = r.u64("sequence")?;
+        fields.key(r, 8, "tier")?;
+        let tier = r.id_of("tier", HardwareTier::from_id)?;
+        let mut log = |key, name| match fields.optional(r, key, name)? {
+            true => bounded(r, name, MAX_LOG_BYTES).map(Some),
+            false => Ok(None),
+        };
+        let (uefi_log, agent_log) = (log(9, "uefi_log")?, log(10, "agent_log")?);
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            quote,
+            signature,
+            pcrs,
+            state,
+            mission,
+            sequence,
+            tier,
+            uefi_log,
+            agent_log,
+        })
+    }
+}
+
+fn bounded<'a>(r: &mut Reader<'a>, field: &'static str, limit: usize) -> Result<&'a [u8], DecodeError> {
+    let bytes = r.bytes(field)?;
+    if bytes.len() > limit {
+        Err(r.fault(field, Fault::TooLong))
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// An array of the selection (TPML_PCR_SELECTION) and the values in its order.
+fn write_pcrs(out: &mut Encoder, pcrs: &PcrValues) {
+    out.array(2)
+        .bytes(&pcrs.selection().encode())
+        .array(pcrs.selection().pcr_count());
+    for (_, _, value) in pcrs.iter() {
+        out.bytes(value.as_bytes());
+    }
+}
+
+fn read_pcrs(r: &mut Reader<'_>) -> Result<PcrValues, DecodeError> {
+    r.array_of("pcrs", 2)?;
+    let selection = r.bytes("pcr selection")?;
+    let selection = PcrSelection::parse(selection).map_err(|_| r.fault("pcr selection", Fault::Value))?;
+    let count = r.array("pcr values", MAX_PCRS)?;
+    if count != selection.pcr_count() {
+        return Err(r.fault("pcr values", Fault::Value));
+    }
+    let mut values = Vec::with_capacity(count);
+    for (alg, _) in selection.pcrs() {
+        let bytes = r.bytes("pcr value")?;
+        let value = Digest::from_slice(alg, bytes);
+        values.push(value.ok_or_else(|| r.fault("pcr value", Fault::Value))?);
+    }
+    PcrValues::new(selection, values).map_err(|_| r.fault("pcr values", Fault::Value))
+}

@@ -1,0 +1,216 @@
+//! A robot whose attestation key is in software: makes evidence of every kind, good and bad, fast.
+#![allow(dead_code, unreachable_pub)]
+
+use alcub3_attestation::appraisal::{LastSeen, Policy, ReferenceValues};
+use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::event_log::EventLog;
+use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
+use alcub3_attestation::event_log::builder::{Boot, Builder};
+use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
+use alcub3_attestation::pcr::{PcrSelection, PcrValues};
+use alcub3_crypto::tpm::Signature;
+use alcub3_crypto::{Curve, Digest, HashAlg, SignatureScheme, SigningKey, VerifyingKey};
+use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::{BootId, HardwareTier, Level, OperationalMode, RobotId, RobotState, StopId};
+
+pub const BANK: HashAlg = HashAlg::Sha256;
+pub const NOW_MS: u64 = 1_790_000_000_000;
+pub const NONCE: Nonce = Nonce([0x42; 32]);
+
+#[derive(Clone)]
+pub struct Robot {
+    pub key: std::sync::Arc<SigningKey>,
+    pub id: RobotId,
+    pub uefi_log: Vec<u8>,
+    pub agent: Vec<AgentEvent>,
+    pub state: RobotState,
+    pub mission: Digest,
+    pub sequence: u64,
+    pub tier: HardwareTier,
+    pub clock: ClockInfo,
+    pub nonce: Nonce,
+    pub selected: Vec<u8>,
+}
+
+pub fn uefi_log(boot: &Boot<'_>) -> Vec<u8> {
+    Builder::new(&[HashAlg::Sha1, BANK])
+        .unwrap()
+        .uefi_boot(boot)
+        .clone()
+        .finish()
+}
+
+impl Robot {
+    pub fn new() -> Self {
+        let id = RobotId::new("r1").unwrap();
+        let digest = BANK.digest(&[b"x"]);
+        let state = RobotState {
+            robot: id.clone(),
+            boot: BootId::new([1; 16]),
+            time_ms: NOW_MS,
+            mode: OperationalMode::Idle,
+            stopped: false,
+            level: Level::Unclassified,
+            missions: Vec::new(),
+            software: "alcub3 0.1.0".to_owned(),
+            firmware: digest,
+            calibration: digest,
+            hardware: digest,
+            speed_mm_per_s: 0,
+            battery_permille: 900,
+            position: None,
+        };
+        Self {
+            key: std::sync::Arc::new(SigningKey::generate(Curve::P256).unwrap()),
+            id,
+            uefi_log: uefi_log(&Boot::default()),
+            agent: Vec::new(),
+            state,
+            mission: BANK.digest(&[b"no missions"]),
+            sequence: 10,
+            tier: HardwareTier::Discrete,
+            clock: ClockInfo {
+                clock_ms: 5000,
+                reset_count: 3,
+                restart_count: 0,
+                safe: true,
+            },
+            nonce: NONCE,
+            selected: (0..=15).chain([23]).collect(),
+        }
+    }
+
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.key.verifying_key()
+    }
+
+    pub fn stop_event(&self, id: u8) -> AgentEvent {
+        AgentEvent::Stop(StopEvent {
+            stop: StopId::new([id; 16]),
+            robot: self.id.clone(),
+            scope: StopScope::Robot,
+            cause: 0,
+            called_utc_ms: NOW_MS,
+        })
+    }
+
+    pub fn references(&self) -> ReferenceValues {
+        ReferenceValues::golden(&EventLog::parse(&uefi_log(&Boot::default())).unwrap(), BANK).unwrap()
+    }
+
+    pub fn agent_log(&self) -> Vec<u8> {
+        let mut log = Builder::new(&[BANK]).unwrap();
+        for event in &self.agent {
+            log.agent(event.pcr(&PcrMap::DEFAULT), event);
+        }
+        log.finish()
+    }
+
+    /// The PCR values a TPM would hold after the log and the agent's events.
+    pub fn pcrs(&self) -> PcrValues {
+        let replay = EventLog::parse(&self.uefi_log).unwrap().replay().unwrap();
+        let selection = PcrSelection::of(BANK, &self.selected).unwrap();
+        let value = |pcr: u8| {
+            let mine = self
+                .agent
+                .iter()
+                .filter(|event| event.pcr(&PcrMap::DEFAULT) == pcr);
+            mine.fold(replay.value(BANK, pcr).unwrap(), |value, event| {
+                value.extend(event.digest(BANK).as_bytes())
+            })
+        };
+        PcrValues::new(selection, selection.pcrs().map(|(_, pcr)| value(pcr)).collect()).unwrap()
+    }
+
+    pub fn quote(&self, extra_data: &[u8], pcrs: &PcrValues) -> Vec<u8> {
+        let mut quote = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 4, 1, 2, 3, 4];
+        quote.extend(u16::try_from(extra_data.len()).unwrap().to_be_bytes());
+        quote.extend(extra_data);
+        quote.extend(self.clock.clock_ms.to_be_bytes());
+        quote.extend(self.clock.reset_count.to_be_bytes());
+        quote.extend(self.clock.restart_count.to_be_bytes());
+        quote.push(u8::from(self.clock.safe));
+        quote.extend([0; 8]);
+        quote.extend(pcrs.selection().encode());
+        quote.extend([0, 32]);
+        quote.extend(pcrs.digest(BANK).as_bytes());
+        quote
+    }
+
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let bytes = self.key.sign(message).unwrap();
+        Signature {
+            scheme: SignatureScheme::Ecdsa(BANK),
+            bytes,
+        }
+        .to_tpmt()
+    }
+
+    pub fn evidence(&self) -> Vec<u8> {
+        self.evidence_with(self.pcrs(), true)
+    }
+
+    pub fn evidence_with(&self, pcrs: PcrValues, with_log: bool) -> Vec<u8> {
+        let state = self.state.to_canonical();
+        let data = qualifying_data(
+            BANK,
+            &self.nonce,
+            &BANK.digest(&[&state]),
+            &self.mission,
+            self.sequence,
+        )
+        .unwrap();
+        let quote = self.quote(data.as_bytes(), &pcrs);
+        let signature = self.sign(&quote);
+        let agent_log = self.agent_log();
+        Evidence {
+            quote: &quote,
+            signature: &signature,
+            pcrs,
+            state: &state,
+            mission: self.mission,
+            sequence: self.sequence,
+            tier: self.tier,
+            uefi_log: with_log.then_some(self.uefi_log.as_slice()),
+            agent_log: (!self.agent.is_empty()).then_some(agent_log.as_slice()),
+        }
+        .to_canonical()
+    }
+}
+
+/// A production policy for the robot, with the parts that live as long as it.
+pub struct Verifier {
+    pub key: VerifyingKey,
+    pub id: RobotId,
+    pub references: ReferenceValues,
+    pub rearmed: Vec<StopId>,
+    pub last_seen: Option<LastSeen>,
+}
+
+impl Verifier {
+    pub fn of(robot: &Robot) -> Self {
+        Self {
+            key: robot.verifying_key(),
+            id: robot.id.clone(),
+            references: robot.references(),
+            rearmed: Vec::new(),
+            last_seen: None,
+        }
+    }
+
+    pub fn policy(&self) -> Policy<'_> {
+        Policy {
+            attestation_key: &self.key,
+            robot: &self.id,
+            nonce: &NONCE,
+            references: &self.references,
+            pcrs: PcrMap::DEFAULT,
+            enrolled_tier: HardwareTier::Discrete,
+            min_tier: HardwareTier::Firmware,
+            rearmed_stops: &self.rearmed,
+            last_seen: self.last_seen,
+            known_boot: None,
+            max_state_age_ms: 60_000,
+        }
+    }
+}
