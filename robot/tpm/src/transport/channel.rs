@@ -113,24 +113,25 @@ impl<F: AsFd + Read + Write> Channel<F> {
     fn send(&mut self, command: &[u8], begun: Instant, deadline: Instant) -> Result<(), TransportError> {
         let mut rest = command;
         while !rest.is_empty() {
-            if !self.ready(Readiness::Write, deadline)? {
-                if rest.len() < command.len() {
-                    self.state = State::Broken;
-                }
-                return Err(TransportError::DeadlineExceeded {
-                    after: begun.elapsed(),
-                });
-            }
             let written = self.file.write(rest);
             match self.progress("sending a command to the TPM", written)? {
                 Some(n) => rest = rest.get(n..).unwrap_or_default(),
-                None => continue,
+                None if self.ready(Readiness::Write, deadline)? => continue,
+                None => {
+                    if rest.len() < command.len() {
+                        self.state = State::Broken;
+                    }
+                    return Err(TransportError::DeadlineExceeded {
+                        after: begun.elapsed(),
+                    });
+                }
             }
             if self.framing == Framing::Message && !rest.is_empty() {
                 self.state = State::Broken;
+                let got = command.len() - rest.len();
                 return Err(TransportError::Truncated {
                     expected: command.len(),
-                    got: command.len() - rest.len(),
+                    got,
                 });
             }
         }
@@ -338,6 +339,28 @@ mod tests {
         channel.transmit(&COMMAND, &mut out, later()).unwrap();
         assert_eq!(out, response(7));
         peer.join().unwrap();
+    }
+
+    #[test]
+    fn a_command_that_finds_no_room_waits_until_its_deadline() {
+        let (mut channel, far) = stream();
+        // The other end reads nothing until the socket is full.
+        let filler = [0; 1 << 16];
+        while (&channel.file).write(&filler).is_ok() {}
+        let mut long = vec![0x80, 1, 0, 0, 0x10, 0];
+        long.resize(MAX_MESSAGE, 0);
+        let error = channel.transmit(&long, &mut Vec::new(), soon()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::DeadlineExceeded { .. }),
+            "{error}"
+        );
+        // Nothing of it was written, so nothing is broken: the next one waits for room as well.
+        let error = channel.transmit(&long, &mut Vec::new(), soon()).unwrap_err();
+        assert!(
+            matches!(error, TransportError::DeadlineExceeded { .. }),
+            "{error}"
+        );
+        drop(far);
     }
 
     #[test]
