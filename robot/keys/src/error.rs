@@ -24,6 +24,9 @@ pub enum KeysError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// The enrolment in the state folder is not the authority's.
+    #[error("the enrolment in the state folder is refused: {0}; provision again")]
+    Enrolment(#[from] alcub3_fleet_protocol::RecordError),
     /// A structure made by the TPM or the authority is malformed.
     #[error("{what} is malformed: {source}")]
     Structure {

@@ -159,7 +159,7 @@ impl RobotKeys {
         let policy = mission_policy(&MissionPolicyInput {
             alg: hash,
             end_clock_ms: grant.end_clock_ms,
-            approval_key: self.record.approval_key.name(),
+            approval_key: self.anchors().approval_key(grant.level).name(),
             mission: grant.mission,
             pcrs: PcrBinding { bank: hash, mask, digest: pcr_digest },
             robot_epoch,
@@ -217,7 +217,7 @@ impl RobotKeys {
         Ok(mission_policy(&MissionPolicyInput {
             alg: self.hash(),
             end_clock_ms: record.end_clock_ms,
-            approval_key: self.record.approval_key.name(),
+            approval_key: self.anchors().approval_key(record.level).name(),
             mission: record.mission,
             pcrs: PcrBinding { bank: self.hash(), mask, digest: record.pcr_digest },
             robot_epoch: counter(NvIndex::RobotEpoch, record.robot_epoch),
@@ -250,7 +250,7 @@ impl RobotKeys {
         let signature = Signature::from_tpmt_signature(&record.end_approval)
             .map_err(|source| KeysError::Structure { what: "the approval of the mission's end", source })?;
         let approval = Approval {
-            key: self.record.approval_key.clone(),
+            key: self.anchors().approval_key(record.level).clone(),
             policy_ref: mission_end_ref(&record.mission),
             signature,
         };

@@ -11,12 +11,13 @@ use alcub3_crypto::tpm::Public;
 use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Name, attribute};
-use alcub3_crypto::{Curve, Digest, HashAlg, Secret};
+use alcub3_crypto::{Curve, Digest, HashAlg, Secret, VerifyingKey};
+use alcub3_fleet_protocol::{VerifiedAnchors, identity_binding};
 use alcub3_tpm::ops::{Attestation, Creation, Hierarchy, Key, NvPublic, PersistentKey, PolicyInputs, SecretProof};
 use alcub3_tpm::{Auth, Chip, Lane, ResponseCode, Tpm};
 use alcub3_trust_model::nv_map::{NvKind, NvMap, NvSpec};
 use alcub3_trust_model::policies::{PolicyBuildError, parent_policy};
-use alcub3_trust_model::{Level, RobotId, domain, handle_map, profile};
+use alcub3_trust_model::{Level, RobotId, handle_map, profile};
 use std::time::Duration;
 
 /// How long one step of provisioning may take; key generation on a slow chip needs seconds.
@@ -133,9 +134,9 @@ impl<'a> Provisioning<'a> {
     ///
     /// # Errors
     /// The step that fails; calling again goes on from there.
-    pub fn finish(self, approval_key: Public, rearm_key: Public, enrolled: Vec<u8>) -> Result<RobotRecord> {
+    pub fn finish(self, authority: VerifyingKey, enrolled: VerifiedAnchors) -> Result<RobotRecord> {
         let prepared = self.prepared.clone().ok_or(KeysError::NotProvisioned)?;
-        let (journal, rearm) = (self.journal.clone(), rearm_key.name());
+        let (journal, rearm) = (self.journal.clone(), enrolled.anchors().rearm.name());
         let parents = self.run(move |chip| make_parents(chip, &journal, rearm))??;
         let record = RobotRecord {
             robot: self.journal.plan.robot.clone(),
@@ -144,9 +145,8 @@ impl<'a> Provisioning<'a> {
             attestation_key: prepared.attestation_key,
             storage_root: prepared.storage_root,
             identity: prepared.identity,
-            approval_key,
-            rearm_key,
             parents,
+            authority,
             enrolled,
         };
         record.save(self.folder)?;
@@ -315,7 +315,8 @@ fn identity(
         | attribute::NO_DA
         | attribute::SIGN;
     let template = PublicTemplate::signing_key(journal.plan.curve, attributes, None);
-    let binding = identity_binding(&journal.plan);
+    let plan = &journal.plan;
+    let binding = identity_binding(plan.curve.hash(), &plan.robot, &plan.hardware_binding);
     let empty = Secret::from_slice(&[]);
     let made = chip.create(&parent, Auth::Empty, template.as_tpmt_bytes(), &empty, None, binding.as_bytes())?;
     let object = chip.load(&parent, Auth::Empty, &made.private, &made.public)?;
@@ -330,17 +331,6 @@ fn identity(
     }
     let key = chip.evict_control_make(&journal.owner, &object, handle_map::IDENTITY)?;
     Ok((key, made.creation, certification))
-}
-
-/// What the identity key's creation data and certification carry: the robot's name and its hardware.
-pub(crate) fn identity_binding(plan: &ProvisioningPlan) -> Digest {
-    let length = u8::try_from(plan.robot.as_str().len()).unwrap_or(u8::MAX);
-    plan.curve.hash().digest(&[
-        domain::IDENTITY.as_bytes(),
-        &[length],
-        plan.robot.as_str().as_bytes(),
-        plan.hardware_binding.as_bytes(),
-    ])
 }
 
 /// The first EK certificate in the chip's NV, in the order of the handle map; empty if there is none.

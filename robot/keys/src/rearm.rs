@@ -61,13 +61,13 @@ impl RobotKeys {
         let binding = |index, value| CounterBinding { name: self.nv.spec(index).tpm_name(true), value };
         let policy = parent_session_policy(
             self.hash(),
-            self.record.rearm_key.name(),
+            self.anchors().rearm.name(),
             level,
             binding(NvIndex::RobotEpoch, approval.robot_epoch),
             binding(NvIndex::LevelEpoch(level), approval.level_epoch),
         )?;
         let approval =
-            Approval { key: self.record.rearm_key.clone(), policy_ref: rearm_ref(level), signature: approval.signature };
+            Approval { key: self.anchors().rearm.clone(), policy_ref: rearm_ref(level), signature: approval.signature };
         let inputs = [NvIndex::RobotEpoch, NvIndex::LevelEpoch(level)]
             .iter()
             .fold(PolicyInputs::new().approval(approval), |inputs, index| inputs.nv(self.nv.spec(*index).handle));

@@ -2,8 +2,9 @@
 
 use crate::state::StateFolder;
 use crate::{KeysError, Result};
-use alcub3_crypto::Curve;
+use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_crypto::tpm::Public;
+use alcub3_fleet_protocol::VerifiedAnchors;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{Level, RobotId};
 
@@ -22,7 +23,7 @@ pub struct LevelParent {
 }
 
 /// The robot's public facts, fixed at provisioning.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct RobotRecord {
     /// The robot.
     pub robot: RobotId,
@@ -36,14 +37,12 @@ pub struct RobotRecord {
     pub storage_root: Public,
     /// The identity key.
     pub identity: Public,
-    /// Name of the key that approves missions' ends, as the authority's public area.
-    pub approval_key: Public,
-    /// The key whose approval rearms, as the authority's public area.
-    pub rearm_key: Public,
     /// The parents of the levels this robot serves.
     pub parents: Vec<LevelParent>,
-    /// The authority's last enrolment message, as received.
-    pub enrolled: Vec<u8>,
+    /// The authority's key, which the robot was given before its enrolment.
+    pub authority: VerifyingKey,
+    /// The authority's last enrolment message, verified: the record and whom to believe.
+    pub enrolled: VerifiedAnchors,
 }
 
 impl RobotRecord {
@@ -58,7 +57,10 @@ impl RobotRecord {
     /// Whether a record is in the folder, and which.
     pub(crate) fn load(folder: &StateFolder) -> Result<Option<Self>> {
         let Some(bytes) = folder.read(FILE)? else { return Ok(None) };
-        Self::from_canonical(&bytes).map(Some).map_err(|source| KeysError::Record { name: FILE.into(), source })
+        let (record, enrolled) =
+            Self::from_canonical(&bytes).map_err(|source| KeysError::Record { name: FILE.into(), source })?;
+        let enrolled = VerifiedAnchors::verify(enrolled, &record.authority, &record.robot)?;
+        Ok(Some(record.with(enrolled)))
     }
 
     pub(crate) fn save(&self, folder: &StateFolder) -> Result<()> {
@@ -66,28 +68,26 @@ impl RobotRecord {
     }
 
     fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 10);
+        let mut out = Encoder::structure(DOMAIN, VERSION, 9);
         out.u64(2).text(self.robot.as_str()).u64(3).u64(self.curve.tpm_id().into());
         let publics = [
             &self.endorsement_key,
             &self.attestation_key,
             &self.storage_root,
             &self.identity,
-            &self.approval_key,
-            &self.rearm_key,
         ];
         for (key, public) in (4u64..).zip(publics) {
             out.u64(key).bytes(public.as_tpmt_bytes());
         }
-        out.u64(10).array(self.parents.len());
+        out.u64(8).array(self.parents.len());
         for parent in &self.parents {
             out.array(2).u64(parent.level.id().into()).bytes(parent.public.as_tpmt_bytes());
         }
-        out.u64(11).bytes(&self.enrolled);
+        out.u64(9).bytes(&self.authority.to_spki_der()).u64(10).bytes(self.enrolled.as_bytes());
         out.finish()
     }
 
-    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+    fn from_canonical(bytes: &[u8]) -> std::result::Result<(Unverified, &[u8]), DecodeError> {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;
         let mut fields = r.structure(DOMAIN, VERSION)?;
@@ -105,26 +105,34 @@ impl RobotRecord {
         let attestation_key = public(5, "attestation_key")?;
         let storage_root = public(6, "storage_root")?;
         let identity = public(7, "identity")?;
-        let approval_key = public(8, "approval_key")?;
-        let rearm_key = public(9, "rearm_key")?;
-        fields.key(r, 10, "parents")?;
+        fields.key(r, 8, "parents")?;
         let parents = read_parents(r)?;
-        fields.key(r, 11, "enrolled")?;
-        let enrolled = r.bytes("enrolled")?.to_vec();
+        fields.key(r, 9, "authority")?;
+        let authority = r.bytes("authority")?;
+        let authority = VerifyingKey::from_spki_der(authority).map_err(|_| r.fault("authority", Fault::Value))?;
+        fields.key(r, 10, "enrolled")?;
+        let enrolled = r.bytes("enrolled")?;
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self {
-            robot,
-            curve,
-            endorsement_key,
-            attestation_key,
-            storage_root,
-            identity,
-            approval_key,
-            rearm_key,
-            parents,
-            enrolled,
-        })
+        let keys = [endorsement_key, attestation_key, storage_root, identity];
+        Ok((Unverified { robot, curve, keys, parents, authority }, enrolled))
+    }
+}
+
+/// A record whose enrolment message is not verified yet.
+struct Unverified {
+    robot: RobotId,
+    curve: Curve,
+    keys: [Public; 4],
+    parents: Vec<LevelParent>,
+    authority: VerifyingKey,
+}
+
+impl Unverified {
+    fn with(self, enrolled: VerifiedAnchors) -> RobotRecord {
+        let Self { robot, curve, keys: [endorsement_key, attestation_key, storage_root, identity], parents, authority } =
+            self;
+        RobotRecord { robot, curve, endorsement_key, attestation_key, storage_root, identity, parents, authority, enrolled }
     }
 }
 

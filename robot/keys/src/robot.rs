@@ -5,6 +5,7 @@ use crate::record::RobotRecord;
 use crate::state::StateFolder;
 use crate::{KeysError, Result};
 use alcub3_crypto::HashAlg;
+use alcub3_fleet_protocol::TrustAnchors;
 use alcub3_tpm::ops::{Key, PersistentKey};
 use alcub3_tpm::{Chip, Lane, Tpm, TpmError};
 use alcub3_trust_model::{Level, MissionId};
@@ -54,6 +55,11 @@ impl RobotKeys {
     /// The robot's public facts.
     pub fn record(&self) -> &RobotRecord {
         &self.record
+    }
+
+    /// Whom the robot believes.
+    pub fn anchors(&self) -> &TrustAnchors {
+        self.record.enrolled.anchors()
     }
 
     /// The chip.
