@@ -1,0 +1,264 @@
+//! The authority's side of an enrolment, as a machine without input or output. Nothing is issued before the secret came
+//! back from the robot's TPM.
+
+use alcub3_crypto::hpke::RecipientKey;
+use alcub3_crypto::tpm::make_credential;
+use alcub3_crypto::{Curve, Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, VerifyingKey};
+use alcub3_trust_model::{HardwareTier, Level, SessionId, danger, profile};
+
+use super::messages::proof_parts;
+use super::{EnrolChallenge, EnrolError, EnrolRequest, EnrolResponse, checks};
+use crate::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
+
+/// What the validation of the endorsement certificate found (see `alcub3-attestation`).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Endorsement {
+    /// The certified key.
+    pub key: VerifyingKey,
+    /// The SHA-256 of the certificate.
+    pub certificate: Digest,
+    /// The kind of TPM that the certificate and its issuer vouch for.
+    pub tier: HardwareTier,
+}
+
+/// What the authority admits.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct Admission {
+    /// The highest level that this robot may be admitted to.
+    pub ceiling: Level,
+    /// Whether simulators count: for demonstrations and tests only; the record says what the TPM is.
+    pub admit_simulators: bool,
+}
+
+/// The authority's keys that an enrolment uses.
+#[derive(Copy, Clone, Debug)]
+pub struct Issuer<'a> {
+    /// Signs challenges and records.
+    pub signing: &'a SigningKey,
+    /// Opens custody.
+    pub custody: &'a RecipientKey,
+}
+
+/// The entrance of the machine.
+#[derive(Copy, Clone, Debug)]
+pub struct Authority;
+
+/// The first state: the request is well formed and its keys are as they must be. The certificate is not yet judged.
+#[derive(Clone, Debug)]
+pub struct Received {
+    request: EnrolRequest,
+    digest: Digest,
+    curve: Curve,
+}
+
+/// The second state: the challenge is on its way.
+#[derive(Debug)]
+pub struct Challenged {
+    request: EnrolRequest,
+    digest: Digest,
+    endorsement: Endorsement,
+    ceiling: Level,
+    session: SessionId,
+    nonce: [u8; 32],
+    secret: Secret,
+}
+
+/// The third state: the robot's TPM holds both keys, and its authorisations are in custody.
+#[derive(Debug)]
+pub struct Proven {
+    request: EnrolRequest,
+    endorsement: Endorsement,
+    ceiling: Level,
+    session: SessionId,
+    custody: HierarchyAuthorisations,
+}
+
+/// The result.
+#[derive(Debug)]
+pub struct EnrolledRobot {
+    /// What was recorded.
+    pub record: EnrolmentRecord,
+    /// The signed record.
+    pub signed_record: Vec<u8>,
+    /// The last message to the robot.
+    pub message: Vec<u8>,
+    /// The robot's authorisations, to be put away before the message is sent.
+    pub custody: HierarchyAuthorisations,
+}
+
+impl Authority {
+    /// Takes a request and checks the robot's keys.
+    ///
+    /// # Errors
+    /// [`EnrolError`] says which key is not as it must be.
+    pub fn receive(message: &[u8]) -> Result<Received, EnrolError> {
+        let request = EnrolRequest::from_canonical(message)?;
+        let curve = checks::request(&request)?;
+        Ok(Received {
+            request,
+            digest: HashAlg::Sha256.digest(&[message]),
+            curve,
+        })
+    }
+}
+
+impl Received {
+    /// The request: its certificate is to be validated now.
+    pub const fn request(&self) -> &EnrolRequest {
+        &self.request
+    }
+
+    /// Challenges the robot, whose certificate was validated. Gives the message.
+    ///
+    /// # Errors
+    /// [`EnrolError::OtherEndorsementKey`], [`EnrolError::NoLevel`], or what cryptography refused.
+    pub fn challenge(
+        self,
+        endorsement: Endorsement,
+        admission: Admission,
+        issuer: Issuer<'_>,
+        entropy: &mut dyn Entropy,
+    ) -> Result<(Challenged, Vec<u8>), EnrolError> {
+        if self.request.endorsement_key.verifying_key()? != endorsement.key {
+            return Err(EnrolError::OtherEndorsementKey);
+        }
+        let tier = endorsement.tier;
+        let ceiling = ceiling(self.curve, tier, admission).ok_or(EnrolError::NoLevel { tier })?;
+        let (mut session, mut nonce, mut secret) = ([0; 16], [0; 32], Secret::zeroed(32));
+        entropy.fill(&mut session)?;
+        entropy.fill(&mut nonce)?;
+        entropy.fill(secret.expose_mut())?;
+        let attestation_key = self.request.attestation_key.name();
+        let credential = make_credential(
+            &self.request.endorsement_key,
+            &attestation_key,
+            secret.expose(),
+            entropy,
+        )?;
+        let session = SessionId::new(session);
+        let challenge = EnrolChallenge {
+            session,
+            robot: self.request.robot.clone(),
+            request: self.digest,
+            id_object: credential.id_object,
+            encrypted_secret: credential.encrypted_secret,
+            nonce,
+            custody_key: issuer.custody.public().to_vec(),
+        };
+        let message = challenge.unsigned(issuer.signing.suite()).sign(issuer.signing)?;
+        let Self { request, digest, .. } = self;
+        Ok((
+            Challenged {
+                request,
+                digest,
+                endorsement,
+                ceiling,
+                session,
+                nonce,
+                secret,
+            },
+            message,
+        ))
+    }
+}
+
+/// The highest level whose floors the robot meets.
+fn ceiling(curve: Curve, tier: HardwareTier, admission: Admission) -> Option<Level> {
+    let meets = |level: &Level| {
+        let floor = if admission.admit_simulators {
+            danger::profile_admitting_simulators(*level)
+        } else {
+            profile(*level)
+        };
+        let is_simulator = tier == HardwareTier::Simulator;
+        // With simulators admitted, real chips still have to meet their own floors.
+        let admits_tier = if is_simulator {
+            floor.admits_tier(tier)
+        } else {
+            profile(*level).admits_tier(tier)
+        };
+        *level <= admission.ceiling && admits_tier && curve.hash().size() >= floor.hash_floor().size()
+    };
+    Level::ALL.into_iter().rev().find(meets)
+}
+
+impl Challenged {
+    /// The exchange.
+    pub const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The request.
+    pub const fn request(&self) -> &EnrolRequest {
+        &self.request
+    }
+
+    /// Takes the robot's answer: checks the proof, then opens custody.
+    ///
+    /// # Errors
+    /// [`EnrolError::WrongSession`], [`EnrolError::Proof`], or where custody does not open.
+    pub fn answered(self, message: &[u8], issuer: Issuer<'_>) -> Result<Proven, EnrolError> {
+        let response = EnrolResponse::from_canonical(message)?;
+        if response.session != self.session {
+            return Err(EnrolError::WrongSession);
+        }
+        let sealed_digest = HashAlg::Sha256.digest(&[&response.custody]);
+        let parts = proof_parts(&self.nonce, &self.digest, &sealed_digest);
+        let key = MacKey::new(HashAlg::Sha256, self.secret.expose());
+        if !key.verify(&parts, &response.proof) {
+            return Err(EnrolError::Proof);
+        }
+        let robot = &self.request.robot;
+        let custody = HierarchyAuthorisations::open(&response.custody, issuer.custody, robot, self.session)?;
+        let Self {
+            request,
+            endorsement,
+            ceiling,
+            session,
+            ..
+        } = self;
+        Ok(Proven {
+            request,
+            endorsement,
+            ceiling,
+            session,
+            custody,
+        })
+    }
+}
+
+impl Proven {
+    /// Issues the record and the anchors. `anchors.authority` is the issuer's own key or the one that follows it.
+    ///
+    /// # Errors
+    /// [`EnrolError::Sign`].
+    pub fn issue(
+        self,
+        anchors: &TrustAnchors,
+        issuer: Issuer<'_>,
+        now_ms: u64,
+    ) -> Result<EnrolledRobot, EnrolError> {
+        let record = EnrolmentRecord {
+            robot: self.request.robot,
+            endorsement_key: self.request.endorsement_key.name(),
+            endorsement_certificate: self.endorsement.certificate,
+            attestation_key: self.request.attestation_key,
+            identity: self.request.identity,
+            hardware_binding: self.request.hardware_binding,
+            tier: self.endorsement.tier,
+            ceiling: self.ceiling,
+            issued_at_ms: now_ms,
+        };
+        let suite = issuer.signing.suite();
+        let signed_record = record.unsigned(suite).sign(issuer.signing)?;
+        let message = anchors
+            .unsigned(self.session, &signed_record, suite)
+            .sign(issuer.signing)?;
+        Ok(EnrolledRobot {
+            record,
+            signed_record,
+            message,
+            custody: self.custody,
+        })
+    }
+}

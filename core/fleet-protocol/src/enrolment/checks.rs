@@ -1,0 +1,158 @@
+//! What the authority demands of a robot's keys before it challenges it.
+
+use alcub3_attestation::attest::Attest;
+use alcub3_attestation::certify::verify_creation;
+use alcub3_crypto::tpm::attribute::{
+    DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN, X509_SIGN,
+};
+use alcub3_crypto::tpm::{Name, Public, alg};
+use alcub3_crypto::{Curve, SignatureScheme};
+
+use super::{CreationData, CreationError, EnrolError, EnrolRequest};
+use crate::identity_binding;
+
+/// TPM_RH_ENDORSEMENT.
+const ENDORSEMENT_HIERARCHY: u32 = 0x4000_000B;
+
+/// What is wrong with a key.
+#[derive(Copy, Clone, Debug, thiserror::Error, Eq, PartialEq)]
+pub enum KeyFault {
+    /// An attribute that must be set is clear.
+    #[error("its attribute {0} must be set")]
+    MustBeSet(&'static str),
+    /// An attribute that must be clear is set.
+    #[error("its attribute {0} must be clear")]
+    MustBeClear(&'static str),
+    /// It is not an ECC key on one of our curves.
+    #[error("it is not an ECC key on P-256 or P-384")]
+    NotEcc,
+    /// Its scheme is not fixed to ECDSA with the curve's hash.
+    #[error("its scheme is not fixed to ECDSA with the hash of its curve")]
+    Scheme,
+    /// Its nameAlg is not the hash of its curve.
+    #[error("its nameAlg is not the hash of its curve")]
+    NameAlg,
+    /// It is on another curve than the robot's other keys.
+    #[error("it is on another curve than the attestation key")]
+    OtherCurve,
+    /// Its point is not on the curve, or otherwise no public key.
+    #[error("it is no valid public key")]
+    Invalid,
+}
+
+const NAMES: [(u32, &str); 7] = [
+    (FIXED_TPM, "fixedTPM"),
+    (FIXED_PARENT, "fixedParent"),
+    (SENSITIVE_DATA_ORIGIN, "sensitiveDataOrigin"),
+    (RESTRICTED, "restricted"),
+    (SIGN, "sign"),
+    (DECRYPT, "decrypt"),
+    (X509_SIGN, "x509sign"),
+];
+
+/// What every key that the TPM made and never gives away has.
+const BOUND: u32 = FIXED_TPM | FIXED_PARENT | SENSITIVE_DATA_ORIGIN;
+
+fn attributes(public: &Public, set: u32, clear: u32) -> Result<(), KeyFault> {
+    for (bit, name) in NAMES {
+        let is_set = public.has_attributes(bit);
+        if set & bit != 0 && !is_set {
+            return Err(KeyFault::MustBeSet(name));
+        }
+        if clear & bit != 0 && is_set {
+            return Err(KeyFault::MustBeClear(name));
+        }
+    }
+    Ok(())
+}
+
+fn curve_of(public: &Public) -> Result<Curve, KeyFault> {
+    let point = if public.object_type() == alg::ECC {
+        public.ec_point()
+    } else {
+        None
+    };
+    let (curve, _, _) = point.ok_or(KeyFault::NotEcc)?;
+    public.verifying_key().map_err(|_| KeyFault::Invalid)?;
+    if public.name_alg() == curve.hash() {
+        Ok(curve)
+    } else {
+        Err(KeyFault::NameAlg)
+    }
+}
+
+fn signing_key(public: &Public, set: u32, clear: u32) -> Result<Curve, KeyFault> {
+    attributes(public, set, clear)?;
+    let curve = curve_of(public)?;
+    let fixed = public.signature_scheme() == Some(SignatureScheme::Ecdsa(curve.hash()));
+    if fixed { Ok(curve) } else { Err(KeyFault::Scheme) }
+}
+
+/// Checks the attestation key: it signs only what the TPM made, and never leaves it. Gives its curve.
+fn attestation_key(public: &Public) -> Result<Curve, KeyFault> {
+    signing_key(public, BOUND | RESTRICTED | SIGN, DECRYPT | X509_SIGN)
+}
+
+fn on(curve: Curve, found: Result<Curve, KeyFault>) -> Result<(), KeyFault> {
+    if found? == curve {
+        Ok(())
+    } else {
+        Err(KeyFault::OtherCurve)
+    }
+}
+
+fn named<T>(key: &'static str, checked: Result<T, KeyFault>) -> Result<T, EnrolError> {
+    checked.map_err(|fault| EnrolError::Key { key, fault })
+}
+
+/// Checks everything in a request that does not rest on the certificate. Gives the curve of the robot's keys.
+pub(super) fn request(request: &EnrolRequest) -> Result<Curve, EnrolError> {
+    let curve = named("attestation", attestation_key(&request.attestation_key))?;
+    let root = &request.storage_root;
+    let root_curve = attributes(root, BOUND | RESTRICTED | DECRYPT, SIGN).and_then(|()| curve_of(root));
+    named("storage root", on(curve, root_curve))?;
+    named(
+        "identity",
+        on(
+            curve,
+            signing_key(&request.identity, BOUND | SIGN, RESTRICTED | DECRYPT),
+        ),
+    )?;
+    named(
+        "endorsement",
+        attributes(&request.endorsement_key, BOUND | RESTRICTED | DECRYPT, SIGN),
+    )?;
+    identity(request, curve)?;
+    Ok(curve)
+}
+
+/// Checks that the attestation key, a primary of the endorsement hierarchy, certified how the identity key came to be,
+/// and that this was under the storage root and bound to the robot's name and hardware.
+fn identity(request: &EnrolRequest, curve: Curve) -> Result<(), EnrolError> {
+    let binding = identity_binding(curve.hash(), &request.robot, &request.hardware_binding);
+    let certification = &request.identity_certification;
+    let key = request.attestation_key.verifying_key()?;
+    let created = verify_creation(&key, certification, binding.as_bytes())?;
+    if created.name != request.identity.name() {
+        return Err(EnrolError::OtherIdentity);
+    }
+    let data = CreationData::certified(
+        &request.identity_creation,
+        request.identity.name_alg(),
+        &created.creation_hash,
+    )?;
+    if data.parent_name != request.storage_root.name() {
+        return Err(CreationError::OtherParent.into());
+    }
+    if data.outside_info != binding.as_bytes() {
+        return Err(CreationError::OtherBinding.into());
+    }
+    let signer = Attest::parse(&certification.message).map(|attest| attest.qualified_signer.to_vec());
+    let expected = request
+        .attestation_key
+        .qualified_name(&Name::of_handle(ENDORSEMENT_HIERARCHY));
+    match signer {
+        Ok(signer) if signer == expected.as_bytes() => Ok(()),
+        _ => Err(EnrolError::NotEndorsementHierarchy),
+    }
+}

@@ -1,0 +1,27 @@
+//! What robots and their fleet's authority say to each other: versioned messages in deterministic CBOR, and the state
+//! machines of an enrolment.
+//!
+//! **Does:** write and strictly read every message; drive both sides of an enrolment without touching a network; turn
+//! what a robot's TPM certified into types that only verification makes ([`mission::CertifiedMission`],
+//! [`rearm::CertifiedEpochs`]), and the authority's words likewise ([`VerifiedEnrolment`], [`rearm::VerifiedRearm`]).
+//!
+//! **Does not:** send or receive, keep state between runs, talk to a TPM, validate EK certificates (that is
+//! `alcub3-attestation`; its result is handed in) or decide whom to admit.
+//!
+//! The three most important types: [`enrolment::Robot`] and [`enrolment::Authority`], the two machines, and
+//! [`VerifiedEnrolment`].
+#![forbid(unsafe_code)]
+
+pub mod attestation;
+mod certified;
+pub mod enrolment;
+mod hardware;
+pub mod mission;
+pub mod rearm;
+mod record;
+mod wire;
+
+pub use certified::{CertifiedCounter, CounterError};
+pub use enrolment::custody::HierarchyAuthorisations;
+pub use hardware::{FactError, HardwareFacts, identity_binding};
+pub use record::{EnrolmentRecord, RecordError, TrustAnchors, VerifiedAnchors, VerifiedEnrolment};
