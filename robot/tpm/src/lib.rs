@@ -21,7 +21,7 @@ mod random_health;
 mod session;
 mod slots;
 
-//pub mod doctor;
+pub mod doctor;
 pub mod ops;
 pub mod spec;
 pub mod transport;

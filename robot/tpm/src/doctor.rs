@@ -1,0 +1,364 @@
+//! Explains what is wrong with a TPM or with the way to it, and what to do about it.
+//!
+//! Nothing here changes the chip. It works with a chip that could not be opened, and goes on after a check that
+//! failed: what could not be looked at is a finding too.
+
+use crate::ops::{ChipInfo, ClockReading, LockoutState};
+use crate::transport::{TransportError, TransportKind};
+use crate::{Chip, TpmError};
+use alcub3_crypto::Suite;
+use alcub3_trust_model::handle_map::{self, EK_CERTIFICATES, Persistent};
+use alcub3_trust_model::nv_map::{NvIndex, NvKind};
+use std::fmt;
+use std::path::Path;
+
+/// How bad a finding is.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub enum Severity {
+    /// Worth knowing.
+    Note,
+    /// Works, but not as it should.
+    Warning,
+    /// Something needed does not work.
+    Fault,
+}
+
+impl Severity {
+    /// The word for people and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// One thing found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable code for programs, for example `lockout`.
+    pub code: &'static str,
+    /// What was found.
+    pub what: String,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl Finding {
+    fn new(
+        severity: Severity,
+        code: &'static str,
+        what: impl Into<String>,
+        why: &'static str,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { severity, code, what: what.into(), why, remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { severity, code, what, why, remedy } = self;
+        write!(f, "{} [{code}]: {what}; {why}; {remedy}", severity.name())
+    }
+}
+
+/// Everything found, worst first.
+#[derive(Clone, Debug, Eq, PartialEq, Default)]
+pub struct Diagnosis {
+    /// The findings.
+    pub findings: Vec<Finding>,
+}
+
+impl Diagnosis {
+    /// Whether nothing needed is broken.
+    pub fn is_healthy(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity < Severity::Fault)
+    }
+
+    /// Whether something with this code was found.
+    pub fn has(&self, code: &str) -> bool {
+        self.findings.iter().any(|finding| finding.code == code)
+    }
+
+    /// What kept a TPM from being opened.
+    pub fn of_unopened(error: &TransportError) -> Self {
+        Self { findings: vec![unopened(error, Path::new("/"))] }
+    }
+
+    /// What is wrong with an open chip. Commands: those of [`Chip::chip_info`], 1 ReadClock and some 7 GetCapability; none
+    /// changes anything.
+    pub fn of_chip(chip: &mut Chip) -> Self {
+        let mut findings = channel_findings(chip);
+        let info = chip.chip_info().map(|info| findings.extend(info_findings(&info)));
+        let clock = chip.read_clock().map(|clock| findings.extend(clock_finding(&clock)));
+        let lockout = chip.lockout_state().map(|state| findings.extend(lockout_findings(&state)));
+        let contents = Contents::read(chip).map(|contents| findings.extend(contents.findings()));
+        findings.extend([info, clock, lockout, contents].into_iter().filter_map(Result::err).map(|e| failed(&e)));
+        findings.dedup();
+        findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+        Self { findings }
+    }
+}
+
+/// A check whose commands failed.
+fn failed(error: &TpmError) -> Finding {
+    let why = "a part of the chip could not be looked at";
+    Finding::new(Severity::Fault, "check-failed", error.to_string(), why, "mend the cause, then run doctor again")
+}
+
+/// `root` is `/`, or a folder that stands for it in a test.
+fn unopened(error: &TransportError, root: &Path) -> Finding {
+    let code = match error {
+        TransportError::DeviceAbsent { .. } => return absent_device(error, root),
+        TransportError::PermissionDenied { .. } => "permission",
+        TransportError::DeviceBusy { .. } => "busy",
+        TransportError::NotADevice { .. } => "not-a-device",
+        TransportError::SwtpmMissing => "swtpm-missing",
+        TransportError::SwtpmExited { .. } => "swtpm-ended",
+        TransportError::StateLocked { .. } => "state-locked",
+        TransportError::StateCorrupt { .. } => "state-corrupt",
+        TransportError::ConnectFailed { .. } => "no-simulator",
+        TransportError::DeadlineExceeded { .. } => "no-answer",
+        _ => "channel",
+    };
+    let why = "without a TPM this robot has no identity and takes no command; a stop still works";
+    Finding::new(Severity::Fault, code, error.to_string(), why, "follow the advice of the message")
+}
+
+/// Tells a missing chip from a missing driver by what the kernel shows.
+fn absent_device(error: &TransportError, root: &Path) -> Finding {
+    let exists = |path: &str| root.join(path).exists();
+    let why = "without a TPM this robot has no identity and takes no command; a stop still works";
+    let (code, remedy) = if exists("sys/class/tpm/tpm0") {
+        ("device-node", "the driver is there but its device file is not: check udev, or the container's device list")
+    } else if exists("sys/firmware/acpi/tables/TPM2") || exists("proc/device-tree/tpm") {
+        ("driver", "the firmware announces a TPM but no driver took it: load tpm_tis, tpm_tis_spi, tpm_crb or tpm_ftpm_tee")
+    } else {
+        ("no-device", "turn the TPM on in the firmware settings (fTPM, PTT, security device), or fit one")
+    };
+    Finding::new(Severity::Fault, code, error.to_string(), why, remedy)
+}
+
+fn channel_findings(chip: &Chip) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if chip.is_simulator() {
+        let why = "its keys are in a file, so what it attests proves nothing; a production policy refuses it";
+        let remedy = "use --tpm device on a robot";
+        findings.push(Finding::new(Severity::Warning, "simulator", "a simulator answers, not a chip", why, remedy));
+    }
+    if chip.channel_kind() == TransportKind::DeviceRaw {
+        let why = "no other program can use the TPM meanwhile, and no kernel swaps its slots";
+        let remedy = "use /dev/tpmrm0 unless that is what you want";
+        findings.push(Finding::new(Severity::Note, "raw-device", "the raw device is open", why, remedy));
+    }
+    if chip.salt_key().is_none() {
+        let why = "an interposer on the bus could read secrets and fake answers";
+        let remedy = "provision the robot, which pins the endorsement key";
+        let what = "commands are not protected by a session";
+        findings.push(Finding::new(Severity::Note, "unprotected", what, why, remedy));
+    }
+    findings
+}
+
+fn info_findings(info: &ChipInfo) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for suite in [Suite::EcdsaP256Sha256, Suite::EcdsaP384Sha384] {
+        if let Some(lacking) = info.missing_for(suite) {
+            findings.push(missing_suite(suite, lacking));
+        }
+    }
+    if info.suites().is_empty() {
+        let why = "none of the suites this software knows can be used";
+        let what = "the chip serves no suite";
+        findings.push(Finding::new(Severity::Fault, "no-suite", what, why, "allocate a SHA-256 bank or replace the chip"));
+    }
+    if info.limits.transient_slots < 3 || info.limits.session_slots < 3 {
+        let limits = &info.limits;
+        let what = format!("{} object and {} session slots", limits.transient_slots, limits.session_slots);
+        let why = "the specification guarantees three of each";
+        findings.push(Finding::new(Severity::Warning, "few-slots", what, why, "update the chip's firmware"));
+    }
+    if info.limits.persistent_available == 0 && info.properties.contains_key(&0x209) {
+        let why = "provisioning has no room for its keys";
+        let remedy = "remove persistent objects that nobody needs (tpm2_getcap handles-persistent)";
+        findings.push(Finding::new(Severity::Warning, "persistent-full", "no persistent slot is free", why, remedy));
+    }
+    findings
+}
+
+fn missing_suite(suite: Suite, lacking: &'static str) -> Finding {
+    let high = suite == Suite::EcdsaP384Sha384;
+    let why = if high {
+        "levels from CONFIDENTIAL up are refused on this robot"
+    } else {
+        "levels below CONFIDENTIAL are refused on this robot"
+    };
+    let remedy = "allocate the bank in the firmware settings (tpm2_pcrallocate, then reset), or replace the chip";
+    let what = format!("{suite:?} lacks {lacking}");
+    Finding::new(Severity::Warning, if high { "suite-384" } else { "suite-256" }, what, why, remedy)
+}
+
+fn clock_finding(clock: &ClockReading) -> Option<Finding> {
+    let why = "after a power cut the clock may show a time it has shown before";
+    let remedy = "shut down in order; it becomes safe again within about an hour of running";
+    let what = format!("the TPM's clock is not safe (resetCount {})", clock.reset_count);
+    (!clock.safe).then(|| Finding::new(Severity::Note, "clock-unsafe", what, why, remedy))
+}
+
+fn lockout_findings(state: &LockoutState) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if state.in_lockout {
+        let what = format!("the TPM is in dictionary-attack lockout ({} of {})", state.failures, state.max_tries);
+        let why = "protected keys and hierarchy authorisations are refused; the robot's own keys and stops are not";
+        let recovery = state.recovery.as_secs();
+        let remedy = format!("wait {recovery} s for one try more, or reset it with the authority's lockout value");
+        findings.push(Finding::new(Severity::Fault, "lockout", what, why, remedy));
+    } else if state.failures > 0 {
+        let what = format!("{} of {} failures count towards lockout", state.failures, state.max_tries);
+        let why = "someone tried wrong authorisation values, or power was cut while a protected object was in use";
+        let remedy = format!("one is forgotten every {} s", state.recovery.as_secs());
+        findings.push(Finding::new(Severity::Note, "lockout-near", what, why, remedy));
+    }
+    if !(state.owner_auth_set && state.lockout_auth_set) {
+        let why = "whoever reaches the chip can redefine its indices or clear it";
+        let what = "the owner or lockout authorisation is empty";
+        findings.push(Finding::new(Severity::Warning, "open-hierarchies", what, why, "provision the robot"));
+    }
+    findings
+}
+
+/// What is in the chip.
+struct Contents {
+    persistent: Vec<u32>,
+    indices: Vec<u32>,
+    strangers: usize,
+    counters_free: Option<u32>,
+}
+
+impl Contents {
+    fn read(chip: &mut Chip) -> Result<Self, TpmError> {
+        let transient = chip.handles(0x8000_0000)?.len();
+        Ok(Self {
+            persistent: chip.handles(0x8100_0000)?,
+            indices: chip.handles(0x0100_0000)?,
+            strangers: transient.saturating_sub(chip.slot_usage().objects_loaded),
+            counters_free: chip.tpm_properties(0x20b, 0x20b)?.get(&0x20b).copied(),
+        })
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.strangers > 0 {
+            let what = format!("{} transient objects of other programs are loaded", self.strangers);
+            let why = "they take slots that this software counts on";
+            let remedy = "end the program, or flush them (tpm2_flushcontext -t)";
+            findings.push(Finding::new(Severity::Warning, "left-over-objects", what, why, remedy));
+        }
+        if !self.persistent.contains(&handle_map::EK) {
+            let why = "sessions have no key to be salted to, and the chip cannot prove where it is from";
+            let what = format!("no endorsement key at 0x{:08x}", handle_map::EK);
+            findings.push(Finding::new(Severity::Warning, "ek-absent", what, why, "provision the robot"));
+        }
+        if !EK_CERTIFICATES.iter().any(|(index, _)| self.indices.contains(index)) {
+            let why = "nothing in the chip says who made it";
+            let remedy = "fetch the certificate from the manufacturer; chips with an on-line service keep none in NV";
+            findings.push(Finding::new(Severity::Note, "ek-certificate", "no endorsement certificate in NV", why, remedy));
+        }
+        findings.extend(self.provisioning());
+        findings
+    }
+
+    fn provisioning(&self) -> Vec<Finding> {
+        let keys = Persistent::all().filter(|key| !self.persistent.contains(&key.handle())).count();
+        let indices: Vec<_> = NvIndex::all().filter(|index| !self.indices.contains(&index.handle())).collect();
+        let counters = indices.iter().filter(|index| index.kind() == NvKind::Counter).count();
+        let mut findings = Vec::new();
+        if keys + indices.len() > 0 {
+            let what = format!("{keys} keys and {} NV indices of a provisioned robot are absent", indices.len());
+            let why = "the robot has no identity, or lost a part of it";
+            let remedy = "run `alcub3 provision`";
+            findings.push(Finding::new(Severity::Warning, "unprovisioned", what, why, remedy));
+        }
+        let free = self.counters_free.map(|free| usize::try_from(free).unwrap_or(usize::MAX));
+        if free.is_some_and(|free| free < counters) {
+            let what = format!("{counters} NV counters are to be defined and {} fit", free.unwrap_or(0));
+            let why = "provisioning would end with NV_SPACE";
+            let remedy = "undefine indices that nobody needs (tpm2_getcap handles-nv-index)";
+            findings.push(Finding::new(Severity::Fault, "nv-full", what, why, remedy));
+        }
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn absent() -> TransportError {
+        TransportError::DeviceAbsent { path: "/dev/tpmrm0".into() }
+    }
+
+    #[test]
+    fn an_absent_device_is_told_from_an_absent_driver_and_an_absent_node() {
+        let root = std::env::temp_dir().join(format!("alcub3-doctor-{}", std::process::id()));
+        assert_eq!(unopened(&absent(), &root).code, "no-device");
+        std::fs::create_dir_all(root.join("sys/firmware/acpi/tables/TPM2")).unwrap();
+        assert_eq!(unopened(&absent(), &root).code, "driver");
+        std::fs::create_dir_all(root.join("sys/class/tpm/tpm0")).unwrap();
+        let finding = unopened(&absent(), &root);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!((finding.code, finding.severity), ("device-node", Severity::Fault));
+        assert!(finding.to_string().contains("/dev/tpmrm0"));
+    }
+
+    #[test]
+    fn what_kept_it_from_opening_has_its_own_code() {
+        let code = |error: TransportError| Diagnosis::of_unopened(&error).findings[0].code;
+        assert_eq!(code(TransportError::PermissionDenied { path: "/dev/tpm0".into() }), "permission");
+        assert_eq!(code(TransportError::SwtpmMissing), "swtpm-missing");
+        assert_eq!(code(TransportError::DeviceBusy { path: "/dev/tpm0".into() }), "busy");
+        assert!(!Diagnosis::of_unopened(&TransportError::SwtpmMissing).is_healthy());
+    }
+
+    #[test]
+    fn lockout_says_how_long_to_wait() {
+        let state = LockoutState {
+            in_lockout: true,
+            failures: 3,
+            max_tries: 3,
+            recovery: Duration::from_secs(600),
+            lockout_recovery: Duration::from_secs(86_400),
+            owner_auth_set: true,
+            endorsement_auth_set: true,
+            lockout_auth_set: true,
+            clear_disabled: false,
+        };
+        let findings = lockout_findings(&state);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].remedy.contains("600 s"));
+        let near = LockoutState { in_lockout: false, failures: 1, owner_auth_set: false, ..state };
+        let codes: Vec<_> = lockout_findings(&near).iter().map(|f| f.code).collect();
+        assert_eq!(codes, ["lockout-near", "open-hierarchies"]);
+    }
+
+    #[test]
+    fn a_full_chip_is_a_fault_before_provisioning_starts() {
+        let full = Contents { persistent: vec![], indices: vec![], strangers: 1, counters_free: Some(1) };
+        let codes: Vec<_> = full.findings().iter().map(|f| f.code).collect();
+        assert_eq!(codes, ["left-over-objects", "ek-absent", "ek-certificate", "unprovisioned", "nv-full"]);
+        let whole = Contents {
+            persistent: Persistent::all().map(Persistent::handle).collect(),
+            indices: NvIndex::all().map(NvIndex::handle).chain([0x01c0_000a]).collect(),
+            strangers: 0,
+            counters_free: Some(0),
+        };
+        assert!(whole.findings().is_empty());
+    }
+}
