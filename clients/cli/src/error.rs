@@ -1,10 +1,13 @@
 //! Why a command has no answer, and what to do about it.
 
 use crate::exit::Exit;
+use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
+use alcub3_crypto::CryptoError;
 use alcub3_tpm::TpmError;
 use alcub3_tpm::transport::TransportError;
 use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::nv_map::NvMapError;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -65,6 +68,50 @@ pub(crate) enum CliError {
         /// What is wrong.
         source: DecodeError,
     },
+    /// A file is no public key.
+    #[error("{}", path.display())]
+    PublicKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PublicKeyError,
+    },
+    /// The attestation key's hash has no NV map.
+    #[error("the attestation key is of a kind no robot has: {source}")]
+    NvMap {
+        /// What is wrong.
+        source: NvMapError,
+    },
+    /// A key file would be overwritten.
+    #[error("{} exists already", path.display())]
+    KeyExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others may read a private key.
+    #[error("{} has mode {mode:04o}: others than its owner may read this private key", path.display())]
+    KeyExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file is not the PEM it should be.
+    #[error("{} is not PEM with one {what} block", path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// The block's label.
+        what: &'static str,
+    },
+    /// A key in a file cannot be used, or not be made.
+    #[error("the key {}: {source}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CryptoError,
+    },
     /// An answer could not be written as JSON.
     #[error("the answer cannot be written as JSON: {source}")]
     Json {
@@ -104,6 +151,11 @@ impl CliError {
             Self::EventLog { .. } => "bad-event-log",
             Self::Tpm(error) => tpm_code(error),
             Self::SealedFile { .. } => "bad-sealed-file",
+            Self::PublicKey { .. } | Self::NvMap { .. } | Self::NotPem { .. } | Self::KeyFile { .. } => {
+                "bad-key"
+            }
+            Self::KeyExists { .. } => "key-exists",
+            Self::KeyExposed { .. } => "key-exposed",
             Self::Json { .. } => "output",
         }
     }
@@ -157,6 +209,16 @@ impl CliError {
                 Some(transport_remedy(error))
             }
             Self::SealedFile { .. } => Some("name the file that `alcub3 tpm seal --out` wrote, unchanged"),
+            Self::PublicKey { .. } | Self::NvMap { .. } => {
+                Some("name the robot's attestation key as TPM2B_PUBLIC, TPMT_PUBLIC or PEM")
+            }
+            Self::KeyExists { .. } => Some("name another file: keys are never overwritten"),
+            Self::KeyExposed { .. } => {
+                Some("chmod 600 the file, and make a new key if somebody may have read it")
+            }
+            Self::NotPem { .. } | Self::KeyFile { .. } => Some(
+                "name a P-256 or P-384 key as PEM: PKCS#8 for a private one, SubjectPublicKeyInfo for a public one",
+            ),
             Self::EventLog { .. } | Self::Tpm(_) | Self::Json { .. } => None,
         }
     }

@@ -13,6 +13,7 @@ mod args;
 mod commands;
 mod error;
 mod exit;
+mod key_file;
 mod output;
 mod sealed_file;
 mod state_dir;

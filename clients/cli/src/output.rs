@@ -43,7 +43,8 @@ impl Answer {
         }
     }
 
-    fn with(exit: Exit, json: Value, text: impl Into<String>) -> Self {
+    /// An answer that ends the process so.
+    pub(crate) fn with(exit: Exit, json: Value, text: impl Into<String>) -> Self {
         Self {
             exit,
             json,

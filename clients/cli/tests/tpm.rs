@@ -242,3 +242,47 @@ fn a_missing_swtpm_program_is_unavailable() {
     );
     assert_error(&run, 69, "swtpm-missing");
 }
+
+#[test]
+fn doctor_explains_an_absent_tpm_a_simulator_and_a_lockout() {
+    let run = alcub3(["--json", "--tpm", "device:/nowhere/tpm", "tpm", "doctor"]);
+    assert_eq!(run.code, 69);
+    let json = run.json();
+    assert_eq!(json["healthy"], false);
+    assert_eq!(json["findings"][0]["severity"], "fault");
+    assert!(
+        json["findings"][0]["remedy"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    );
+    let Some(tpm) = Tpm::start() else { return };
+    let healthy = tpm.run(&["tpm", "doctor", "--json"]);
+    assert_eq!(healthy.code, 0, "{}", healthy.stdout);
+    let has = |run: &support::Run, code: &str| {
+        run.json()["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|finding| finding["code"] == code)
+    };
+    assert!(has(&healthy, "simulator"));
+    tpm.tool("dictionarylockout -s -n 1 -t 1000 -l 1000");
+    tpm.tool("createprimary -C o -c primary.ctx");
+    tpm.tool("create -C primary.ctx -p right -u key.pub -r key.priv -c key.ctx");
+    tpm.tool("flushcontext -t");
+    let tools = tpm.served.tools().in_folder(tpm.folder.path());
+    std::fs::write(tpm.folder.path().join("data"), "x").unwrap();
+    let wrong = [
+        "-c", "key.ctx", "-p", "wrong", "-g", "sha256", "-o", "sig", "data",
+    ];
+    assert!(tools.run("sign", &wrong).is_err() && tools.run("sign", &wrong).is_err());
+    let locked = tpm.run(&["tpm", "doctor", "--json"]);
+    assert!(has(&locked, "lockout"), "{}", locked.stdout);
+    assert_eq!(locked.code, 1, "{}", locked.stdout);
+    let text = tpm.run(&["tpm", "doctor"]);
+    assert!(
+        text.stdout.contains("do: ") && text.stdout.contains("[lockout]"),
+        "{}",
+        text.stdout
+    );
+}

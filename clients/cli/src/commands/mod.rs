@@ -2,7 +2,8 @@
 
 mod checkquote;
 mod eventlog;
-mod files;
+pub(crate) mod files;
+mod receipt;
 mod tpm;
 
 use crate::args::Context;
@@ -19,6 +20,9 @@ pub(crate) enum Command {
     Eventlog(eventlog::Eventlog),
     /// Check a quote in tpm2-tools' files
     Checkquote(checkquote::Checkquote),
+    /// Receipts of emergency stops
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
 }
 
 impl Command {
@@ -28,6 +32,7 @@ impl Command {
             Self::Tpm(command) => tpm::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
+            Self::Receipt(command) => receipt::run(&command, context),
         }
     }
 }

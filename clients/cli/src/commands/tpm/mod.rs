@@ -1,5 +1,6 @@
 //! `tpm`: the chip.
 
+mod doctor;
 mod info;
 mod pcrs;
 mod random;
@@ -15,6 +16,8 @@ use crate::output::Answer;
 pub(crate) enum TpmCommand {
     /// What the chip is and can do
     Info,
+    /// Look for faults and say what to do about them
+    Doctor,
     /// The values of the PCRs
     Pcrs(pcrs::Pcrs),
     /// Random bytes from the chip, tested before they are shown
@@ -29,6 +32,7 @@ pub(crate) enum TpmCommand {
 pub(crate) fn run(command: &TpmCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
         TpmCommand::Info => info::run(context),
+        TpmCommand::Doctor => doctor::run(context),
         TpmCommand::Pcrs(arguments) => pcrs::run(arguments, context),
         TpmCommand::Random(arguments) => random::run(arguments, context),
         TpmCommand::Seal(arguments) => sealing::seal(arguments, context),
