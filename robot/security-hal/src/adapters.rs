@@ -42,7 +42,14 @@ impl Stamps {
 /// Orders that were handed out, and their answers when they come.
 pub(crate) struct Told {
     start_ns: u64,
-    orders: Vec<(String, Arc<Stamps>, Pending<Result<(), StepOutcome>>)>,
+    orders: Vec<Order>,
+}
+
+/// One adapter's order: its name, its times so far, its answer when it comes.
+struct Order {
+    adapter: String,
+    stamps: Arc<Stamps>,
+    answer: Pending<Result<(), StepOutcome>>,
 }
 
 impl AdapterPool {
@@ -61,13 +68,17 @@ impl AdapterPool {
         let orders = self.adapters.iter().map(|(name, thread)| {
             let stamps = Arc::new(Stamps::default());
             let (order, clock, marks) = (Arc::clone(order), Arc::clone(&self.clock), Arc::clone(&stamps));
-            let pending = thread.submit(move |adapter| {
+            let answer = thread.submit(move |adapter| {
                 Stamps::mark(&marks.called, clock.monotonic_ns());
                 let result = guard::attempt(|| adapter.stop(&order));
                 Stamps::mark(&marks.returned, clock.monotonic_ns());
                 result
             });
-            (name.clone(), stamps, pending)
+            Order {
+                adapter: name.clone(),
+                stamps,
+                answer,
+            }
         });
         Told {
             start_ns,
@@ -79,16 +90,21 @@ impl AdapterPool {
 impl Told {
     /// Whether every adapter was handed the order.
     pub(crate) fn all_delivered(&self) -> bool {
-        self.orders.iter().all(|(_, _, pending)| pending.is_delivered())
+        self.orders.iter().all(|order| order.answer.is_delivered())
     }
 
     /// The adapters' answers, waited for until the limit is used up; who has not answered is `unconfirmed`.
     pub(crate) fn collect(self, clock: &dyn Clock, limit: Duration) -> Vec<AdapterRecord> {
         let begun_ns = clock.monotonic_ns();
         let mut records = Vec::with_capacity(self.orders.len());
-        for (adapter, stamps, pending) in self.orders {
+        for Order {
+            adapter,
+            stamps,
+            answer,
+        } in self.orders
+        {
             let used = Duration::from_nanos(clock.monotonic_ns().saturating_sub(begun_ns));
-            let outcome = match pending.wait(limit.saturating_sub(used)) {
+            let outcome = match answer.wait(limit.saturating_sub(used)) {
                 Ok(Ok(())) => StepOutcome::Done,
                 Ok(Err(outcome)) => outcome,
                 Err(reason) => reason.into(),

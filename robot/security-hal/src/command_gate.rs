@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use alcub3_command_authority::{
-    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, Pending, Reason, Refusal, ReplayWindows,
-    Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
+    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, Pending, Reason, Refusal,
+    ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
 };
 use alcub3_crypto::{Digest, MacKey};
 use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
@@ -101,7 +101,15 @@ impl CommandGate {
         store: Arc<dyn ReplayStore>,
     ) -> Self {
         let (standing, replay) = (RwLock::default(), Mutex::new(replay));
-        Self { gates, robot, labels, standing, replay, store, judged: AtomicU64::new(0) }
+        Self {
+            gates,
+            robot,
+            labels,
+            standing,
+            replay,
+            store,
+            judged: AtomicU64::new(0),
+        }
     }
 
     /// Takes a mission and reserves sequence numbers for its issuers.
@@ -111,7 +119,12 @@ impl CommandGate {
     /// disk refuses; the mission is not taken then.
     pub fn start_mission(&self, mission: VerifiedMission) -> Result<(), CommandGateError> {
         let id = mission.token().mission;
-        let issuers: Vec<OperatorId> = mission.token().issuers.iter().map(|issuer| issuer.operator.clone()).collect();
+        let issuers: Vec<OperatorId> = mission
+            .token()
+            .issuers
+            .iter()
+            .map(|issuer| issuer.operator.clone())
+            .collect();
         {
             let mut replay = self.replay();
             issuers.iter().for_each(|issuer| replay.open(issuer));
@@ -137,7 +150,12 @@ impl CommandGate {
     ///
     /// # Errors
     /// [`CommandGateError::Stopped`] while the robot is stopped, or the mission is not active.
-    pub fn insert_session_key(&self, mission: MissionId, issuer: OperatorId, key: MacKey) -> Result<(), CommandGateError> {
+    pub fn insert_session_key(
+        &self,
+        mission: MissionId,
+        issuer: OperatorId,
+        key: MacKey,
+    ) -> Result<(), CommandGateError> {
         let mut standing = self.write();
         if self.gates.is_robot_stopped() || standing.missions.get(&mission).is_none() {
             return Err(CommandGateError::Stopped);
@@ -171,7 +189,9 @@ impl CommandGate {
     pub fn replenish(&self) -> Result<(), CommandGateError> {
         let wanted = self.replay().wanted();
         for reservation in wanted {
-            self.store.reserve(&reservation).map_err(CommandGateError::Reserve)?;
+            self.store
+                .reserve(&reservation)
+                .map_err(CommandGateError::Reserve)?;
             self.replay().confirm(&reservation);
         }
         Ok(())
@@ -191,7 +211,9 @@ impl CommandGate {
         now_ms: Option<u64>,
         tag: impl FnOnce(&Pending<'_>) -> Result<Digest, PortError>,
     ) -> GateVerdict {
-        let Some(admission) = self.gates.admit() else { return stopped() };
+        let Some(admission) = self.gates.admit() else {
+            return stopped();
+        };
         let standing = self.read();
         let context = self.context(&standing, &admission);
         let pending = match begin(&context, envelope) {
@@ -199,7 +221,9 @@ impl CommandGate {
             Err(refusal) => return GateVerdict::Refused(refusal),
         };
         // The TPM is asked before the replay window is locked: other commands go on meanwhile.
-        let Ok(computed) = tag(&pending) else { return GateVerdict::Refused(Reason::NotAuthentic.into()) };
+        let Ok(computed) = tag(&pending) else {
+            return GateVerdict::Refused(Reason::NotAuthentic.into());
+        };
         let verdict = pending.with_tag(&computed, &context, &mut self.replay(), now_ms);
         self.conclude(verdict, admission, &standing)
     }
@@ -214,10 +238,15 @@ impl CommandGate {
         now_ms: u64,
     ) -> Result<(&'a CommandName, &'a Arguments), Reason> {
         let mission = Some(admitted.command.mission());
-        if !self.gates.still_open(&admitted.admission, admitted.level, mission) {
+        if !self
+            .gates
+            .still_open(&admitted.admission, admitted.level, mission)
+        {
             return Err(Reason::EmergencyStop);
         }
-        admitted.command.revalidate(admitted.admission.generation(), now_ms)
+        admitted
+            .command
+            .revalidate(admitted.admission.generation(), now_ms)
     }
 
     /// The active missions' digest, for the mission PCR.
@@ -227,11 +256,17 @@ impl CommandGate {
 
     /// The active missions, ascending.
     pub fn missions(&self) -> Vec<MissionId> {
-        self.read().missions.iter().map(|mission| mission.token().mission).collect()
+        self.read()
+            .missions
+            .iter()
+            .map(|mission| mission.token().mission)
+            .collect()
     }
 
     fn pass(&self, verdict: impl FnOnce(&Context<'_>, &mut ReplayWindows) -> Verdict) -> GateVerdict {
-        let Some(admission) = self.gates.admit() else { return stopped() };
+        let Some(admission) = self.gates.admit() else {
+            return stopped();
+        };
         if self.judged.fetch_add(1, Ordering::Relaxed) % REPLENISH_EVERY == REPLENISH_EVERY - 1 {
             // A disk that refuses shows itself as refused commands once the reservations are used up.
             drop(self.replenish());
@@ -262,13 +297,21 @@ impl CommandGate {
             Verdict::Refused(refusal) => return GateVerdict::Refused(refusal),
         };
         let mission = command.mission();
-        let Some(level) = standing.missions.get(&mission).map(|mission| mission.token().labels.level) else {
+        let Some(level) = standing
+            .missions
+            .get(&mission)
+            .map(|mission| mission.token().labels.level)
+        else {
             return stopped();
         };
         if !self.gates.still_open(&admission, level, Some(mission)) {
             return stopped();
         }
-        GateVerdict::Admitted(Admitted { admission, level, command })
+        GateVerdict::Admitted(Admitted {
+            admission,
+            level,
+            command,
+        })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Standing> {

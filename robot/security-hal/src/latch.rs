@@ -2,10 +2,10 @@
 //!
 //! The approval is the rearm key's TPM signature over a policy that names the robot's and a level's epoch. The same
 //! signature lets the TPM use that level's mission parent, so the gates in software open exactly for what the TPM
-//! would do. That it took two persons follows from the rearm key's own authPolicy, which is recomputed here.
+//! would do. That it takes two persons to use the rearm key is enforced by the authority's TPM, where the key lives;
+//! the robot has the key from its authority's signed anchors.
 
-use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::tpm::{Name, Public, Signature, StructureError, attribute};
+use alcub3_crypto::tpm::{Public, Signature, attribute};
 use alcub3_crypto::{CryptoError, HashAlg, VerifyingKey};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
@@ -61,10 +61,17 @@ impl RearmRecord {
     /// The canonical bytes, for the disk.
     pub fn to_canonical(&self) -> Vec<u8> {
         let mut out = Encoder::structure(domain::REARM, VERSION, 2);
-        out.u64(2).text(self.robot.as_str()).u64(3).array(self.approvals.len());
+        out.u64(2)
+            .text(self.robot.as_str())
+            .u64(3)
+            .array(self.approvals.len());
         for approval in &self.approvals {
-            out.array(5).u64(approval.level.id().into()).u64(approval.robot_epoch).u64(approval.level_epoch);
-            out.u64(approval.policy_alg.tpm_id().into()).bytes(&approval.signature.to_tpmt());
+            out.array(5)
+                .u64(approval.level.id().into())
+                .u64(approval.robot_epoch)
+                .u64(approval.level_epoch);
+            out.u64(approval.policy_alg.tpm_id().into())
+                .bytes(&approval.signature.to_tpmt());
         }
         out.finish()
     }
@@ -105,10 +112,16 @@ fn decode_approval(r: &mut Reader<'_>) -> Result<LevelApproval, DecodeError> {
     let policy_alg = alg.ok_or_else(|| r.fault("policy hash", Fault::Value))?;
     let signature = Signature::from_tpmt_signature(r.bytes("signature")?);
     let signature = signature.map_err(|_| r.fault("signature", Fault::Value))?;
-    Ok(LevelApproval { level, robot_epoch, level_epoch, policy_alg, signature })
+    Ok(LevelApproval {
+        level,
+        robot_epoch,
+        level_epoch,
+        policy_alg,
+        signature,
+    })
 }
 
-/// The rearm key that a robot trusts: one that its own authPolicy puts in the hands of two persons.
+/// The rearm key that a robot trusts.
 #[derive(Clone, Debug)]
 pub struct RearmTrust {
     robot: RobotId,
@@ -119,52 +132,40 @@ pub struct RearmTrust {
 /// Why a rearm key was not pinned.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RearmTrustError {
-    /// The key can be used without its policy, or outside its TPM.
-    #[error("the rearm key can be used without its policy or outside its TPM: have the authority make it anew")]
+    /// The key can be used by password, without a policy, or outside its TPM: one person could rearm.
+    #[error(
+        "the rearm key can be used without its policy or outside its TPM: have the authority make it anew"
+    )]
     Attributes,
-    /// The key's policy is not that of these two persons.
-    #[error("the rearm key's policy does not ask for both persons: have the authority make it anew")]
-    NotTwoPersons,
-    /// One key was given for both persons.
-    #[error("the two persons of a rearm have one key between them: they must be two persons")]
-    SamePerson,
-    /// A key cannot be used.
-    #[error("a key of the rearm cannot be used")]
+    /// The key cannot be used.
+    #[error("the rearm key cannot be used: {0}")]
     Key(#[from] CryptoError),
-    /// A person's key has no TPM public area.
-    #[error("a person's key cannot be expressed as a TPM public area")]
-    Structure(#[from] StructureError),
-    /// The policy cannot be computed.
-    #[error("the rearm key's policy cannot be computed")]
-    Policy(#[source] PolicyBuildError),
 }
 
 impl RearmTrust {
-    /// Pins a rearm key for a robot, after checking that it takes both persons to use it: no use by password,
-    /// fixed to its TPM, and an authPolicy that is PolicySigned(first) ∧ PolicySigned(second) in either order.
+    /// Pins the rearm key of a robot's anchors, after checking that it is bound to a TPM and usable only by its policy.
+    /// `nv` is the robot's NV map.
     ///
     /// # Errors
-    /// [`RearmTrustError`] says why the key is not one of two persons.
-    pub fn pin(
-        robot: RobotId,
-        nv: NvMap,
-        rearm_key: &Public,
-        persons: [&VerifyingKey; 2],
-    ) -> Result<Self, RearmTrustError> {
-        let needed = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
-        if !rearm_key.has_attributes(needed) || rearm_key.attributes() & attribute::USER_WITH_AUTH != 0 {
+    /// [`RearmTrustError`] says why the key cannot be one that takes two persons.
+    pub fn pin(robot: RobotId, nv: NvMap, rearm_key: &Public) -> Result<Self, RearmTrustError> {
+        let bound = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
+        let by_password = rearm_key.has_attributes(attribute::USER_WITH_AUTH);
+        if !rearm_key.has_attributes(bound) || by_password || rearm_key.auth_policy().is_empty() {
             return Err(RearmTrustError::Attributes);
         }
-        let [first, second] = persons;
-        let names = (signer_name(first, rearm_key.name_alg())?, signer_name(second, rearm_key.name_alg())?);
-        if !takes_both(rearm_key, names)? {
-            return Err(RearmTrustError::NotTwoPersons);
-        }
-        Ok(Self { robot, key: rearm_key.verifying_key()?, nv })
+        Ok(Self {
+            robot,
+            key: rearm_key.verifying_key()?,
+            nv,
+        })
     }
 
     fn binding(&self, index: NvIndex, value: u64) -> CounterBinding {
-        CounterBinding { name: self.nv.spec(index).tpm_name(true), value }
+        CounterBinding {
+            name: self.nv.spec(index).tpm_name(true),
+            value,
+        }
     }
 
     /// Verifies a record against the epochs that the TPM holds and what was closed when the verification began.
@@ -185,7 +186,14 @@ impl RearmTrust {
                 Err(reason) => refusal = reason,
             }
         }
-        if levels.is_empty() { Err(refusal) } else { Ok(RearmProof { closures: closures.only(&levels), levels }) }
+        if levels.is_empty() {
+            Err(refusal)
+        } else {
+            Ok(RearmProof {
+                closures: closures.only(&levels),
+                levels,
+            })
+        }
     }
 
     fn verify_level(&self, approval: &LevelApproval, epochs: &EpochSnapshot) -> Result<(), RearmRefusal> {
@@ -197,28 +205,11 @@ impl RearmTrust {
         let level_epoch = self.binding(NvIndex::LevelEpoch(level), approval.level_epoch);
         let approved = policies::rearm_policy(approval.policy_alg, robot_epoch, level_epoch);
         let approved = approved.map_err(RearmRefusal::Policy)?.digest();
-        let signed = approval.signature.verify(&self.key, &policies::rearm_message(&approved, level));
+        let signed = approval
+            .signature
+            .verify(&self.key, &policies::rearm_message(&approved, level));
         signed.map_err(|source| RearmRefusal::NotSigned { level, source })
     }
-}
-
-/// The Name under which a person's key is loaded to check a vote.
-fn signer_name(key: &VerifyingKey, alg: HashAlg) -> Result<Name, StructureError> {
-    Ok(PublicTemplate::external(key, alg).to_public()?.name())
-}
-
-fn takes_both(rearm_key: &Public, (first, second): (Name, Name)) -> Result<bool, RearmTrustError> {
-    for (one, other) in [(first, second), (second, first)] {
-        let policy = policies::two_person_policy(rearm_key.name_alg(), one, other);
-        let policy = policy.map_err(|error| match error {
-            PolicyBuildError::SamePerson => RearmTrustError::SamePerson,
-            other => RearmTrustError::Policy(other),
-        })?;
-        if policy.digest().as_bytes() == rearm_key.auth_policy() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Why a rearm was refused. The robot stays stopped.
@@ -231,7 +222,9 @@ pub enum RearmRefusal {
     #[error("the rearm approves no level")]
     NothingApproved,
     /// The TPM holds other epochs than were approved: a stop came since.
-    #[error("the rearm of {0} names other epochs than the TPM holds: a stop came since, so two persons must rearm anew")]
+    #[error(
+        "the rearm of {0} names other epochs than the TPM holds: a stop came since, so two persons must rearm anew"
+    )]
     OtherEpochs(Level),
     /// The approval is not one of the rearm key's.
     #[error("the rearm of {level} is not signed by the rearm key: {source}")]

@@ -36,7 +36,10 @@ pub trait SecretVault: Send {
 /// Several vaults as one: each is wiped, whatever became of the others; the first error is reported.
 impl SecretVault for Vec<Box<dyn SecretVault>> {
     fn wipe(&mut self, scope: &StopScope) -> Result<u64, PortError> {
-        let wiped: Vec<_> = self.iter_mut().map(|vault| crate::guard::attempt(|| vault.wipe(scope))).collect();
+        let wiped: Vec<_> = self
+            .iter_mut()
+            .map(|vault| crate::guard::attempt(|| vault.wipe(scope)))
+            .collect();
         let mut total = 0u64;
         for count in wiped {
             total = total.saturating_add(count.map_err(|outcome| WipeError { outcome })?);

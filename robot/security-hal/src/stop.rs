@@ -231,7 +231,11 @@ impl EmergencyStop {
             return Err(RearmRefusal::NotRecovered);
         }
         let under_way = self.in_flight.load(Ordering::SeqCst) != 0;
-        if under_way || !self.unconfirmed().is_empty() { Err(RearmRefusal::StopUnfinished) } else { Ok(()) }
+        if under_way || !self.unconfirmed().is_empty() {
+            Err(RearmRefusal::StopUnfinished)
+        } else {
+            Ok(())
+        }
     }
 
     fn unconfirmed(&self) -> MutexGuard<'_, BTreeMap<StopId, StopOrder>> {

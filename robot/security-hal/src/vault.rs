@@ -129,7 +129,7 @@ impl SecretVault for MemoryVault {
             StopScope::Robot => shelves.secrets.clear(),
             StopScope::Level(level) => shelves.secrets.retain(|_, kept| kept.level != *level),
             StopScope::Mission(mission, _) => {
-                shelves.secrets.retain(|_, kept| kept.mission != Some(*mission))
+                shelves.secrets.retain(|_, kept| kept.mission != Some(*mission));
             }
         }
         Ok(u64::try_from(before.saturating_sub(shelves.secrets.len())).unwrap_or(u64::MAX))

@@ -1,14 +1,18 @@
 //! The latch: only two persons, naming the epochs the TPM holds, end a stop.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod support;
 
 use std::sync::Arc;
 
 use alcub3_crypto::tpm::attribute;
-use alcub3_security_hal::{
-    EmergencyStop, RearmRecord, RearmRefusal, RearmTrustError, StopLimits, StopScope,
-};
+use alcub3_security_hal::{EmergencyStop, RearmRecord, RearmRefusal, RearmTrustError, StopLimits, StopScope};
 use alcub3_trust_model::{Level, RobotId};
 use support::fleet::{BOUND, Fleet, epochs};
 use support::{Manner, Robot, order};
@@ -31,7 +35,10 @@ fn two_persons_naming_the_present_epochs_open_the_levels_they_approved() {
     assert_eq!(levels, [Level::Unclassified, Level::Secret]);
     let admission = robot.gates.admit().unwrap();
     assert!(robot.gates.still_open(&admission, Level::Secret, None));
-    assert!(!robot.gates.still_open(&admission, Level::Cui, None), "CUI was not approved");
+    assert!(
+        !robot.gates.still_open(&admission, Level::Cui, None),
+        "CUI was not approved"
+    );
     assert!(robot.gates.is_level_stopped(Level::Cui));
 }
 
@@ -46,8 +53,14 @@ fn a_record_from_before_a_stop_never_opens_again() {
     assert!(matches!(refusal, RearmRefusal::OtherEpochs(_)), "{refusal}");
     assert!(robot.gates.is_robot_stopped());
     let levels = [Level::Cui];
-    stop.rearm(&fleet.trust(), &fleet.record(&epochs(4), &levels), || Ok(epochs(4))).unwrap();
-    assert!(robot.gates.is_level_stopped(Level::Secret), "a level approved before the stop needs its own again");
+    stop.rearm(&fleet.trust(), &fleet.record(&epochs(4), &levels), || {
+        Ok(epochs(4))
+    })
+    .unwrap();
+    assert!(
+        robot.gates.is_level_stopped(Level::Secret),
+        "a level approved before the stop needs its own again"
+    );
 }
 
 #[test]
@@ -63,7 +76,10 @@ fn while_the_tpm_has_not_confirmed_a_stop_its_epochs_open_nothing() {
     assert!(matches!(refusal, RearmRefusal::StopUnfinished), "{refusal}");
     stop.recover().unwrap();
     let refusal = stop.rearm(&fleet.trust(), &record, || Ok(epochs(3))).unwrap_err();
-    assert!(matches!(refusal, RearmRefusal::StopUnfinished), "still unconfirmed: {refusal}");
+    assert!(
+        matches!(refusal, RearmRefusal::StopUnfinished),
+        "still unconfirmed: {refusal}"
+    );
     assert!(robot.gates.is_robot_stopped());
 }
 
@@ -102,18 +118,27 @@ fn forged_foreign_and_moved_approvals_are_refused() {
     assert!(matches!(refused(&flipped), RearmRefusal::NotSigned { .. }));
 
     let other = Fleet::new().record(&now, &[Level::Cui]);
-    assert!(matches!(refused(&other), RearmRefusal::NotSigned { .. }), "another rearm key");
+    assert!(
+        matches!(refused(&other), RearmRefusal::NotSigned { .. }),
+        "another rearm key"
+    );
 
     let mut moved = good.clone();
     moved.approvals[0].level = Level::Secret;
     moved.approvals[0].level_epoch = now.level(Level::Secret).unwrap();
-    assert!(matches!(refused(&moved), RearmRefusal::NotSigned { .. }), "an approval of CUI for SECRET");
+    assert!(
+        matches!(refused(&moved), RearmRefusal::NotSigned { .. }),
+        "an approval of CUI for SECRET"
+    );
 
     let mut foreign = good.clone();
     foreign.robot = RobotId::new("rover-2").unwrap();
     assert!(matches!(refused(&foreign), RearmRefusal::WrongRobot(_)));
 
-    let empty = RearmRecord { approvals: Vec::new(), ..good.clone() };
+    let empty = RearmRecord {
+        approvals: Vec::new(),
+        ..good.clone()
+    };
     assert!(matches!(refused(&empty), RearmRefusal::NothingApproved));
     assert!(robot.gates.is_robot_stopped());
     stop.rearm(&trust, &good, || Ok(now)).unwrap();
@@ -124,27 +149,36 @@ fn unreadable_epochs_leave_the_robot_stopped() {
     let (robot, fleet) = (Robot::new(), Fleet::new());
     let stop = started(&robot);
     let record = fleet.record(&epochs(3), &Level::ALL);
-    let refusal = stop.rearm(&fleet.trust(), &record, || Err("no TPM".into())).unwrap_err();
+    let refusal = stop
+        .rearm(&fleet.trust(), &record, || Err("no TPM".into()))
+        .unwrap_err();
     assert!(matches!(refusal, RearmRefusal::Epochs(_)));
     assert!(robot.gates.is_robot_stopped());
 }
 
 #[test]
-fn a_rearm_key_must_take_both_persons() {
+fn a_rearm_key_that_one_person_could_use_is_not_pinned() {
     let fleet = Fleet::new();
-    let both = [&fleet.person(0), &fleet.person(1)];
-    for attributes in [BOUND | attribute::USER_WITH_AUTH, BOUND & !attribute::FIXED_TPM, 0] {
-        let public = fleet.rearm_public(attributes, both);
-        assert!(matches!(fleet.pin(&public), Err(RearmTrustError::Attributes)), "{attributes:#x}");
+    let policy = [7; 48];
+    for attributes in [
+        BOUND | attribute::USER_WITH_AUTH,
+        BOUND & !attribute::FIXED_TPM,
+        0,
+    ] {
+        let public = fleet.rearm_public(attributes, &policy);
+        assert!(
+            matches!(fleet.pin(&public), Err(RearmTrustError::Attributes)),
+            "{attributes:#x}"
+        );
     }
-    let stranger = Fleet::new().person(0);
-    let public = fleet.rearm_public(BOUND, [both[0], &stranger]);
-    assert!(matches!(fleet.pin(&public), Err(RearmTrustError::NotTwoPersons)));
-    let swapped = fleet.rearm_public(BOUND, [both[1], both[0]]);
-    assert!(fleet.pin(&swapped).is_ok(), "either may sign first");
-    let robot = support::fleet::rover();
-    let alone = alcub3_security_hal::RearmTrust::pin(robot, fleet.nv, &swapped, [both[0], both[0]]);
-    assert!(matches!(alone, Err(RearmTrustError::SamePerson)));
+    assert!(
+        matches!(
+            fleet.pin(&fleet.rearm_public(BOUND, &[])),
+            Err(RearmTrustError::Attributes)
+        ),
+        "no policy"
+    );
+    assert!(fleet.pin(&fleet.rearm_public(BOUND, &policy)).is_ok());
 }
 
 #[test]
@@ -155,6 +189,12 @@ fn a_record_reads_back_exactly_and_nothing_else_does() {
     for cut in 0..bytes.len() {
         assert!(RearmRecord::from_canonical(&bytes[..cut]).is_err());
     }
-    let twice = RearmRecord { approvals: vec![record.approvals[0].clone(), record.approvals[0].clone()], ..record };
-    assert!(RearmRecord::from_canonical(&twice.to_canonical()).is_err(), "a level named twice");
+    let twice = RearmRecord {
+        approvals: vec![record.approvals[0].clone(), record.approvals[0].clone()],
+        ..record
+    };
+    assert!(
+        RearmRecord::from_canonical(&twice.to_canonical()).is_err(),
+        "a level named twice"
+    );
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_security_hal::{
-    AuditSink, Gates, MissionKeys, PlatformAdapter, PortError, ReceiptMaker, SecretVault, StopCause,
-    StopIntent, StopJournal, StopLimits, StopOrder, StopParts, StopReport, StopScope, SystemClock,
+    AuditSink, Gates, MissionKeys, PlatformAdapter, PortError, ReceiptMaker, SecretVault, StepRecord,
+    StopCause, StopIntent, StopJournal, StopLimits, StopOrder, StopParts, StopReport, StopScope, SystemClock,
     TpmLockOutcome, Zeroizer,
 };
 use alcub3_trust_model::{RobotId, StopId};
@@ -119,7 +119,12 @@ impl StopJournal for Part {
 }
 
 impl ReceiptMaker for Part {
-    fn receipt(&mut self, _: &StopIntent, _: &TpmLockOutcome) -> Result<Vec<u8>, PortError> {
+    fn receipt(
+        &mut self,
+        _: &StopIntent,
+        _: &TpmLockOutcome,
+        _: &[StepRecord],
+    ) -> Result<Vec<u8>, PortError> {
         self.act("receipt").map(|()| b"receipt".to_vec())
     }
 }
