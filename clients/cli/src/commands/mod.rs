@@ -1,6 +1,7 @@
 //! One module for each group of commands.
 
 mod checkquote;
+mod ek;
 mod eventlog;
 pub(crate) mod files;
 mod receipt;
@@ -20,6 +21,9 @@ pub(crate) enum Command {
     Eventlog(eventlog::Eventlog),
     /// Check a quote in tpm2-tools' files
     Checkquote(checkquote::Checkquote),
+    /// Endorsement certificates
+    #[command(subcommand)]
+    Ek(ek::EkCommand),
     /// Receipts of emergency stops
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
@@ -32,6 +36,7 @@ impl Command {
             Self::Tpm(command) => tpm::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
+            Self::Ek(command) => ek::run(&command, context),
             Self::Receipt(command) => receipt::run(&command, context),
         }
     }

@@ -1,0 +1,156 @@
+//! `ek verify`: is this endorsement certificate a vendor's?
+
+use super::files;
+use crate::args::Context;
+use crate::error::{CliError, with_sources};
+use crate::output::{Answer, pairs};
+use crate::style::Style;
+use alcub3_attestation::ek_certificate::{self, RootKind, Roots, VerifiedEk};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const LIMIT: u64 = 1024 * 1024;
+
+/// The commands of the group.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum EkCommand {
+    /// Check one endorsement certificate against vendors' roots
+    Verify(Verify),
+}
+
+/// Arguments of `ek verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    /// The certificate: DER as the chip's NV holds it (filler after it is fine), or PEM
+    #[arg(value_name = "CERT")]
+    certificate: PathBuf,
+    /// Folder with the roots, and intermediates to trust, of vendors; PEM or DER
+    #[arg(long, value_name = "DIR", required_unless_present = "simulator_roots")]
+    roots: Option<PathBuf>,
+    /// Folder with the roots of simulators; what chains to these only is said to be a simulator's
+    #[arg(long, value_name = "DIR")]
+    simulator_roots: Option<PathBuf>,
+    /// An intermediate certificate that came with it, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    intermediate: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &EkCommand, context: &Context) -> Result<Answer, CliError> {
+    let EkCommand::Verify(arguments) = command;
+    let certificate = read_certificate(&arguments.certificate)?;
+    let mut loaded = Loaded::default();
+    for (kind, folder) in [
+        (RootKind::Production, arguments.roots.as_deref()),
+        (RootKind::Simulator, arguments.simulator_roots.as_deref()),
+    ] {
+        if let Some(folder) = folder {
+            loaded.add_folder(kind, folder)?;
+        }
+    }
+    let intermediates: Vec<Vec<u8>> = arguments
+        .intermediate
+        .iter()
+        .map(|path| read_certificate(path))
+        .collect::<Result<_, _>>()?;
+    let intermediates: Vec<&[u8]> = intermediates.iter().map(Vec::as_slice).collect();
+    Ok(
+        match ek_certificate::verify(&certificate, &intermediates, &loaded.roots, now_s()) {
+            Ok(ek) => holds(&ek, &loaded, context.style()),
+            Err(error) => fails(&with_sources(&error), &loaded, context.style()),
+        },
+    )
+}
+
+/// The roots of the folders.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    /// The roots that can be used.
+    pub(crate) roots: Roots,
+    /// How many there are.
+    pub(crate) count: usize,
+    /// Files that hold none, and why.
+    skipped: Vec<String>,
+}
+
+impl Loaded {
+    /// Adds every file of a folder. A file that cannot be used is named, and trusted by nobody.
+    pub(crate) fn add_folder(&mut self, kind: RootKind, folder: &Path) -> Result<(), CliError> {
+        let failed = |source| CliError::Read {
+            path: folder.into(),
+            source,
+        };
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            paths.push(entry.map_err(failed)?.path());
+        }
+        paths.sort();
+        for path in paths.into_iter().filter(|path| path.is_file()) {
+            match self
+                .roots
+                .add(kind, &files::read(&path, "a root certificate", LIMIT)?)
+            {
+                Ok(count) => self.count += count,
+                Err(error) => {
+                    let reason = with_sources(&error);
+                    tracing::warn!(file = %path.display(), reason, "this root is not used");
+                    self.skipped.push(format!("{}: {reason}", path.display()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Seconds since 1970; a clock before that makes every certificate not valid yet.
+pub(crate) fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+fn read_certificate(path: &Path) -> Result<Vec<u8>, CliError> {
+    let bytes = files::read(path, "a certificate", LIMIT)?;
+    if !bytes.starts_with(b"-----BEGIN") {
+        return Ok(bytes);
+    }
+    let der = CertificateDer::from_pem_slice(&bytes);
+    der.map(|der| der.to_vec()).map_err(|_| CliError::NotPem {
+        path: path.into(),
+        what: "CERTIFICATE",
+    })
+}
+
+fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
+    let json = json!({
+        "valid": true, "simulator": ek.is_simulator(), "manufacturer": ek.manufacturer(), "model": ek.model(),
+        "version": ek.version(), "public_key_spki": hex::encode(ek.spki_der()),
+        "roots": loaded.count, "roots_skipped": loaded.skipped,
+    });
+    let of = |text: Option<&str>| text.unwrap_or("not stated").to_owned();
+    let mut text = if ek.is_simulator() {
+        style.warn("the certificate holds, and is a simulator's")
+    } else {
+        style.good("the certificate holds")
+    };
+    text.push('\n');
+    text.push_str(&pairs([
+        ("manufacturer", of(ek.manufacturer())),
+        ("model", of(ek.model())),
+        ("version", of(ek.version())),
+        (
+            "roots",
+            format!("{} used, {} files skipped", loaded.count, loaded.skipped.len()),
+        ),
+    ]));
+    Answer::done(json, text)
+}
+
+fn fails(reason: &str, loaded: &Loaded, style: Style) -> Answer {
+    let json =
+        json!({"valid": false, "reason": reason, "roots": loaded.count, "roots_skipped": loaded.skipped});
+    let text = format!("{}: {reason}\n", style.bad("the certificate does not hold"));
+    Answer::verdict(false, json, text)
+}

@@ -1,0 +1,104 @@
+//! `alcub3 ek verify` with certificates as vendors ship them.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use alcub3_crypto::{Curve, SigningKey};
+use alcub3_testkit::SimulatorCa;
+use std::path::{Path, PathBuf};
+use support::{Run, alcub3, assert_error, data};
+
+fn verify(certificate: &Path, flag: &str, roots: &Path) -> Run {
+    alcub3([
+        "--json".as_ref(),
+        "ek".as_ref(),
+        "verify".as_ref(),
+        certificate.as_os_str(),
+        flag.as_ref(),
+        roots.as_os_str(),
+    ])
+}
+
+#[test]
+fn vendors_certificates_hold_against_vendors_roots_and_nothing_else_does() {
+    let Some(data) = data() else { return };
+    let roots = data.join("ek-roots");
+    for name in ["st-rsa-ek-ff-padded.der", "st-ecc-ek.der"] {
+        let certificate = data.join("ek-certs").join(name);
+        let run = verify(&certificate, "--roots", &roots);
+        assert_eq!(run.code, 0, "{name}: {}", run.stdout);
+        let json = run.json();
+        assert_eq!(
+            (&json["valid"], &json["simulator"]),
+            (&true.into(), &false.into())
+        );
+        assert_eq!(json["manufacturer"], "id:53544D20");
+        let mut changed = std::fs::read(&certificate).unwrap();
+        changed[200] ^= 1;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("changed.der");
+        std::fs::write(&path, changed).unwrap();
+        assert_eq!(
+            verify(&path, "--roots", &roots).code,
+            1,
+            "{name} with one bit changed"
+        );
+        let empty = folder.path().join("roots");
+        std::fs::create_dir(&empty).unwrap();
+        assert_eq!(
+            verify(&certificate, "--roots", &empty).code,
+            1,
+            "{name} without roots"
+        );
+    }
+}
+
+fn simulated(folder: &Path) -> (PathBuf, PathBuf) {
+    let ca = SimulatorCa::new().unwrap();
+    let key = SigningKey::generate(Curve::P384).unwrap().verifying_key();
+    let (certificate, roots) = (folder.join("ek.der"), folder.join("roots"));
+    std::fs::write(&certificate, ca.issue(&key.to_spki_der()).unwrap()).unwrap();
+    std::fs::create_dir(&roots).unwrap();
+    std::fs::write(roots.join("ca.pem"), ca.root_pem()).unwrap();
+    (certificate, roots)
+}
+
+#[test]
+fn a_simulators_certificate_is_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, roots) = simulated(folder.path());
+    let run = verify(&certificate, "--simulator-roots", &roots);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert_eq!(run.json()["simulator"], true);
+    if let Some(data) = data() {
+        let run = verify(&certificate, "--roots", &data.join("ek-roots"));
+        assert_eq!((run.code, &run.json()["valid"]), (1, &false.into()));
+    }
+}
+
+#[test]
+fn unusable_roots_are_named_and_absent_files_are_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, roots) = simulated(folder.path());
+    std::fs::write(roots.join("readme.txt"), "no certificate").unwrap();
+    let json = verify(&certificate, "--simulator-roots", &roots).json();
+    assert_eq!(json["roots"], 1);
+    assert!(
+        json["roots_skipped"][0].as_str().unwrap().contains("readme.txt"),
+        "{json}"
+    );
+    let absent = folder.path().join("absent");
+    assert_error(
+        &verify(&absent, "--simulator-roots", &roots),
+        70,
+        "unreadable-file",
+    );
+    assert_error(&verify(&certificate, "--roots", &absent), 70, "unreadable-file");
+    assert_error(&alcub3(["--json", "ek", "verify", "cert.der"]), 2, "usage");
+}
