@@ -374,7 +374,7 @@ fn check_approval(
     };
     // The TPM checks the approval over H(approved ‖ ref) with the rearm key's nameAlg (Part 3, §23.16).
     let same_hash = signature.scheme.hash() == anchors.rearm.name_alg();
-    let verified = signature.verify(&key, &rearm_message(&approved, level));
+    let verified = signature.verify(&key, &rearm_message(&approved, &record.robot, level));
     if same_hash && verified.is_ok() {
         Ok(())
     } else {

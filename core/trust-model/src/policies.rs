@@ -6,7 +6,7 @@ use alcub3_crypto::tpm::policy::{Assertion, NvOperation, Policy, PolicyError, po
 use alcub3_crypto::{Digest, HashAlg};
 
 use crate::pcr_map::{self, PcrMap};
-use crate::{Level, LevelProfile, MissionId, domain};
+use crate::{Level, LevelProfile, MissionId, RobotId, domain};
 
 /// TPM_CC of the commands that a mission key may be for (TPM 2.0 Library Part 2, §6.5.2).
 pub mod command_code {
@@ -168,12 +168,17 @@ pub fn mission_end_message(head: &Digest, mission: &MissionId) -> Vec<u8> {
 ///
 /// # Errors
 /// None today: the assertion fits every hash.
-pub fn parent_policy(alg: HashAlg, rearm_key: Name, level: Level) -> Result<Policy, PolicyBuildError> {
+pub fn parent_policy(
+    alg: HashAlg,
+    rearm_key: Name,
+    robot: &RobotId,
+    level: Level,
+) -> Result<Policy, PolicyBuildError> {
     Ok(Policy::new(
         alg,
         vec![Assertion::Authorize {
             key_name: rearm_key,
-            policy_ref: rearm_ref(level),
+            policy_ref: rearm_ref(robot, level),
         }],
     )?)
 }
@@ -200,13 +205,13 @@ pub fn rearm_policy(
 pub fn parent_session_policy(
     alg: HashAlg,
     rearm_key: Name,
-    level: Level,
+    (robot, level): (&RobotId, Level),
     robot_epoch: CounterBinding,
     level_epoch: CounterBinding,
 ) -> Result<Policy, PolicyBuildError> {
     let approval = Assertion::Authorize {
         key_name: rearm_key,
-        policy_ref: rearm_ref(level),
+        policy_ref: rearm_ref(robot, level),
     };
     Ok(Policy::new(
         alg,
@@ -214,15 +219,22 @@ pub fn parent_session_policy(
     )?)
 }
 
-/// The policyRef of a rearm approval: the domain, then the level. Without the level an approval that names a low
-/// level's epoch would open a higher level's parent.
-pub fn rearm_ref(level: Level) -> Vec<u8> {
-    [domain::REARM_REF.as_bytes(), &[level.id()]].concat()
+/// The policyRef of a rearm approval: SHA-256 over the domain, the level, the robot. Without the level an approval that names a low
+/// level's epoch would open a higher level's parent; without the robot, an approval would open another robot whose
+/// epochs happen to stand alike, since the same index has the same Name on every chip.
+pub fn rearm_ref(robot: &RobotId, level: Level) -> Vec<u8> {
+    // Hashed, because chips without SHA-384 take no more than 32 bytes (TPM2B_NONCE).
+    let parts: [&[u8]; 3] = [
+        domain::REARM_REF.as_bytes(),
+        &[level.id()],
+        robot.as_str().as_bytes(),
+    ];
+    HashAlg::Sha256.digest(&parts).as_bytes().to_vec()
 }
 
 /// The message that the rearm key signs for a level.
-pub fn rearm_message(approved: &Digest, level: Level) -> Vec<u8> {
-    policy_authorize_message(approved, &rearm_ref(level))
+pub fn rearm_message(approved: &Digest, robot: &RobotId, level: Level) -> Vec<u8> {
+    policy_authorize_message(approved, &rearm_ref(robot, level))
 }
 
 /// The policy of an approval key that two persons hold: both sign, each naming the cpHash of that one use.

@@ -17,7 +17,7 @@ use alcub3_trust_model::policies::{
     mission_end_message, mission_end_ref, mission_pcr_mask, mission_policy, parent_policy,
     parent_session_policy, rearm_message, rearm_policy, rearm_ref, two_person_policy,
 };
-use alcub3_trust_model::{Level, MissionId, profile};
+use alcub3_trust_model::{Level, MissionId, RobotId, profile};
 
 const ALG: HashAlg = HashAlg::Sha256;
 
@@ -50,6 +50,19 @@ fn input() -> MissionPolicyInput {
         max_reset_count: 9,
         command_code: command_code::SIGN,
     }
+}
+
+fn rover() -> RobotId {
+    RobotId::new("rover-1").unwrap()
+}
+
+/// The same index has the same Name on every chip, so only the reference keeps an approval to its robot.
+#[test]
+fn a_rearm_approval_of_one_robot_opens_no_other() {
+    let other = RobotId::new("rover-2").unwrap();
+    let parent = |robot: &RobotId| parent_policy(ALG, key(3), robot, Level::Cui).unwrap().digest();
+    assert_ne!(rearm_ref(&rover(), Level::Cui), rearm_ref(&other, Level::Cui));
+    assert_ne!(parent(&rover()), parent(&other));
 }
 
 #[test]
@@ -219,7 +232,7 @@ fn approvals_name_what_they_approve() {
         mission_end_ref(&MissionId::new([6; 16]))
     );
     // TPM2B_NONCE holds a policyRef: never more than the smallest of our hashes may carry on any chip.
-    assert!(mission_end_ref(&mission).len() <= 48 && rearm_ref(Level::TopSecret).len() <= 32);
+    assert!(mission_end_ref(&mission).len() <= 48 && rearm_ref(&rover(), Level::TopSecret).len() <= 32);
 }
 
 #[test]
@@ -230,12 +243,12 @@ fn a_rearm_of_one_level_does_not_open_another() {
     );
     let approved = rearm_policy(ALG, robot, cui).unwrap();
     assert_ne!(
-        rearm_message(&approved.digest(), Level::Cui),
-        rearm_message(&approved.digest(), Level::Secret)
+        rearm_message(&approved.digest(), &rover(), Level::Cui),
+        rearm_message(&approved.digest(), &rover(), Level::Secret)
     );
     let parents: Vec<Digest> = Level::ALL
         .iter()
-        .map(|level| parent_policy(ALG, key(3), *level).unwrap().digest())
+        .map(|level| parent_policy(ALG, key(3), &rover(), *level).unwrap().digest())
         .collect();
     for (at, parent) in parents.iter().enumerate() {
         assert!(parents.iter().skip(at + 1).all(|other| other != parent));
@@ -248,10 +261,10 @@ fn the_session_of_a_parent_ends_in_its_policy() {
         counter(NvIndex::RobotEpoch, 4),
         counter(NvIndex::LevelEpoch(Level::Cui), 5),
     );
-    let session = parent_session_policy(ALG, key(3), Level::Cui, robot, cui).unwrap();
+    let session = parent_session_policy(ALG, key(3), (&rover(), Level::Cui), robot, cui).unwrap();
     assert_eq!(
         session.digest(),
-        parent_policy(ALG, key(3), Level::Cui).unwrap().digest()
+        parent_policy(ALG, key(3), &rover(), Level::Cui).unwrap().digest()
     );
     let approved = rearm_policy(ALG, robot, cui).unwrap();
     assert_eq!(&session.assertions()[..2], approved.assertions());

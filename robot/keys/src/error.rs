@@ -1,10 +1,10 @@
 //! What can go wrong with the robot's keys.
 
 use crate::state::StateError;
+use alcub3_tpm::TpmError;
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::policies::PolicyBuildError;
 use alcub3_trust_model::{Level, MissionId};
-use alcub3_tpm::TpmError;
 
 /// Why an operation on the robot's keys failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,9 @@ pub enum KeysError {
     #[error(transparent)]
     State(#[from] StateError),
     /// A record in the state folder is not one of ours, or was cut short.
-    #[error("the record {name} in the state folder is not readable: {source}; restore the folder or provision again")]
+    #[error(
+        "the record {name} in the state folder is not readable: {source}; restore the folder or provision again"
+    )]
     Record {
         /// The file.
         name: String,
@@ -45,13 +47,17 @@ pub enum KeysError {
     #[error("this robot is not provisioned; run `alcub3 provision` first")]
     NotProvisioned,
     /// The robot is provisioned already.
-    #[error("this robot is provisioned as {robot}; a robot has one identity: clear the TPM to give it another")]
+    #[error(
+        "this robot is provisioned as {robot}; a robot has one identity: clear the TPM to give it another"
+    )]
     AlreadyProvisioned {
         /// Its name.
         robot: String,
     },
     /// An earlier provisioning was cut short and belongs to another plan.
-    #[error("an unfinished provisioning as {robot} is in the state folder; finish that one, or clear the TPM and remove the folder")]
+    #[error(
+        "an unfinished provisioning as {robot} is in the state folder; finish that one, or clear the TPM and remove the folder"
+    )]
     OtherProvisioning {
         /// The name in the unfinished one.
         robot: String,
@@ -80,7 +86,9 @@ pub enum KeysError {
         level: Level,
     },
     /// The chip's suite is below a level's floor.
-    #[error("{level} needs at least {needed}, this chip was asked for {offered}; choose the stronger curve or drop the level")]
+    #[error(
+        "{level} needs at least {needed}, this chip was asked for {offered}; choose the stronger curve or drop the level"
+    )]
     BelowFloor {
         /// The level.
         level: Level,
@@ -90,7 +98,9 @@ pub enum KeysError {
         offered: &'static str,
     },
     /// The robot is stopped.
-    #[error("the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)")]
+    #[error(
+        "the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)"
+    )]
     Stopped,
     /// There is no such mission.
     #[error("there is no active mission {mission}; `alcub3 mission list` shows them")]

@@ -1,9 +1,9 @@
 //! Quotes of the platform: one TPM command in the steady state.
 
-use crate::robot::RobotKeys;
 use crate::Result;
-use alcub3_crypto::{Digest, HashAlg};
+use crate::robot::RobotKeys;
 use alcub3_attestation::attest::{Attest, Attested};
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_tpm::ops::{Attestation, PcrValues};
 use alcub3_tpm::{Lane, TpmError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,13 +45,17 @@ impl RobotKeys {
                     return Ok(QuotedPlatform { quote, values });
                 }
             }
-            Err(TpmError::Unsupported { what: "PCRs that hold still long enough to be quoted" })
+            Err(TpmError::Unsupported {
+                what: "PCRs that hold still long enough to be quoted",
+            })
         })
     }
 }
 
 fn explains(quote: &Attestation, bank: HashAlg, mask: u32, values: &PcrValues) -> bool {
-    let Some(digest) = values.digest(bank, &[(bank, mask)]) else { return false };
+    let Some(digest) = values.digest(bank, &[(bank, mask)]) else {
+        return false;
+    };
     matches!(
         Attest::parse(&quote.message).map(|attest| attest.attested),
         Ok(Attested::Quote(info)) if info.digest == digest.as_bytes()

@@ -28,7 +28,9 @@ impl Journal {
     pub(crate) fn open(folder: &StateFolder, plan: &ProvisioningPlan) -> Result<Self> {
         if let Some(found) = Self::load(folder)? {
             if found.plan != *plan {
-                return Err(KeysError::OtherProvisioning { robot: found.plan.robot.to_string() });
+                return Err(KeysError::OtherProvisioning {
+                    robot: found.plan.robot.to_string(),
+                });
             }
             return Ok(found);
         }
@@ -43,8 +45,15 @@ impl Journal {
     }
 
     pub(crate) fn load(folder: &StateFolder) -> Result<Option<Self>> {
-        let Some(bytes) = folder.read(FILE)?.map(Zeroizing::new) else { return Ok(None) };
-        Self::from_canonical(&bytes).map(Some).map_err(|source| KeysError::Record { name: FILE.into(), source })
+        let Some(bytes) = folder.read(FILE)?.map(Zeroizing::new) else {
+            return Ok(None);
+        };
+        Self::from_canonical(&bytes)
+            .map(Some)
+            .map_err(|source| KeysError::Record {
+                name: FILE.into(),
+                source,
+            })
     }
 
     pub(crate) fn wipe(folder: &StateFolder) -> Result<()> {
@@ -53,7 +62,10 @@ impl Journal {
 
     fn to_canonical(&self) -> Zeroizing<Vec<u8>> {
         let mut out = Encoder::structure(DOMAIN, VERSION, 7);
-        out.u64(2).text(self.plan.robot.as_str()).u64(3).u64(self.plan.curve.tpm_id().into());
+        out.u64(2)
+            .text(self.plan.robot.as_str())
+            .u64(3)
+            .u64(self.plan.curve.tpm_id().into());
         out.u64(4).array(self.plan.levels.len());
         for level in &self.plan.levels {
             out.u64(level.id().into());
@@ -77,17 +89,30 @@ impl Journal {
         let curve = Curve::from_tpm_id(curve).ok_or_else(|| r.fault("curve", Fault::Value))?;
         fields.key(r, 4, "levels")?;
         let count = r.array("levels", Level::ALL.len())?;
-        let levels = (0..count).map(|_| r.id_of("level", Level::from_id)).collect::<std::result::Result<_, _>>()?;
+        let levels = (0..count)
+            .map(|_| r.id_of("level", Level::from_id))
+            .collect::<std::result::Result<_, _>>()?;
         fields.key(r, 5, "hardware_binding")?;
         let hardware_binding: Digest = r.digest("hardware_binding")?;
         let mut auth = |key, field| {
             fields.key(r, key, field)?;
-            r.bytes_of::<AUTH_LEN>(field).map(|bytes| Secret::from_slice(bytes))
+            r.bytes_of::<AUTH_LEN>(field)
+                .map(|bytes| Secret::from_slice(bytes))
         };
         let (owner, endorsement, lockout) = (auth(6, "owner")?, auth(7, "endorsement")?, auth(8, "lockout")?);
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self { plan: ProvisioningPlan { robot, curve, levels, hardware_binding }, owner, endorsement, lockout })
+        Ok(Self {
+            plan: ProvisioningPlan {
+                robot,
+                curve,
+                levels,
+                hardware_binding,
+            },
+            owner,
+            endorsement,
+            lockout,
+        })
     }
 }
 
@@ -95,7 +120,9 @@ impl Journal {
 fn random_auth() -> Result<Secret> {
     let mut auth = Secret::zeroed(AUTH_LEN);
     loop {
-        OsEntropy.fill(auth.expose_mut()).map_err(|e| KeysError::Tpm(TpmError::Entropy(e)))?;
+        OsEntropy
+            .fill(auth.expose_mut())
+            .map_err(|e| KeysError::Tpm(TpmError::Entropy(e)))?;
         if auth.expose().last() != Some(&0) {
             return Ok(auth);
         }

@@ -12,7 +12,8 @@ use alcub3_tpm::{Auth, Chip, Lane, PolicySession, TpmError};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::nv_map::{MISSION_ANCHOR_COUNT, MissionAnchor, NvIndex};
 use alcub3_trust_model::policies::{
-    CounterBinding, MissionPolicyInput, PcrBinding, command_code, mission_end_ref, mission_pcr_mask, mission_policy,
+    CounterBinding, MissionPolicyInput, PcrBinding, command_code, mission_end_ref, mission_pcr_mask,
+    mission_policy,
 };
 use alcub3_trust_model::{Level, MissionId, domain, profile};
 
@@ -110,13 +111,18 @@ impl RobotKeys {
     pub fn reserve_anchor(&self) -> Result<ReservedAnchor> {
         let taken: Vec<MissionAnchor> = self.missions()?.iter().map(|m| m.anchor).collect();
         let free = MissionAnchor::all().find(|anchor| !taken.contains(anchor));
-        let anchor = free.ok_or(KeysError::NoFreeAnchor { count: MISSION_ANCHOR_COUNT })?;
+        let anchor = free.ok_or(KeysError::NoFreeAnchor {
+            count: MISSION_ANCHOR_COUNT,
+        })?;
         let (nv, index) = (self.nv, NvIndex::MissionAnchor(anchor));
         let counter = self.run(Lane::Background, move |chip| {
             chip.nv_increment(nv.spec(index).handle)?;
             read_counter(chip, nv, index)
         })?;
-        Ok(ReservedAnchor { anchor, value: counter.value })
+        Ok(ReservedAnchor {
+            anchor,
+            value: counter.value,
+        })
     }
 
     /// Makes the key of a granted mission and writes its record: from here on the mission is active.
@@ -133,10 +139,13 @@ impl RobotKeys {
         let mask = mission_pcr_mask(&self.pcrs, &level_profile);
         let ak = self.attestation_key();
         let (keys, allowed_resets) = (self.clone(), level_profile.allowed_resets);
-        let record = self.tpm.run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
-            Ok(keys.create_mission_key(chip, &grant, &parent, &use_parent, &ak, (mask, allowed_resets)))
-        })??;
-        self.folder.write(&file_of(record.mission), &record.to_canonical())?;
+        let record = self
+            .tpm
+            .run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
+                Ok(keys.create_mission_key(chip, &grant, &parent, &use_parent, &ak, (mask, allowed_resets)))
+            })??;
+        self.folder
+            .write(&file_of(record.mission), &record.to_canonical())?;
         Ok(record)
     }
 
@@ -154,14 +163,20 @@ impl RobotKeys {
         let level_epoch = read_counter(chip, self.nv, NvIndex::LevelEpoch(grant.level))?;
         let clock = chip.read_clock()?;
         let values = chip.pcr_read(&[(hash, mask)])?;
-        let pcr_digest = values.digest(hash, &[(hash, mask)]).ok_or(KeysError::Grant { what: "the PCRs" })?;
+        let pcr_digest = values
+            .digest(hash, &[(hash, mask)])
+            .ok_or(KeysError::Grant { what: "the PCRs" })?;
         let anchor = self.anchor_binding(grant.anchor.anchor, grant.anchor.value);
         let policy = mission_policy(&MissionPolicyInput {
             alg: hash,
             end_clock_ms: grant.end_clock_ms,
             approval_key: self.anchors().approval_key(grant.level).name(),
             mission: grant.mission,
-            pcrs: PcrBinding { bank: hash, mask, digest: pcr_digest },
+            pcrs: PcrBinding {
+                bank: hash,
+                mask,
+                digest: pcr_digest,
+            },
             robot_epoch,
             level_epoch,
             anchor,
@@ -178,7 +193,14 @@ impl RobotKeys {
         let empty = Secret::from_slice(&[]);
         let (parent_policy, parent_inputs) = use_parent;
         let made = chip.with_policy(parent_policy, parent_inputs, |chip, session| {
-            chip.create(parent, Auth::Policy(session), template.as_tpmt_bytes(), &empty, None, binding.as_bytes())
+            chip.create(
+                parent,
+                Auth::Policy(session),
+                template.as_tpmt_bytes(),
+                &empty,
+                None,
+                binding.as_bytes(),
+            )
         })?;
         let object = chip.with_policy(parent_policy, parent_inputs, |chip, session| {
             chip.load(parent, Auth::Policy(session), &made.private, &made.public)
@@ -204,7 +226,10 @@ impl RobotKeys {
     }
 
     fn anchor_binding(&self, anchor: MissionAnchor, value: u64) -> CounterBinding {
-        CounterBinding { name: self.nv.spec(NvIndex::MissionAnchor(anchor)).tpm_name(true), value }
+        CounterBinding {
+            name: self.nv.spec(NvIndex::MissionAnchor(anchor)).tpm_name(true),
+            value,
+        }
     }
 
     /// A mission key's policy, from its record.
@@ -212,14 +237,21 @@ impl RobotKeys {
     /// # Errors
     /// [`KeysError::Policy`] if the record's digest is of another hash.
     pub fn policy_of(&self, record: &MissionRecord) -> Result<Policy> {
-        let counter = |index, value| CounterBinding { name: self.nv.spec(index).tpm_name(true), value };
+        let counter = |index, value| CounterBinding {
+            name: self.nv.spec(index).tpm_name(true),
+            value,
+        };
         let mask = mission_pcr_mask(&self.pcrs, &profile(record.level));
         Ok(mission_policy(&MissionPolicyInput {
             alg: self.hash(),
             end_clock_ms: record.end_clock_ms,
             approval_key: self.anchors().approval_key(record.level).name(),
             mission: record.mission,
-            pcrs: PcrBinding { bank: self.hash(), mask, digest: record.pcr_digest },
+            pcrs: PcrBinding {
+                bank: self.hash(),
+                mask,
+                digest: record.pcr_digest,
+            },
             robot_epoch: counter(NvIndex::RobotEpoch, record.robot_epoch),
             level_epoch: counter(NvIndex::LevelEpoch(record.level), record.level_epoch),
             anchor: self.anchor_binding(record.anchor, record.anchor_value),
@@ -243,21 +275,34 @@ impl RobotKeys {
                 chip.load(&parent, Auth::Policy(session), &record.private, &record.public)
             })
         })?;
-        Ok(MissionKey { key: Key::from(key), policy, inputs })
+        Ok(MissionKey {
+            key: Key::from(key),
+            policy,
+            inputs,
+        })
     }
 
     fn mission_inputs(&self, record: &MissionRecord) -> Result<PolicyInputs> {
-        let signature = Signature::from_tpmt_signature(&record.end_approval)
-            .map_err(|source| KeysError::Structure { what: "the approval of the mission's end", source })?;
+        let signature =
+            Signature::from_tpmt_signature(&record.end_approval).map_err(|source| KeysError::Structure {
+                what: "the approval of the mission's end",
+                source,
+            })?;
         let approval = Approval {
             key: self.anchors().approval_key(record.level).clone(),
             policy_ref: mission_end_ref(&record.mission),
             signature,
         };
-        let handles = [NvIndex::RobotEpoch, NvIndex::LevelEpoch(record.level), NvIndex::MissionAnchor(record.anchor)];
+        let handles = [
+            NvIndex::RobotEpoch,
+            NvIndex::LevelEpoch(record.level),
+            NvIndex::MissionAnchor(record.anchor),
+        ];
         Ok(handles
             .iter()
-            .fold(PolicyInputs::new().approval(approval), |inputs, index| inputs.nv(self.nv.spec(*index).handle)))
+            .fold(PolicyInputs::new().approval(approval), |inputs, index| {
+                inputs.nv(self.nv.spec(*index).handle)
+            }))
     }
 
     /// Arms a policy session for one use of a mission key. Commands: 1 StartAuthSession and 8 policy commands.
@@ -266,7 +311,9 @@ impl RobotKeys {
     /// The chip's refusal once the mission ended, was stopped, or the end on the TPM's clock has passed.
     pub fn arm(&self, key: &MissionKey) -> Result<PolicySession> {
         let key = key.clone();
-        self.run(Lane::Command, move |chip| chip.policy_session(&key.policy, &key.inputs))
+        self.run(Lane::Command, move |chip| {
+            chip.policy_session(&key.policy, &key.inputs)
+        })
     }
 
     /// Signs with a mission key in an armed session. Commands: 1 Sign.
@@ -275,7 +322,9 @@ impl RobotKeys {
     /// PCR_CHANGED where a stop or the end of a mission came between arming and use.
     pub fn sign_armed(&self, key: &MissionKey, session: &PolicySession, digest: Digest) -> Result<Signature> {
         let (key, session) = (key.key.clone(), session.clone());
-        self.run(Lane::Command, move |chip| chip.sign(&key, Auth::Policy(&session), &digest))
+        self.run(Lane::Command, move |chip| {
+            chip.sign(&key, Auth::Policy(&session), &digest)
+        })
     }
 
     /// Arms a session and signs. Commands: as [`Self::arm`] and [`Self::sign_armed`], and a flush.
@@ -285,7 +334,9 @@ impl RobotKeys {
     pub fn sign(&self, key: &MissionKey, digest: Digest) -> Result<Signature> {
         let key = key.clone();
         self.run(Lane::Command, move |chip| {
-            chip.with_policy(&key.policy, &key.inputs, |chip, session| chip.sign(&key.key, Auth::Policy(session), &digest))
+            chip.with_policy(&key.policy, &key.inputs, |chip, session| {
+                chip.sign(&key.key, Auth::Policy(session), &digest)
+            })
         })
     }
 
@@ -297,8 +348,13 @@ impl RobotKeys {
     pub fn complete_mission(&self, mission: MissionId) -> Result<()> {
         let record = self.mission(mission)?;
         let event = retire_event(&self.banks, mission);
-        let (handle, retire) = (self.nv.spec(NvIndex::MissionAnchor(record.anchor)).handle, self.pcrs.retire());
-        self.run(Lane::Command, move |chip| end_in_chip(chip, handle, retire, &event))?;
+        let (handle, retire) = (
+            self.nv.spec(NvIndex::MissionAnchor(record.anchor)).handle,
+            self.pcrs.retire(),
+        );
+        self.run(Lane::Command, move |chip| {
+            end_in_chip(chip, handle, retire, &event)
+        })?;
         Ok(self.folder.remove(&file_of(mission))?)
     }
 
@@ -307,7 +363,11 @@ impl RobotKeys {
     /// # Errors
     /// The folder's, or a record that is not readable.
     pub fn missions(&self) -> Result<Vec<MissionRecord>> {
-        self.folder.list(FOLDER)?.iter().map(|name| self.read_record(&format!("{FOLDER}/{name}"))).collect()
+        self.folder
+            .list(FOLDER)?
+            .iter()
+            .map(|name| self.read_record(&format!("{FOLDER}/{name}")))
+            .collect()
     }
 
     /// One active mission.
@@ -315,13 +375,19 @@ impl RobotKeys {
     /// # Errors
     /// [`KeysError::NoSuchMission`], or as [`Self::missions`].
     pub fn mission(&self, mission: MissionId) -> Result<MissionRecord> {
-        let known = self.missions()?.into_iter().find(|record| record.mission == mission);
+        let known = self
+            .missions()?
+            .into_iter()
+            .find(|record| record.mission == mission);
         known.ok_or(KeysError::NoSuchMission { mission })
     }
 
     fn read_record(&self, name: &str) -> Result<MissionRecord> {
         let bytes = self.folder.read(name)?.unwrap_or_default();
-        MissionRecord::from_canonical(&bytes).map_err(|source| KeysError::Record { name: name.into(), source })
+        MissionRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
+            name: name.into(),
+            source,
+        })
     }
 
     /// Deletes the records of missions in scope, and says how many. Their keys are dead in the chip already.
@@ -353,7 +419,12 @@ impl RobotKeys {
     }
 }
 
-fn end_in_chip(chip: &mut Chip, anchor: u32, retire: u8, event: &[Digest]) -> std::result::Result<(), TpmError> {
+fn end_in_chip(
+    chip: &mut Chip,
+    anchor: u32,
+    retire: u8,
+    event: &[Digest],
+) -> std::result::Result<(), TpmError> {
     chip.nv_increment(anchor)?;
     chip.pcr_extend(retire.into(), event)
 }
@@ -376,14 +447,29 @@ fn file_of(mission: MissionId) -> String {
 impl MissionRecord {
     fn to_canonical(&self) -> Vec<u8> {
         let mut out = Encoder::structure(DOMAIN, VERSION, 15);
-        out.u64(2).bytes(self.mission.as_bytes()).u64(3).u64(self.level.id().into());
-        out.u64(4).u64(self.anchor.number().into()).u64(5).u64(self.anchor_value);
+        out.u64(2)
+            .bytes(self.mission.as_bytes())
+            .u64(3)
+            .u64(self.level.id().into());
+        out.u64(4)
+            .u64(self.anchor.number().into())
+            .u64(5)
+            .u64(self.anchor_value);
         out.u64(6).u64(self.end_clock_ms).u64(7).bytes(&self.end_approval);
         out.u64(8).u64(self.robot_epoch).u64(9).u64(self.level_epoch);
-        out.u64(10).digest(&self.pcr_digest).u64(11).u64(self.max_reset_count.into());
-        out.u64(12).bytes(self.public.as_tpmt_bytes()).u64(13).bytes(&self.private);
+        out.u64(10)
+            .digest(&self.pcr_digest)
+            .u64(11)
+            .u64(self.max_reset_count.into());
+        out.u64(12)
+            .bytes(self.public.as_tpmt_bytes())
+            .u64(13)
+            .bytes(&self.private);
         out.u64(14).bytes(&self.creation);
-        out.u64(15).array(2).bytes(&self.certification.0).bytes(&self.certification.1);
+        out.u64(15)
+            .array(2)
+            .bytes(&self.certification.0)
+            .bytes(&self.certification.1);
         out.u64(16).bytes(&self.token);
         out.finish()
     }
@@ -402,9 +488,12 @@ impl MissionRecord {
             r.u64(field)
         }
         let record = Self {
-            mission: field!(2, "mission", |r: &mut Reader<'_>, f| r.bytes_of(f).map(|b| MissionId::new(*b))),
+            mission: field!(2, "mission", |r: &mut Reader<'_>, f| r
+                .bytes_of(f)
+                .map(|b| MissionId::new(*b))),
             level: field!(3, "level", |r: &mut Reader<'_>, f| r.id_of(f, Level::from_id)),
-            anchor: field!(4, "anchor", |r: &mut Reader<'_>, f| r.id_of(f, MissionAnchor::new)),
+            anchor: field!(4, "anchor", |r: &mut Reader<'_>, f| r
+                .id_of(f, MissionAnchor::new)),
             anchor_value: field!(5, "anchor_value", number),
             end_clock_ms: field!(6, "end_clock_ms", number),
             end_approval: field!(7, "end_approval", blob),
@@ -432,12 +521,19 @@ impl MissionRecord {
 
 fn blob(r: &mut Reader<'_>, field: &'static str) -> std::result::Result<Vec<u8>, DecodeError> {
     let bytes = r.bytes(field)?;
-    if bytes.len() > 8 * MAX_BLOB { Err(r.fault(field, Fault::TooLong)) } else { Ok(bytes.to_vec()) }
+    if bytes.len() > 8 * MAX_BLOB {
+        Err(r.fault(field, Fault::TooLong))
+    } else {
+        Ok(bytes.to_vec())
+    }
 }
 
 /// A certification as the TPM returned it.
 impl From<&MissionRecord> for Attestation {
     fn from(record: &MissionRecord) -> Self {
-        Self { message: record.certification.0.clone(), signature: record.certification.1.clone() }
+        Self {
+            message: record.certification.0.clone(),
+            signature: record.certification.1.clone(),
+        }
     }
 }

@@ -13,7 +13,9 @@ use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Name, attribute};
 use alcub3_crypto::{Curve, Digest, HashAlg, Secret, VerifyingKey};
 use alcub3_fleet_protocol::{VerifiedAnchors, identity_binding};
-use alcub3_tpm::ops::{Attestation, Creation, Hierarchy, Key, NvPublic, PersistentKey, PolicyInputs, SecretProof};
+use alcub3_tpm::ops::{
+    Attestation, Creation, Hierarchy, Key, NvPublic, PersistentKey, PolicyInputs, SecretProof,
+};
 use alcub3_tpm::{Auth, Chip, Lane, ResponseCode, Tpm};
 use alcub3_trust_model::nv_map::{NvKind, NvMap, NvSpec};
 use alcub3_trust_model::policies::{PolicyBuildError, parent_policy};
@@ -84,12 +86,19 @@ impl<'a> Provisioning<'a> {
         if let Some(record) = RobotRecord::load(folder)? {
             // The record is written last but one: what remained was wiping the journal.
             Journal::wipe(folder)?;
-            return Err(KeysError::AlreadyProvisioned { robot: record.robot.to_string() });
+            return Err(KeysError::AlreadyProvisioned {
+                robot: record.robot.to_string(),
+            });
         }
         for level in &plan.levels {
             check_floor(*level, plan.curve)?;
         }
-        Ok(Self { tpm, folder, journal: Journal::open(folder, plan)?, prepared: None })
+        Ok(Self {
+            tpm,
+            folder,
+            journal: Journal::open(folder, plan)?,
+            prepared: None,
+        })
     }
 
     /// Puts everything into the chip that the authority must judge: EK, authorisations, storage root, AK, NV map,
@@ -113,20 +122,46 @@ impl<'a> Provisioning<'a> {
         let endorsement = self.journal.endorsement.clone();
         self.run(move |chip| {
             let ek = Key::from(PersistentKey::new(handle_map::EK, prepared.endorsement_key));
-            let ak = Key::from(PersistentKey::new(handle_map::ATTESTATION_KEY, prepared.attestation_key));
+            let ak = Key::from(PersistentKey::new(
+                handle_map::ATTESTATION_KEY,
+                prepared.attestation_key,
+            ));
             // The high-range templates set userWithAuth, the low-range ones want the policy (EK Credential Profile, B.3, B.4).
             if ek.public().has_attributes(attribute::USER_WITH_AUTH) {
-                return Ok(chip.activate_credential(&ak, Auth::Empty, &ek, Auth::Empty, &id_object, &encrypted_secret)?);
+                return Ok(chip.activate_credential(
+                    &ak,
+                    Auth::Empty,
+                    &ek,
+                    Auth::Empty,
+                    &id_object,
+                    &encrypted_secret,
+                )?);
             }
             let session = endorsement_policy(chip, ek.public(), &endorsement)?;
-            Ok(chip.activate_credential(&ak, Auth::Empty, &ek, Auth::Policy(&session), &id_object, &encrypted_secret)?)
+            Ok(chip.activate_credential(
+                &ak,
+                Auth::Empty,
+                &ek,
+                Auth::Policy(&session),
+                &id_object,
+                &encrypted_secret,
+            )?)
         })?
     }
 
     /// The authorisations to hand over.
     pub fn custody(&self) -> Custody {
-        let Journal { owner, endorsement, lockout, .. } = self.journal.clone();
-        Custody { owner, endorsement, lockout }
+        let Journal {
+            owner,
+            endorsement,
+            lockout,
+            ..
+        } = self.journal.clone();
+        Custody {
+            owner,
+            endorsement,
+            lockout,
+        }
     }
 
     /// Ends the provisioning once the authority has enrolled the robot and holds the authorisations: makes the level
@@ -154,11 +189,10 @@ impl<'a> Provisioning<'a> {
         Ok(record)
     }
 
-    fn run<T: Send + 'static>(
-        &self,
-        step: impl FnOnce(&mut Chip) -> T + Send + 'static,
-    ) -> Result<T> {
-        Ok(self.tpm.run(Lane::Background, STEP_TIMEOUT, |chip| Ok(step(chip)))?)
+    fn run<T: Send + 'static>(&self, step: impl FnOnce(&mut Chip) -> T + Send + 'static) -> Result<T> {
+        Ok(self
+            .tpm
+            .run(Lane::Background, STEP_TIMEOUT, |chip| Ok(step(chip)))?)
     }
 }
 
@@ -170,7 +204,11 @@ fn check_floor(level: Level, curve: Curve) -> Result<()> {
     if profile(level).admits_suite(suite) {
         return Ok(());
     }
-    Err(KeysError::BelowFloor { level, needed: "P-384 with SHA-384", offered: "P-256 with SHA-256" })
+    Err(KeysError::BelowFloor {
+        level,
+        needed: "P-384 with SHA-384",
+        offered: "P-256 with SHA-256",
+    })
 }
 
 fn prepare_chip(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
@@ -178,13 +216,25 @@ fn prepare_chip(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
     let set = chip.lockout_state()?;
     let owner = current(&journal.owner, set.owner_auth_set);
     let endorsement = current(&journal.endorsement, set.endorsement_auth_set);
-    let ek = primary(chip, Hierarchy::Endorsement, (&endorsement, &owner), &ek_template(curve), handle_map::EK)?;
+    let ek = primary(
+        chip,
+        Hierarchy::Endorsement,
+        (&endorsement, &owner),
+        &ek_template(curve),
+        handle_map::EK,
+    )?;
     chip.pin_salt_key(ek.handle(), Some(ek.name()))?;
     take_ownership(chip, journal)?;
     let auth = &journal.owner;
     let storage_root = storage_root(chip, curve, auth)?;
     let ak_template = PublicTemplate::attestation_key(curve);
-    let ak = primary(chip, Hierarchy::Endorsement, (&journal.endorsement, auth), &ak_template, handle_map::ATTESTATION_KEY)?;
+    let ak = primary(
+        chip,
+        Hierarchy::Endorsement,
+        (&journal.endorsement, auth),
+        &ak_template,
+        handle_map::ATTESTATION_KEY,
+    )?;
     define_nv_map(chip, curve.hash(), auth)?;
     let (identity, creation, identity_certification) = identity(chip, journal, &storage_root, &ak)?;
     Ok(Prepared {
@@ -200,7 +250,11 @@ fn prepare_chip(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
 
 /// The value a hierarchy has now: the journal's once it was changed, empty before.
 fn current(new: &Secret, is_set: bool) -> Secret {
-    if is_set { new.clone() } else { Secret::from_slice(&[]) }
+    if is_set {
+        new.clone()
+    } else {
+        Secret::from_slice(&[])
+    }
 }
 
 fn ek_template(curve: Curve) -> PublicTemplate {
@@ -219,14 +273,30 @@ fn primary(
     handle: u32,
 ) -> Result<PersistentKey> {
     if let Some(key) = chip.persistent_key(handle)? {
-        let expected = template.to_public().map_err(|source| KeysError::Structure { what: "the template", source })?;
+        let expected = template.to_public().map_err(|source| KeysError::Structure {
+            what: "the template",
+            source,
+        })?;
         let fits = key.public().attributes() == expected.attributes()
             && key.public().auth_policy() == expected.auth_policy()
             && key.public().name_alg() == expected.name_alg()
             && key.public().object_type() == expected.object_type();
-        return if fits { Ok(key) } else { Err(KeysError::Foreign { place: "handle", handle }) };
+        return if fits {
+            Ok(key)
+        } else {
+            Err(KeysError::Foreign {
+                place: "handle",
+                handle,
+            })
+        };
     }
-    let made = chip.create_primary(hierarchy, Auth::Value(hierarchy_auth), template.as_tpmt_bytes(), None, &[])?;
+    let made = chip.create_primary(
+        hierarchy,
+        Auth::Value(hierarchy_auth),
+        template.as_tpmt_bytes(),
+        None,
+        &[],
+    )?;
     Ok(chip.evict_control_make(owner, &made.object, handle)?)
 }
 
@@ -236,7 +306,11 @@ fn take_ownership(chip: &mut Chip, journal: &Journal) -> Result<()> {
     let set = chip.lockout_state()?;
     let steps = [
         (Hierarchy::Lockout, set.lockout_auth_set, &journal.lockout),
-        (Hierarchy::Endorsement, set.endorsement_auth_set, &journal.endorsement),
+        (
+            Hierarchy::Endorsement,
+            set.endorsement_auth_set,
+            &journal.endorsement,
+        ),
         (Hierarchy::Owner, set.owner_auth_set, &journal.owner),
     ];
     let empty = Secret::from_slice(&[]);
@@ -247,7 +321,9 @@ fn take_ownership(chip: &mut Chip, journal: &Journal) -> Result<()> {
     }
     // Proves that the values in force are the journal's, not another owner's; changes nothing.
     match chip.change_hierarchy_auth(Hierarchy::Owner, &journal.owner, &journal.owner) {
-        Err(error) if error.is_refusal(ResponseCode::BAD_AUTH) || error.is_refusal(ResponseCode::AUTH_FAIL) => {
+        Err(error)
+            if error.is_refusal(ResponseCode::BAD_AUTH) || error.is_refusal(ResponseCode::AUTH_FAIL) =>
+        {
             Err(KeysError::Owned { hierarchy: "owner" })
         }
         other => Ok(other?),
@@ -256,12 +332,20 @@ fn take_ownership(chip: &mut Chip, journal: &Journal) -> Result<()> {
 
 fn storage_root(chip: &mut Chip, curve: Curve, owner: &Secret) -> Result<PersistentKey> {
     let template = PublicTemplate::storage_parent(curve);
-    primary(chip, Hierarchy::Owner, (owner, owner), &template, handle_map::STORAGE_ROOT)
+    primary(
+        chip,
+        Hierarchy::Owner,
+        (owner, owner),
+        &template,
+        handle_map::STORAGE_ROOT,
+    )
 }
 
 /// Defines what is missing of the NV map, and gives every counter its first value so that it can be read.
 fn define_nv_map(chip: &mut Chip, name_alg: HashAlg, owner: &Secret) -> Result<()> {
-    let map = NvMap::new(name_alg).map_err(|_| KeysError::Grant { what: "the hash of the NV map" })?;
+    let map = NvMap::new(name_alg).map_err(|_| KeysError::Grant {
+        what: "the hash of the NV map",
+    })?;
     for spec in map.specs() {
         define(chip, &spec, owner)?;
     }
@@ -280,7 +364,10 @@ fn define(chip: &mut Chip, spec: &NvSpec, owner: &Secret) -> Result<()> {
     };
     let name = found.name();
     if name != spec.tpm_name(false) && name != spec.tpm_name(true) {
-        return Err(KeysError::Foreign { place: "NV index", handle: spec.handle });
+        return Err(KeysError::Foreign {
+            place: "NV index",
+            handle: spec.handle,
+        });
     }
     if spec.kind == NvKind::Counter && name != spec.tpm_name(true) {
         chip.nv_increment(spec.handle)?;
@@ -318,7 +405,14 @@ fn identity(
     let plan = &journal.plan;
     let binding = identity_binding(plan.curve.hash(), &plan.robot, &plan.hardware_binding);
     let empty = Secret::from_slice(&[]);
-    let made = chip.create(&parent, Auth::Empty, template.as_tpmt_bytes(), &empty, None, binding.as_bytes())?;
+    let made = chip.create(
+        &parent,
+        Auth::Empty,
+        template.as_tpmt_bytes(),
+        &empty,
+        None,
+        binding.as_bytes(),
+    )?;
     let object = chip.load(&parent, Auth::Empty, &made.private, &made.public)?;
     let certification = chip.certify_creation(
         &Key::from(ak.clone()),
@@ -346,30 +440,56 @@ fn endorsement_certificate(chip: &mut Chip) -> Result<Vec<u8>> {
 }
 
 /// A session that satisfies PolicyA of the EK Credential Profile: PolicySecret of the endorsement hierarchy.
-fn endorsement_policy(chip: &mut Chip, ek: &Public, endorsement: &Secret) -> Result<alcub3_tpm::PolicySession> {
+fn endorsement_policy(
+    chip: &mut Chip,
+    ek: &Public,
+    endorsement: &Secret,
+) -> Result<alcub3_tpm::PolicySession> {
     let secret = Assertion::Secret {
         object_name: Name::of_handle(Hierarchy::Endorsement.handle()),
         policy_ref: Vec::new(),
     };
     let policy = Policy::new(ek.name_alg(), vec![secret]).map_err(PolicyBuildError::from)?;
     if policy.digest().as_bytes() != ek.auth_policy() {
-        return Err(KeysError::Foreign { place: "handle", handle: handle_map::EK });
+        return Err(KeysError::Foreign {
+            place: "handle",
+            handle: handle_map::EK,
+        });
     }
-    let inputs = PolicyInputs::new().secret(SecretProof::of_hierarchy(Hierarchy::Endorsement, &[], endorsement.clone()));
+    let inputs = PolicyInputs::new().secret(SecretProof::of_hierarchy(
+        Hierarchy::Endorsement,
+        &[],
+        endorsement.clone(),
+    ));
     Ok(chip.policy_session(&policy, &inputs)?)
 }
 
 /// The storage parent of each level, persistent; usable only under the rearm key's approval.
 fn make_parents(chip: &mut Chip, journal: &Journal, rearm_key: Name) -> Result<Vec<LevelParent>> {
-    journal.plan.levels.iter().map(|level| make_parent(chip, journal, *level, rearm_key)).collect()
+    journal
+        .plan
+        .levels
+        .iter()
+        .map(|level| make_parent(chip, journal, *level, rearm_key))
+        .collect()
 }
 
 fn make_parent(chip: &mut Chip, journal: &Journal, level: Level, rearm_key: Name) -> Result<LevelParent> {
-    let policy = parent_policy(journal.plan.curve.hash(), rearm_key, level)?;
+    let policy = parent_policy(journal.plan.curve.hash(), rearm_key, &journal.plan.robot, level)?;
     let attributes =
         attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN | attribute::NO_DA;
-    let template = PublicTemplate::storage_parent_with(journal.plan.curve, attributes, Some(&policy.digest()));
+    let template =
+        PublicTemplate::storage_parent_with(journal.plan.curve, attributes, Some(&policy.digest()));
     let owner = &journal.owner;
-    let key = primary(chip, Hierarchy::Owner, (owner, owner), &template, handle_map::level_parent(level))?;
-    Ok(LevelParent { level, public: key.public().clone() })
+    let key = primary(
+        chip,
+        Hierarchy::Owner,
+        (owner, owner),
+        &template,
+        handle_map::level_parent(level),
+    )?;
+    Ok(LevelParent {
+        level,
+        public: key.public().clone(),
+    })
 }

@@ -24,7 +24,10 @@ impl RobotKeys {
             for (slot, level) in levels.iter_mut().zip(Level::ALL) {
                 *slot = read_counter(chip, nv, NvIndex::LevelEpoch(level))?.value;
             }
-            Ok(EpochSnapshot { robot: read_counter(chip, nv, NvIndex::RobotEpoch)?.value, levels })
+            Ok(EpochSnapshot {
+                robot: read_counter(chip, nv, NvIndex::RobotEpoch)?.value,
+                levels,
+            })
         })
     }
 
@@ -34,7 +37,9 @@ impl RobotKeys {
     /// The chip's.
     pub fn certify_index(&self, index: NvIndex, qualifying: Vec<u8>) -> Result<Attestation> {
         let (signer, handle) = (self.attestation_key(), self.nv.spec(index).handle);
-        self.run(Lane::Attestation, move |chip| chip.nv_certify(&signer, handle, &qualifying))
+        self.run(Lane::Attestation, move |chip| {
+            chip.nv_certify(&signer, handle, &qualifying)
+        })
     }
 
     /// The rearm record in force, if there is one. It is believed only by whoever verifies it, and by the chip.
@@ -42,8 +47,15 @@ impl RobotKeys {
     /// # Errors
     /// The folder's, or a record that is not readable.
     pub fn rearm_record(&self) -> Result<Option<RearmRecord>> {
-        let Some(bytes) = self.folder.read(FILE)? else { return Ok(None) };
-        RearmRecord::from_canonical(&bytes).map(Some).map_err(|source| KeysError::Record { name: FILE.into(), source })
+        let Some(bytes) = self.folder.read(FILE)? else {
+            return Ok(None);
+        };
+        RearmRecord::from_canonical(&bytes)
+            .map(Some)
+            .map_err(|source| KeysError::Record {
+                name: FILE.into(),
+                source,
+            })
     }
 
     /// Keeps a rearm record that was verified.
@@ -57,20 +69,32 @@ impl RobotKeys {
     /// The policy, and what its replay needs, by which a level's mission parent is used.
     pub(crate) fn parent_use(&self, level: Level) -> Result<(Policy, PolicyInputs)> {
         let record = self.rearm_record()?.ok_or(KeysError::Stopped)?;
-        let approval = record.approvals.into_iter().find(|a| a.level == level).ok_or(KeysError::Stopped)?;
-        let binding = |index, value| CounterBinding { name: self.nv.spec(index).tpm_name(true), value };
+        let approval = record
+            .approvals
+            .into_iter()
+            .find(|a| a.level == level)
+            .ok_or(KeysError::Stopped)?;
+        let binding = |index, value| CounterBinding {
+            name: self.nv.spec(index).tpm_name(true),
+            value,
+        };
         let policy = parent_session_policy(
             self.hash(),
             self.anchors().rearm.name(),
-            level,
+            (&self.record.robot, level),
             binding(NvIndex::RobotEpoch, approval.robot_epoch),
             binding(NvIndex::LevelEpoch(level), approval.level_epoch),
         )?;
-        let approval =
-            Approval { key: self.anchors().rearm.clone(), policy_ref: rearm_ref(level), signature: approval.signature };
+        let approval = Approval {
+            key: self.anchors().rearm.clone(),
+            policy_ref: rearm_ref(&self.record.robot, level),
+            signature: approval.signature,
+        };
         let inputs = [NvIndex::RobotEpoch, NvIndex::LevelEpoch(level)]
             .iter()
-            .fold(PolicyInputs::new().approval(approval), |inputs, index| inputs.nv(self.nv.spec(*index).handle));
+            .fold(PolicyInputs::new().approval(approval), |inputs, index| {
+                inputs.nv(self.nv.spec(*index).handle)
+            });
         Ok((policy, inputs))
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::state::StateFolder;
 use crate::{KeysError, Result};
-use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_crypto::tpm::Public;
+use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_fleet_protocol::VerifiedAnchors;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{Level, RobotId};
@@ -51,14 +51,21 @@ impl RobotRecord {
     /// # Errors
     /// [`KeysError::NoSuchLevel`].
     pub fn parent(&self, level: Level) -> Result<&LevelParent> {
-        self.parents.iter().find(|p| p.level == level).ok_or(KeysError::NoSuchLevel { level })
+        self.parents
+            .iter()
+            .find(|p| p.level == level)
+            .ok_or(KeysError::NoSuchLevel { level })
     }
 
     /// Whether a record is in the folder, and which.
     pub(crate) fn load(folder: &StateFolder) -> Result<Option<Self>> {
-        let Some(bytes) = folder.read(FILE)? else { return Ok(None) };
-        let (record, enrolled) =
-            Self::from_canonical(&bytes).map_err(|source| KeysError::Record { name: FILE.into(), source })?;
+        let Some(bytes) = folder.read(FILE)? else {
+            return Ok(None);
+        };
+        let (record, enrolled) = Self::from_canonical(&bytes).map_err(|source| KeysError::Record {
+            name: FILE.into(),
+            source,
+        })?;
         let enrolled = VerifiedAnchors::verify(enrolled, &record.authority, &record.robot)?;
         Ok(Some(record.with(enrolled)))
     }
@@ -69,7 +76,10 @@ impl RobotRecord {
 
     fn to_canonical(&self) -> Vec<u8> {
         let mut out = Encoder::structure(DOMAIN, VERSION, 9);
-        out.u64(2).text(self.robot.as_str()).u64(3).u64(self.curve.tpm_id().into());
+        out.u64(2)
+            .text(self.robot.as_str())
+            .u64(3)
+            .u64(self.curve.tpm_id().into());
         let publics = [
             &self.endorsement_key,
             &self.attestation_key,
@@ -81,9 +91,14 @@ impl RobotRecord {
         }
         out.u64(8).array(self.parents.len());
         for parent in &self.parents {
-            out.array(2).u64(parent.level.id().into()).bytes(parent.public.as_tpmt_bytes());
+            out.array(2)
+                .u64(parent.level.id().into())
+                .bytes(parent.public.as_tpmt_bytes());
         }
-        out.u64(9).bytes(&self.authority.to_spki_der()).u64(10).bytes(self.enrolled.as_bytes());
+        out.u64(9)
+            .bytes(&self.authority.to_spki_der())
+            .u64(10)
+            .bytes(self.enrolled.as_bytes());
         out.finish()
     }
 
@@ -109,13 +124,23 @@ impl RobotRecord {
         let parents = read_parents(r)?;
         fields.key(r, 9, "authority")?;
         let authority = r.bytes("authority")?;
-        let authority = VerifyingKey::from_spki_der(authority).map_err(|_| r.fault("authority", Fault::Value))?;
+        let authority =
+            VerifyingKey::from_spki_der(authority).map_err(|_| r.fault("authority", Fault::Value))?;
         fields.key(r, 10, "enrolled")?;
         let enrolled = r.bytes("enrolled")?;
         fields.finish(r)?;
         r.finish()?;
         let keys = [endorsement_key, attestation_key, storage_root, identity];
-        Ok((Unverified { robot, curve, keys, parents, authority }, enrolled))
+        Ok((
+            Unverified {
+                robot,
+                curve,
+                keys,
+                parents,
+                authority,
+            },
+            enrolled,
+        ))
     }
 }
 
@@ -130,9 +155,24 @@ struct Unverified {
 
 impl Unverified {
     fn with(self, enrolled: VerifiedAnchors) -> RobotRecord {
-        let Self { robot, curve, keys: [endorsement_key, attestation_key, storage_root, identity], parents, authority } =
-            self;
-        RobotRecord { robot, curve, endorsement_key, attestation_key, storage_root, identity, parents, authority, enrolled }
+        let Self {
+            robot,
+            curve,
+            keys: [endorsement_key, attestation_key, storage_root, identity],
+            parents,
+            authority,
+        } = self;
+        RobotRecord {
+            robot,
+            curve,
+            endorsement_key,
+            attestation_key,
+            storage_root,
+            identity,
+            parents,
+            authority,
+            enrolled,
+        }
     }
 }
 
@@ -147,7 +187,10 @@ fn read_parents(r: &mut Reader<'_>) -> std::result::Result<Vec<LevelParent>, Dec
     for _ in 0..count {
         r.array_of("parent", 2)?;
         let level = r.id_of("level", Level::from_id)?;
-        parents.push(LevelParent { level, public: read_public(r, "parent")? });
+        parents.push(LevelParent {
+            level,
+            public: read_public(r, "parent")?,
+        });
     }
     Ok(parents)
 }

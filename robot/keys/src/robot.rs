@@ -8,11 +8,11 @@ use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::TrustAnchors;
 use alcub3_tpm::ops::{Key, PersistentKey};
 use alcub3_tpm::{Chip, Lane, Tpm, TpmError};
-use alcub3_trust_model::{Level, MissionId};
 use alcub3_trust_model::handle_map;
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::CounterBinding;
+use alcub3_trust_model::{Level, MissionId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,18 +38,31 @@ impl RobotKeys {
     /// [`KeysError::NotProvisioned`]; a pin mismatch if the chip is not the one that was provisioned.
     pub fn open(tpm: Tpm, folder: Arc<StateFolder>, pcrs: PcrMap) -> Result<Self> {
         let record = Arc::new(RobotRecord::load(&folder)?.ok_or(KeysError::NotProvisioned)?);
-        let nv = NvMap::new(record.curve.hash()).map_err(|_| KeysError::Grant { what: "the hash of the NV map" })?;
+        let nv = NvMap::new(record.curve.hash()).map_err(|_| KeysError::Grant {
+            what: "the hash of the NV map",
+        })?;
         let ek_name = record.endorsement_key.name();
         let banks = tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
             chip.pin_salt_key(handle_map::EK, Some(&ek_name))?;
-            for index in NvIndex::all().filter(|index| !matches!(index, NvIndex::Register(_) | NvIndex::AuditAnchor)) {
+            for index in
+                NvIndex::all().filter(|index| !matches!(index, NvIndex::Register(_) | NvIndex::AuditAnchor))
+            {
                 chip.prepare_emergency_stop(nv.spec(index).handle)?;
             }
             let info = chip.chip_info()?;
             let allocated = info.banks.iter().filter(|(_, mask)| **mask != 0);
-            Ok(allocated.filter_map(|(bank, _)| HashAlg::from_tpm_id(*bank)).collect())
+            Ok(allocated
+                .filter_map(|(bank, _)| HashAlg::from_tpm_id(*bank))
+                .collect())
         })?;
-        Ok(Self { tpm, folder, record, nv, pcrs, banks })
+        Ok(Self {
+            tpm,
+            folder,
+            record,
+            nv,
+            pcrs,
+            banks,
+        })
     }
 
     /// The robot's public facts.
@@ -84,7 +97,10 @@ impl RobotKeys {
 
     /// The attestation key.
     pub fn attestation_key(&self) -> Key {
-        Key::from(PersistentKey::new(handle_map::ATTESTATION_KEY, self.record.attestation_key.clone()))
+        Key::from(PersistentKey::new(
+            handle_map::ATTESTATION_KEY,
+            self.record.attestation_key.clone(),
+        ))
     }
 
     /// A level's storage parent.
@@ -93,7 +109,10 @@ impl RobotKeys {
     /// [`KeysError::NoSuchLevel`].
     pub fn parent(&self, level: Level) -> Result<Key> {
         let parent = self.record.parent(level)?;
-        Ok(Key::from(PersistentKey::new(handle_map::level_parent(level), parent.public.clone())))
+        Ok(Key::from(PersistentKey::new(
+            handle_map::level_parent(level),
+            parent.public.clone(),
+        )))
     }
 
     /// A counter as policies name it: its written Name and its value now. Commands: 1 NV_Read.
@@ -121,13 +140,18 @@ pub struct LoadedKeys(Arc<Mutex<Vec<(MissionRecord, MissionKey)>>>);
 impl LoadedKeys {
     /// Keeps a loaded key.
     pub fn keep(&self, record: MissionRecord, key: MissionKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((record, key));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((record, key));
     }
 
     /// The loaded key of a mission.
     pub fn find(&self, mission: MissionId) -> Option<MissionKey> {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().find(|(record, _)| record.mission == mission).map(|(_, key)| key.clone())
+        keys.iter()
+            .find(|(record, _)| record.mission == mission)
+            .map(|(_, key)| key.clone())
     }
 
     /// Drops the keys of the missions in scope, and says how many there were.
@@ -145,5 +169,8 @@ pub(crate) fn read_counter(
     index: NvIndex,
 ) -> std::result::Result<CounterBinding, TpmError> {
     let spec = nv.spec(index);
-    Ok(CounterBinding { name: spec.tpm_name(true), value: chip.nv_counter(spec.handle)? })
+    Ok(CounterBinding {
+        name: spec.tpm_name(true),
+        value: chip.nv_counter(spec.handle)?,
+    })
 }

@@ -55,7 +55,10 @@ pub enum StateError {
 type Result<T> = std::result::Result<T, StateError>;
 
 fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
-    result.map_err(|source| StateError::Io { path: path.to_owned(), source })
+    result.map_err(|source| StateError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// A state folder that this process has locked. The lock ends with the value, also when the process is killed.
@@ -72,16 +75,39 @@ impl StateFolder {
     /// [`StateError`] says which of lock, version or file system refused.
     pub fn open(path: &Path) -> Result<Self> {
         if !path.exists() {
-            at(path, fs::DirBuilder::new().recursive(true).mode(0o700).create(path))?;
+            at(
+                path,
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
+            )?;
         }
         let lock_path = path.join(LOCK_FILE);
-        let lock = at(&lock_path, OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path))?;
+        let lock = at(
+            &lock_path,
+            OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&lock_path),
+        )?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(StateError::Locked { path: path.to_owned() }),
-            Err(fs::TryLockError::Error(source)) => return Err(StateError::Io { path: lock_path, source }),
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StateError::Locked {
+                    path: path.to_owned(),
+                });
+            }
+            Err(fs::TryLockError::Error(source)) => {
+                return Err(StateError::Io {
+                    path: lock_path,
+                    source,
+                });
+            }
         }
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let folder = Self {
+            path: path.to_owned(),
+            _lock: lock,
+        };
         folder.check_version()?;
         Ok(folder)
     }
@@ -89,11 +115,14 @@ impl StateFolder {
     fn check_version(&self) -> Result<()> {
         match self.read(VERSION_FILE)? {
             Some(found) if found == VERSION.as_bytes() => Ok(()),
-            Some(found) => {
-                Err(StateError::Version { path: self.path.clone(), found: String::from_utf8_lossy(&found).into_owned() })
-            }
+            Some(found) => Err(StateError::Version {
+                path: self.path.clone(),
+                found: String::from_utf8_lossy(&found).into_owned(),
+            }),
             None if self.holds_nothing()? => self.write(VERSION_FILE, VERSION.as_bytes()),
-            None => Err(StateError::HalfWritten { path: self.path.clone() }),
+            None => Err(StateError::HalfWritten {
+                path: self.path.clone(),
+            }),
         }
     }
 
@@ -127,7 +156,11 @@ impl StateFolder {
         let mut content = Vec::new();
         at(&path, file.take(MAX_FILE_LEN + 1).read_to_end(&mut content))?;
         let too_long = u64::try_from(content.len()).is_ok_and(|len| len > MAX_FILE_LEN);
-        if too_long { Err(StateError::TooLong { path }) } else { Ok(Some(content)) }
+        if too_long {
+            Err(StateError::TooLong { path })
+        } else {
+            Ok(Some(content))
+        }
     }
 
     /// Writes a whole file: new file, fsync, rename, fsync of the folder. On return it survives a power cut.
@@ -137,12 +170,22 @@ impl StateFolder {
     pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         let folder = path.parent().unwrap_or(&self.path).to_owned();
-        at(&folder, fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder))?;
+        at(
+            &folder,
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder),
+        )?;
         let mut new = path.clone().into_os_string();
         new.push(NEW_SUFFIX);
         let new = PathBuf::from(new);
-        let mut file =
-            at(&new, OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new))?;
+        let mut file = at(
+            &new,
+            OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&new),
+        )?;
         at(&new, file.write_all(content))?;
         at(&new, file.sync_all())?;
         at(&path, fs::rename(&new, &path))?;

@@ -8,7 +8,8 @@ use alcub3_attestation::event_log::agent::{StopEvent, StopScope as EventScope};
 use alcub3_attestation::receipt::{Receipt, Statement, Step as ReceiptStep, StepTime, epoch_before_data};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_security_hal::{
-    MissionKeys, PortError, ReceiptMaker, Step, StepOutcome, StepRecord, StopIntent, StopScope, TpmLockOutcome, Zeroizer,
+    MissionKeys, PortError, ReceiptMaker, Step, StepOutcome, StepRecord, StopIntent, StopScope,
+    TpmLockOutcome, Zeroizer,
 };
 use alcub3_tpm::ops::Attestation;
 use alcub3_tpm::{Lane, TpmError};
@@ -26,7 +27,9 @@ enum StopError {
     Unproven,
     #[error("the stop's event cannot be encoded: {0}")]
     Event(#[from] DecodeError),
-    #[error("the PCR after the stop is not what the stop extended; something else extended it or the stop did not")]
+    #[error(
+        "the PCR after the stop is not what the stop extended; something else extended it or the stop did not"
+    )]
     OtherPcr,
 }
 
@@ -48,20 +51,28 @@ impl RobotZeroizer {
     }
 
     fn digests(&self, intent: &StopIntent) -> Vec<Digest> {
-        self.0.banks.iter().map(|bank| intent.event_digest(*bank)).collect()
+        self.0
+            .banks
+            .iter()
+            .map(|bank| intent.event_digest(*bank))
+            .collect()
     }
 }
 
 impl Zeroizer for RobotZeroizer {
     fn extend(&mut self, intent: &StopIntent) -> std::result::Result<Digest, PortError> {
         let (pcr, digests) = (self.pcr(&intent.order().scope), self.digests(intent));
-        self.0.tpm.run(Lane::Emergency, STOP_TIMEOUT, move |chip| chip.pcr_extend(pcr, &digests))?;
+        self.0.tpm.run(Lane::Emergency, STOP_TIMEOUT, move |chip| {
+            chip.pcr_extend(pcr, &digests)
+        })?;
         Ok(intent.event_digest(self.0.hash()))
     }
 
     fn increment(&mut self, intent: &StopIntent) -> std::result::Result<Option<u64>, PortError> {
         let handle = self.0.nv.spec(intent.order().scope.counter()).handle;
-        self.0.tpm.run(Lane::Emergency, STOP_TIMEOUT, move |chip| chip.nv_increment(handle))?;
+        self.0.tpm.run(Lane::Emergency, STOP_TIMEOUT, move |chip| {
+            chip.nv_increment(handle)
+        })?;
         Ok(None)
     }
 
@@ -120,7 +131,9 @@ impl MissionKeys for StoredMissionKeys {
     fn flush_loaded(&mut self, scope: &StopScope) -> std::result::Result<u64, PortError> {
         let dropped = self.loaded.forget(|record| in_scope(scope, record));
         // Dropped leases are flushed by the owner thread between commands: one round trip makes sure of it.
-        self.keys.tpm.run(Lane::Command, STOP_TIMEOUT, |chip| chip.flush_dropped())?;
+        self.keys
+            .tpm
+            .run(Lane::Command, STOP_TIMEOUT, |chip| chip.flush_dropped())?;
         Ok(dropped)
     }
 
@@ -149,13 +162,25 @@ impl StopReceipts {
         let index = StopScope::Robot.counter();
         let data = epoch_before_data(keys.hash(), &boot);
         let epoch_before = Some(keys.certify_index(index, data.as_bytes().to_vec())?);
-        Ok(Self { keys, boot, before, epoch_before })
+        Ok(Self {
+            keys,
+            boot,
+            before,
+            epoch_before,
+        })
     }
 
-    fn statement(&self, intent: &StopIntent, steps: &[StepRecord], after: [Digest; 2]) -> std::result::Result<Statement, StopError> {
+    fn statement(
+        &self,
+        intent: &StopIntent,
+        steps: &[StepRecord],
+        after: [Digest; 2],
+    ) -> std::result::Result<Statement, StopError> {
         let which = usize::from(intent.order().scope != StopScope::Robot);
         let [before, after] = [self.before, after].map(|values| values.get(which).copied());
-        let (Some(pcr_before), Some(pcr_after)) = (before, after) else { return Err(StopError::OtherPcr) };
+        let (Some(pcr_before), Some(pcr_after)) = (before, after) else {
+            return Err(StopError::OtherPcr);
+        };
         Ok(Statement {
             event: event_of(intent)?,
             boot: self.boot,
@@ -195,21 +220,36 @@ fn step_time(record: &StepRecord) -> Option<StepTime> {
         Step::BlobsDeleted => ReceiptStep::BlobsDeleted,
         Step::ReceiptMade | Step::Audited | Step::IntentFinished => return None,
     };
-    Some(StepTime { step, began_ns: record.began_ns, ended_ns: record.ended_ns, confirmed: record.outcome.is_done() })
+    Some(StepTime {
+        step,
+        began_ns: record.began_ns,
+        ended_ns: record.ended_ns,
+        confirmed: record.outcome.is_done(),
+    })
 }
 
 fn read_stop_pcrs(keys: &RobotKeys) -> Result<[Digest; 2]> {
-    let (bank, pcrs) = (keys.hash(), [keys.pcrs.lockdown(), keys.pcrs.retire()].map(u32::from));
+    let (bank, pcrs) = (
+        keys.hash(),
+        [keys.pcrs.lockdown(), keys.pcrs.retire()].map(u32::from),
+    );
     keys.run(Lane::Command, move |chip| {
         let values = chip.pcr_read(&[(bank, pcrs.iter().fold(0, |mask, pcr| mask | 1 << pcr))])?;
-        let value = |pcr| values.get(bank, pcr).copied().ok_or(TpmError::Unsupported { what: "the bank in use" });
+        let value = |pcr| {
+            values.get(bank, pcr).copied().ok_or(TpmError::Unsupported {
+                what: "the bank in use",
+            })
+        };
         let [lockdown, retire] = pcrs;
         Ok([value(lockdown)?, value(retire)?])
     })
 }
 
 fn signed(attestation: Attestation) -> Signed {
-    Signed { message: attestation.message, signature: attestation.signature }
+    Signed {
+        message: attestation.message,
+        signature: attestation.signature,
+    }
 }
 
 impl ReceiptMaker for StopReceipts {
@@ -224,16 +264,28 @@ impl ReceiptMaker for StopReceipts {
         let statement = self.statement(intent, steps, after)?;
         let alg: HashAlg = self.keys.hash();
         let qualifying = statement.qualifying_data(alg).as_bytes().to_vec();
-        let pcr: u8 = if intent.order().scope == StopScope::Robot { self.keys.pcrs.lockdown() } else { self.keys.pcrs.retire() };
+        let pcr: u8 = if intent.order().scope == StopScope::Robot {
+            self.keys.pcrs.lockdown()
+        } else {
+            self.keys.pcrs.retire()
+        };
         let (signer, data) = (self.keys.attestation_key(), qualifying.clone());
-        let quote = self.keys.run(Lane::Command, move |chip| chip.quote(&signer, &data, &[(alg, 1 << pcr)]));
-        let epoch = self.keys.certify_index(intent.order().scope.counter(), qualifying);
+        let quote = self.keys.run(Lane::Command, move |chip| {
+            chip.quote(&signer, &data, &[(alg, 1 << pcr)])
+        });
+        let epoch = self
+            .keys
+            .certify_index(intent.order().scope.counter(), qualifying);
         let attestation_key = self.keys.record.attestation_key.verifying_key()?.to_spki_der();
         let receipt = Receipt {
             attestation_key,
             quote: quote.ok().map(signed),
             epoch_after: epoch.ok().map(signed),
-            epoch_before: self.epoch_before.clone().filter(|_| intent.order().scope == StopScope::Robot).map(signed),
+            epoch_before: self
+                .epoch_before
+                .clone()
+                .filter(|_| intent.order().scope == StopScope::Robot)
+                .map(signed),
             statement,
         };
         self.before = after;

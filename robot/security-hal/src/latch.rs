@@ -207,7 +207,7 @@ impl RearmTrust {
         let approved = approved.map_err(RearmRefusal::Policy)?.digest();
         let signed = approval
             .signature
-            .verify(&self.key, &policies::rearm_message(&approved, level));
+            .verify(&self.key, &policies::rearm_message(&approved, &self.robot, level));
         signed.map_err(|source| RearmRefusal::NotSigned { level, source })
     }
 }

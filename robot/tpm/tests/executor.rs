@@ -7,18 +7,19 @@
     clippy::indexing_slicing
 )]
 
-use alcub3_crypto::tpm::template;
-use alcub3_crypto::{HashAlg, Secret, Suite};
+use alcub3_crypto::tpm::attribute;
+use alcub3_crypto::tpm::template::PublicTemplate;
+use alcub3_crypto::{Curve, HashAlg, Secret};
 use alcub3_testkit::Swtpm;
 use alcub3_tpm::ops::{Hierarchy, Key};
 use alcub3_tpm::transport::{Counted, Counts, Transport};
-use alcub3_tpm::{Auth, ChipOptions, Lane, Tpm, TpmError, TpmOptions};
+use alcub3_tpm::{Auth, ChipOptions, CommandCode, Lane, Tpm, TpmError, TpmOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(120);
-const PCR_EXTEND: u32 = 0x182;
+const PCR_EXTEND: CommandCode = CommandCode(0x182);
 
 struct Fixture {
     tpm: Tpm,
@@ -30,15 +31,15 @@ struct Fixture {
 /// A swtpm with a persistent storage root that sessions are salted to.
 fn fixture() -> Fixture {
     let swtpm = Swtpm::start().unwrap();
-    let counted = Counted::new(swtpm.transport().unwrap());
+    let counted = Counted::new(swtpm.transport());
     let counts = counted.counts();
     let tpm = Tpm::start(Box::new(counted) as Box<dyn Transport>, TpmOptions::default()).unwrap();
     let storage = tpm
         .run(Lane::Background, LONG, |chip| {
-            let template = template::storage_parent(Suite::EcdsaP256Sha256, &[]);
-            let primary = chip.create_primary(Hierarchy::Owner, Auth::Empty, &template, None, &[])?;
+            let template = PublicTemplate::storage_parent(Curve::P256);
+            let primary = chip.create_primary(Hierarchy::Owner, Auth::Empty, template.as_tpmt_bytes(), None, &[])?;
             let key = chip.evict_control_make(&Secret::from_slice(&[]), &primary.object, 0x8101_0020)?;
-            let name = key.name.clone();
+            let name = *key.name();
             chip.pin_salt_key(0x8101_0020, Some(&name))?;
             Ok(Key::Persistent(key))
         })
@@ -54,6 +55,7 @@ fn fixture() -> Fixture {
 /// Handles in the chip that are neither persistent nor the two reserved sessions.
 fn leftovers(tpm: &Tpm) -> (usize, usize) {
     tpm.run(Lane::Background, LONG, |chip| {
+        chip.flush_dropped()?;
         let usage = chip.slot_usage();
         Ok((usage.objects, usage.sessions))
     })
@@ -71,11 +73,12 @@ fn contend(callers: usize, operations: usize) {
             .run(Lane::Background, LONG, move |chip| {
                 (0..6)
                     .map(|_| {
-                        let template = template::signing_key(Suite::EcdsaP256Sha256, &[]);
+                        let attributes = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN | attribute::USER_WITH_AUTH | attribute::NO_DA | attribute::SIGN;
+                        let template = PublicTemplate::signing_key(Curve::P256, attributes, None);
                         let made = chip.create(
                             &storage,
                             Auth::Empty,
-                            &template,
+                            template.as_tpmt_bytes(),
                             &Secret::from_slice(&[]),
                             None,
                             &[],
@@ -219,18 +222,18 @@ fn an_idle_saved_session_passes_the_context_gap() {
             ..ChipOptions::default()
         },
     };
-    let tpm = Tpm::start(swtpm.transport().unwrap(), options).unwrap();
+    let tpm = Tpm::start(Box::new(swtpm.transport()), options).unwrap();
     tpm.run(Lane::Background, Duration::from_secs(3600), move |chip| {
-        let policy = alcub3_crypto::tpm::policy::Policy::new(HashAlg::Sha256, vec![]);
+        let policy = alcub3_crypto::tpm::policy::Policy::new(HashAlg::Sha256, vec![]).unwrap();
         let inputs = alcub3_tpm::ops::PolicyInputs::default();
         let idle = chip.policy_session(&policy, &inputs)?;
         let busy: Vec<_> = (0..4)
             .map(|_| chip.policy_session(&policy, &inputs))
             .collect::<Result<_, _>>()?;
         for round in 0..saves {
-            chip.policy_digest(&busy[round % busy.len()])?;
+            chip.policy_get_digest(&busy[round % busy.len()])?;
         }
-        chip.policy_digest(&idle).map(|_| ())
+        chip.policy_get_digest(&idle).map(|_| ())
     })
     .unwrap();
 }

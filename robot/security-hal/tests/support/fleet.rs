@@ -60,7 +60,7 @@ impl Fleet {
             .digest();
         let bytes = self
             .rearm
-            .sign(&policies::rearm_message(&approved, level))
+            .sign(&policies::rearm_message(&approved, &rover(), level))
             .unwrap();
         let scheme = self.rearm.verifying_key().native_scheme();
         let signature = Signature { scheme, bytes };
