@@ -57,13 +57,25 @@ impl Finding {
         why: &'static str,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { severity, code, what: what.into(), why, remedy: remedy.into() }
+        Self {
+            severity,
+            code,
+            what: what.into(),
+            why,
+            remedy: remedy.into(),
+        }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { severity, code, what, why, remedy } = self;
+        let Self {
+            severity,
+            code,
+            what,
+            why,
+            remedy,
+        } = self;
         write!(f, "{} [{code}]: {what}; {why}; {remedy}", severity.name())
     }
 }
@@ -78,7 +90,9 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Whether nothing needed is broken.
     pub fn is_healthy(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity < Severity::Fault)
+        self.findings
+            .iter()
+            .all(|finding| finding.severity < Severity::Fault)
     }
 
     /// Whether something with this code was found.
@@ -88,7 +102,9 @@ impl Diagnosis {
 
     /// What kept a TPM from being opened.
     pub fn of_unopened(error: &TransportError) -> Self {
-        Self { findings: vec![unopened(error, Path::new("/"))] }
+        Self {
+            findings: vec![unopened(error, Path::new("/"))],
+        }
     }
 
     /// What is wrong with an open chip. Commands: those of [`Chip::chip_info`], 1 ReadClock and some 7 GetCapability; none
@@ -96,12 +112,21 @@ impl Diagnosis {
     pub fn of_chip(chip: &mut Chip) -> Self {
         let mut findings = channel_findings(chip);
         let info = chip.chip_info().map(|info| findings.extend(info_findings(&info)));
-        let clock = chip.read_clock().map(|clock| findings.extend(clock_finding(&clock)));
-        let lockout = chip.lockout_state().map(|state| findings.extend(lockout_findings(&state)));
+        let clock = chip
+            .read_clock()
+            .map(|clock| findings.extend(clock_finding(&clock)));
+        let lockout = chip
+            .lockout_state()
+            .map(|state| findings.extend(lockout_findings(&state)));
         let contents = Contents::read(chip).map(|contents| findings.extend(contents.findings()));
-        findings.extend([info, clock, lockout, contents].into_iter().filter_map(Result::err).map(|e| failed(&e)));
+        findings.extend(
+            [info, clock, lockout, contents]
+                .into_iter()
+                .filter_map(Result::err)
+                .map(|e| failed(&e)),
+        );
         findings.dedup();
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         Self { findings }
     }
 }
@@ -109,7 +134,13 @@ impl Diagnosis {
 /// A check whose commands failed.
 fn failed(error: &TpmError) -> Finding {
     let why = "a part of the chip could not be looked at";
-    Finding::new(Severity::Fault, "check-failed", error.to_string(), why, "mend the cause, then run doctor again")
+    Finding::new(
+        Severity::Fault,
+        "check-failed",
+        error.to_string(),
+        why,
+        "mend the cause, then run doctor again",
+    )
 }
 
 /// `root` is `/`, or a folder that stands for it in a test.
@@ -128,7 +159,13 @@ fn unopened(error: &TransportError, root: &Path) -> Finding {
         _ => "channel",
     };
     let why = "without a TPM this robot has no identity and takes no command; a stop still works";
-    Finding::new(Severity::Fault, code, error.to_string(), why, "follow the advice of the message")
+    Finding::new(
+        Severity::Fault,
+        code,
+        error.to_string(),
+        why,
+        "follow the advice of the message",
+    )
 }
 
 /// Tells a missing chip from a missing driver by what the kernel shows.
@@ -136,11 +173,20 @@ fn absent_device(error: &TransportError, root: &Path) -> Finding {
     let exists = |path: &str| root.join(path).exists();
     let why = "without a TPM this robot has no identity and takes no command; a stop still works";
     let (code, remedy) = if exists("sys/class/tpm/tpm0") {
-        ("device-node", "the driver is there but its device file is not: check udev, or the container's device list")
+        (
+            "device-node",
+            "the driver is there but its device file is not: check udev, or the container's device list",
+        )
     } else if exists("sys/firmware/acpi/tables/TPM2") || exists("proc/device-tree/tpm") {
-        ("driver", "the firmware announces a TPM but no driver took it: load tpm_tis, tpm_tis_spi, tpm_crb or tpm_ftpm_tee")
+        (
+            "driver",
+            "the firmware announces a TPM but no driver took it: load tpm_tis, tpm_tis_spi, tpm_crb or tpm_ftpm_tee",
+        )
     } else {
-        ("no-device", "turn the TPM on in the firmware settings (fTPM, PTT, security device), or fit one")
+        (
+            "no-device",
+            "turn the TPM on in the firmware settings (fTPM, PTT, security device), or fit one",
+        )
     };
     Finding::new(Severity::Fault, code, error.to_string(), why, remedy)
 }
@@ -150,12 +196,24 @@ fn channel_findings(chip: &Chip) -> Vec<Finding> {
     if chip.is_simulator() {
         let why = "its keys are in a file, so what it attests proves nothing; a production policy refuses it";
         let remedy = "use --tpm device on a robot";
-        findings.push(Finding::new(Severity::Warning, "simulator", "a simulator answers, not a chip", why, remedy));
+        findings.push(Finding::new(
+            Severity::Warning,
+            "simulator",
+            "a simulator answers, not a chip",
+            why,
+            remedy,
+        ));
     }
     if chip.channel_kind() == TransportKind::DeviceRaw {
         let why = "no other program can use the TPM meanwhile, and no kernel swaps its slots";
         let remedy = "use /dev/tpmrm0 unless that is what you want";
-        findings.push(Finding::new(Severity::Note, "raw-device", "the raw device is open", why, remedy));
+        findings.push(Finding::new(
+            Severity::Note,
+            "raw-device",
+            "the raw device is open",
+            why,
+            remedy,
+        ));
     }
     if chip.salt_key().is_none() {
         let why = "an interposer on the bus could read secrets and fake answers";
@@ -176,18 +234,39 @@ fn info_findings(info: &ChipInfo) -> Vec<Finding> {
     if info.suites().is_empty() {
         let why = "none of the suites this software knows can be used";
         let what = "the chip serves no suite";
-        findings.push(Finding::new(Severity::Fault, "no-suite", what, why, "allocate a SHA-256 bank or replace the chip"));
+        findings.push(Finding::new(
+            Severity::Fault,
+            "no-suite",
+            what,
+            why,
+            "allocate a SHA-256 bank or replace the chip",
+        ));
     }
     if info.limits.transient_slots < 3 || info.limits.session_slots < 3 {
         let limits = &info.limits;
-        let what = format!("{} object and {} session slots", limits.transient_slots, limits.session_slots);
+        let what = format!(
+            "{} object and {} session slots",
+            limits.transient_slots, limits.session_slots
+        );
         let why = "the specification guarantees three of each";
-        findings.push(Finding::new(Severity::Warning, "few-slots", what, why, "update the chip's firmware"));
+        findings.push(Finding::new(
+            Severity::Warning,
+            "few-slots",
+            what,
+            why,
+            "update the chip's firmware",
+        ));
     }
     if info.limits.persistent_available == 0 && info.properties.contains_key(&0x209) {
         let why = "provisioning has no room for its keys";
         let remedy = "remove persistent objects that nobody needs (tpm2_getcap handles-persistent)";
-        findings.push(Finding::new(Severity::Warning, "persistent-full", "no persistent slot is free", why, remedy));
+        findings.push(Finding::new(
+            Severity::Warning,
+            "persistent-full",
+            "no persistent slot is free",
+            why,
+            remedy,
+        ));
     }
     findings
 }
@@ -199,9 +278,16 @@ fn missing_suite(suite: Suite, lacking: &'static str) -> Finding {
     } else {
         "levels below CONFIDENTIAL are refused on this robot"
     };
-    let remedy = "allocate the bank in the firmware settings (tpm2_pcrallocate, then reset), or replace the chip";
+    let remedy =
+        "allocate the bank in the firmware settings (tpm2_pcrallocate, then reset), or replace the chip";
     let what = format!("{suite:?} lacks {lacking}");
-    Finding::new(Severity::Warning, if high { "suite-384" } else { "suite-256" }, what, why, remedy)
+    Finding::new(
+        Severity::Warning,
+        if high { "suite-384" } else { "suite-256" },
+        what,
+        why,
+        remedy,
+    )
 }
 
 fn clock_finding(clock: &ClockReading) -> Option<Finding> {
@@ -214,21 +300,36 @@ fn clock_finding(clock: &ClockReading) -> Option<Finding> {
 fn lockout_findings(state: &LockoutState) -> Vec<Finding> {
     let mut findings = Vec::new();
     if state.in_lockout {
-        let what = format!("the TPM is in dictionary-attack lockout ({} of {})", state.failures, state.max_tries);
-        let why = "protected keys and hierarchy authorisations are refused; the robot's own keys and stops are not";
+        let what = format!(
+            "the TPM is in dictionary-attack lockout ({} of {})",
+            state.failures, state.max_tries
+        );
+        let why =
+            "protected keys and hierarchy authorisations are refused; the robot's own keys and stops are not";
         let recovery = state.recovery.as_secs();
-        let remedy = format!("wait {recovery} s for one try more, or reset it with the authority's lockout value");
+        let remedy =
+            format!("wait {recovery} s for one try more, or reset it with the authority's lockout value");
         findings.push(Finding::new(Severity::Fault, "lockout", what, why, remedy));
     } else if state.failures > 0 {
-        let what = format!("{} of {} failures count towards lockout", state.failures, state.max_tries);
-        let why = "someone tried wrong authorisation values, or power was cut while a protected object was in use";
+        let what = format!(
+            "{} of {} failures count towards lockout",
+            state.failures, state.max_tries
+        );
+        let why =
+            "someone tried wrong authorisation values, or power was cut while a protected object was in use";
         let remedy = format!("one is forgotten every {} s", state.recovery.as_secs());
         findings.push(Finding::new(Severity::Note, "lockout-near", what, why, remedy));
     }
     if !(state.owner_auth_set && state.lockout_auth_set) {
         let why = "whoever reaches the chip can redefine its indices or clear it";
         let what = "the owner or lockout authorisation is empty";
-        findings.push(Finding::new(Severity::Warning, "open-hierarchies", what, why, "provision the robot"));
+        findings.push(Finding::new(
+            Severity::Warning,
+            "open-hierarchies",
+            what,
+            why,
+            "provision the robot",
+        ));
     }
     findings
 }
@@ -255,39 +356,85 @@ impl Contents {
     fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if self.strangers > 0 {
-            let what = format!("{} transient objects of other programs are loaded", self.strangers);
+            let what = format!(
+                "{} transient objects of other programs are loaded",
+                self.strangers
+            );
             let why = "they take slots that this software counts on";
             let remedy = "end the program, or flush them (tpm2_flushcontext -t)";
-            findings.push(Finding::new(Severity::Warning, "left-over-objects", what, why, remedy));
+            findings.push(Finding::new(
+                Severity::Warning,
+                "left-over-objects",
+                what,
+                why,
+                remedy,
+            ));
         }
         if !self.persistent.contains(&handle_map::EK) {
             let why = "sessions have no key to be salted to, and the chip cannot prove where it is from";
             let what = format!("no endorsement key at 0x{:08x}", handle_map::EK);
-            findings.push(Finding::new(Severity::Warning, "ek-absent", what, why, "provision the robot"));
+            findings.push(Finding::new(
+                Severity::Warning,
+                "ek-absent",
+                what,
+                why,
+                "provision the robot",
+            ));
         }
-        if !EK_CERTIFICATES.iter().any(|(index, _)| self.indices.contains(index)) {
+        if !EK_CERTIFICATES
+            .iter()
+            .any(|(index, _)| self.indices.contains(index))
+        {
             let why = "nothing in the chip says who made it";
-            let remedy = "fetch the certificate from the manufacturer; chips with an on-line service keep none in NV";
-            findings.push(Finding::new(Severity::Note, "ek-certificate", "no endorsement certificate in NV", why, remedy));
+            let remedy =
+                "fetch the certificate from the manufacturer; chips with an on-line service keep none in NV";
+            findings.push(Finding::new(
+                Severity::Note,
+                "ek-certificate",
+                "no endorsement certificate in NV",
+                why,
+                remedy,
+            ));
         }
         findings.extend(self.provisioning());
         findings
     }
 
     fn provisioning(&self) -> Vec<Finding> {
-        let keys = Persistent::all().filter(|key| !self.persistent.contains(&key.handle())).count();
-        let indices: Vec<_> = NvIndex::all().filter(|index| !self.indices.contains(&index.handle())).collect();
-        let counters = indices.iter().filter(|index| index.kind() == NvKind::Counter).count();
+        let keys = Persistent::all()
+            .filter(|key| !self.persistent.contains(&key.handle()))
+            .count();
+        let indices: Vec<_> = NvIndex::all()
+            .filter(|index| !self.indices.contains(&index.handle()))
+            .collect();
+        let counters = indices
+            .iter()
+            .filter(|index| index.kind() == NvKind::Counter)
+            .count();
         let mut findings = Vec::new();
         if keys + indices.len() > 0 {
-            let what = format!("{keys} keys and {} NV indices of a provisioned robot are absent", indices.len());
+            let what = format!(
+                "{keys} keys and {} NV indices of a provisioned robot are absent",
+                indices.len()
+            );
             let why = "the robot has no identity, or lost a part of it";
             let remedy = "run `alcub3 provision`";
-            findings.push(Finding::new(Severity::Warning, "unprovisioned", what, why, remedy));
+            findings.push(Finding::new(
+                Severity::Warning,
+                "unprovisioned",
+                what,
+                why,
+                remedy,
+            ));
         }
-        let free = self.counters_free.map(|free| usize::try_from(free).unwrap_or(usize::MAX));
+        let free = self
+            .counters_free
+            .map(|free| usize::try_from(free).unwrap_or(usize::MAX));
         if free.is_some_and(|free| free < counters) {
-            let what = format!("{counters} NV counters are to be defined and {} fit", free.unwrap_or(0));
+            let what = format!(
+                "{counters} NV counters are to be defined and {} fit",
+                free.unwrap_or(0)
+            );
             let why = "provisioning would end with NV_SPACE";
             let remedy = "undefine indices that nobody needs (tpm2_getcap handles-nv-index)";
             findings.push(Finding::new(Severity::Fault, "nv-full", what, why, remedy));
@@ -302,7 +449,9 @@ mod tests {
     use std::time::Duration;
 
     fn absent() -> TransportError {
-        TransportError::DeviceAbsent { path: "/dev/tpmrm0".into() }
+        TransportError::DeviceAbsent {
+            path: "/dev/tpmrm0".into(),
+        }
     }
 
     #[test]
@@ -321,9 +470,19 @@ mod tests {
     #[test]
     fn what_kept_it_from_opening_has_its_own_code() {
         let code = |error: TransportError| Diagnosis::of_unopened(&error).findings[0].code;
-        assert_eq!(code(TransportError::PermissionDenied { path: "/dev/tpm0".into() }), "permission");
+        assert_eq!(
+            code(TransportError::PermissionDenied {
+                path: "/dev/tpm0".into()
+            }),
+            "permission"
+        );
         assert_eq!(code(TransportError::SwtpmMissing), "swtpm-missing");
-        assert_eq!(code(TransportError::DeviceBusy { path: "/dev/tpm0".into() }), "busy");
+        assert_eq!(
+            code(TransportError::DeviceBusy {
+                path: "/dev/tpm0".into()
+            }),
+            "busy"
+        );
         assert!(!Diagnosis::of_unopened(&TransportError::SwtpmMissing).is_healthy());
     }
 
@@ -343,16 +502,35 @@ mod tests {
         let findings = lockout_findings(&state);
         assert_eq!(findings.len(), 1);
         assert!(findings[0].remedy.contains("600 s"));
-        let near = LockoutState { in_lockout: false, failures: 1, owner_auth_set: false, ..state };
+        let near = LockoutState {
+            in_lockout: false,
+            failures: 1,
+            owner_auth_set: false,
+            ..state
+        };
         let codes: Vec<_> = lockout_findings(&near).iter().map(|f| f.code).collect();
         assert_eq!(codes, ["lockout-near", "open-hierarchies"]);
     }
 
     #[test]
     fn a_full_chip_is_a_fault_before_provisioning_starts() {
-        let full = Contents { persistent: vec![], indices: vec![], strangers: 1, counters_free: Some(1) };
+        let full = Contents {
+            persistent: vec![],
+            indices: vec![],
+            strangers: 1,
+            counters_free: Some(1),
+        };
         let codes: Vec<_> = full.findings().iter().map(|f| f.code).collect();
-        assert_eq!(codes, ["left-over-objects", "ek-absent", "ek-certificate", "unprovisioned", "nv-full"]);
+        assert_eq!(
+            codes,
+            [
+                "left-over-objects",
+                "ek-absent",
+                "ek-certificate",
+                "unprovisioned",
+                "nv-full"
+            ]
+        );
         let whole = Contents {
             persistent: Persistent::all().map(Persistent::handle).collect(),
             indices: NvIndex::all().map(NvIndex::handle).chain([0x01c0_000a]).collect(),

@@ -28,7 +28,11 @@ impl PolicySession {
 
     /// nonceTPM now: what a signer includes to bind an approval (PolicySigned) to this session.
     pub fn nonce_tpm(&self) -> Vec<u8> {
-        self.nonce_tpm.lock().unwrap_or_else(PoisonError::into_inner).as_slice().to_vec()
+        self.nonce_tpm
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_slice()
+            .to_vec()
     }
 
     /// Whether uses must prove the object's authorisation value as well.
@@ -39,6 +43,10 @@ impl PolicySession {
     /// How a command is authorised by it; `value` is the object's authorisation value, taken only where the policy
     /// asks for it.
     pub fn auth<'a>(&'a self, value: &'a Secret) -> Auth<'a> {
-        if self.needs_auth_value { Auth::PolicyWithValue(self, value) } else { Auth::Policy(self) }
+        if self.needs_auth_value {
+            Auth::PolicyWithValue(self, value)
+        } else {
+            Auth::Policy(self)
+        }
     }
 }

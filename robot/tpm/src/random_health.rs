@@ -65,12 +65,20 @@ impl RandomHealth {
     }
 
     fn step(&mut self, byte: u8) {
-        self.repeated = if self.last == Some(byte) { self.repeated.saturating_add(1) } else { 1 };
+        self.repeated = if self.last == Some(byte) {
+            self.repeated.saturating_add(1)
+        } else {
+            1
+        };
         self.last = Some(byte);
         if self.repeated >= REPETITION_CUTOFF {
             self.failed.get_or_insert(HealthFailure::Repetition);
         }
-        let window = self.proportion.get_or_insert(Proportion { sample: byte, seen: 0, count: 0 });
+        let window = self.proportion.get_or_insert(Proportion {
+            sample: byte,
+            seen: 0,
+            count: 0,
+        });
         window.seen += 1;
         window.count += u32::from(window.sample == byte);
         if window.count >= PROPORTION_CUTOFF {
@@ -113,7 +121,10 @@ mod tests {
         let mut health = RandomHealth::default();
         assert_eq!(health.test(&[7; 5]), Ok(()));
         assert_eq!(health.test(&[7]), Err(HealthFailure::Repetition));
-        assert_eq!(health.test(&stream(64, |z| z.to_le_bytes()[0])), Err(HealthFailure::Repetition));
+        assert_eq!(
+            health.test(&stream(64, |z| z.to_le_bytes()[0])),
+            Err(HealthFailure::Repetition)
+        );
     }
 
     #[test]
@@ -124,7 +135,10 @@ mod tests {
             .enumerate()
             .map(|(i, b)| if i % 5 == 4 { 9 } else { *b })
             .collect();
-        assert_eq!(RandomHealth::default().test(&biased), Err(HealthFailure::Proportion));
+        assert_eq!(
+            RandomHealth::default().test(&biased),
+            Err(HealthFailure::Proportion)
+        );
     }
 
     #[test]
@@ -132,11 +146,16 @@ mod tests {
         let mut health = RandomHealth::default();
         // 61 occurrences of the first sample spread over the window: one below the cutoff.
         let other = |i: u32| u8::try_from(i % 251).unwrap() | 1;
-        let mut window: Vec<u8> = (0..512).map(|i| if i % 8 == 0 && i < 61 * 8 { 0 } else { other(i) }).collect();
+        let mut window: Vec<u8> = (0..512)
+            .map(|i| if i % 8 == 0 && i < 61 * 8 { 0 } else { other(i) })
+            .collect();
         assert_eq!(window.iter().filter(|b| **b == 0).count(), 61);
         assert_eq!(health.test(&window), Ok(()));
         window[1] = 0;
-        assert_eq!(RandomHealth::default().test(&window), Err(HealthFailure::Proportion));
+        assert_eq!(
+            RandomHealth::default().test(&window),
+            Err(HealthFailure::Proportion)
+        );
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! The chip's part of a stop: two commands, in lockout too, faked successes detected; the doctor on such chips.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod support;
 
@@ -19,7 +25,10 @@ const NV_INCREMENT: CommandCode = CommandCode(0x134);
 const GET_RANDOM: CommandCode = CommandCode(0x17b);
 
 fn digests() -> [alcub3_crypto::Digest; 2] {
-    [HashAlg::Sha256.digest(&[b"stop"]), HashAlg::Sha384.digest(&[b"stop"])]
+    [
+        HashAlg::Sha256.digest(&[b"stop"]),
+        HashAlg::Sha384.digest(&[b"stop"]),
+    ]
 }
 
 fn epoch(f: &mut Fixture) -> u64 {
@@ -37,7 +46,11 @@ fn lock_out(f: &mut Fixture) {
     let digest = HashAlg::Sha256.digest(&[b"m"]);
     for _ in 0..8 {
         let wrong = Secret::from_slice(b"wrong");
-        if f.chip.sign(&key, Auth::Value(&wrong), &digest).unwrap_err().is_refusal(ResponseCode::LOCKOUT) {
+        if f.chip
+            .sign(&key, Auth::Value(&wrong), &digest)
+            .unwrap_err()
+            .is_refusal(ResponseCode::LOCKOUT)
+        {
             return;
         }
     }
@@ -52,10 +65,16 @@ fn a_stop_takes_two_commands() {
     assert_eq!(sent, ["PCR_Extend", "NV_Increment"]);
     assert!(stop.extend.is_ok() && stop.increment.is_ok() && stop.protected);
     assert_eq!(f.chip.nv_counter(EPOCH).unwrap(), before + 1);
-    let values = f.chip.pcr_read(&[(HashAlg::Sha256, 1 << LOCKDOWN), (HashAlg::Sha384, 1 << LOCKDOWN)]).unwrap();
+    let values = f
+        .chip
+        .pcr_read(&[(HashAlg::Sha256, 1 << LOCKDOWN), (HashAlg::Sha384, 1 << LOCKDOWN)])
+        .unwrap();
     for digest in digests() {
         let zero = alcub3_crypto::Digest::zero(digest.alg());
-        assert_eq!(values.get(digest.alg(), LOCKDOWN), Some(&zero.extend(digest.as_bytes())));
+        assert_eq!(
+            values.get(digest.alg(), LOCKDOWN),
+            Some(&zero.extend(digest.as_bytes()))
+        );
     }
 }
 
@@ -72,7 +91,9 @@ fn a_stop_succeeds_in_lockout() {
     assert_eq!(sent, ["PCR_Extend", "NV_Increment"]);
     assert!(stop.extend.is_ok() && stop.increment.is_ok() && stop.protected);
     let ak = f.ak.clone();
-    f.chip.quote(&ak, b"receipt", &[(HashAlg::Sha256, 1 << LOCKDOWN)]).unwrap();
+    f.chip
+        .quote(&ak, b"receipt", &[(HashAlg::Sha256, 1 << LOCKDOWN)])
+        .unwrap();
     f.chip.nv_certify(&ak, EPOCH, b"receipt").unwrap();
     assert_eq!(f.chip.nv_counter(EPOCH).unwrap(), before + 1);
     let ((), sent) = f.sent(|f| f.chip.lockout_reset(Auth::Empty).unwrap());
@@ -118,9 +139,16 @@ fn a_stop_on_the_emergency_lane_survives_a_reset_of_the_chip() {
         chip.prepare_emergency_stop(EPOCH)
     })
     .unwrap();
-    let stop = || tpm.run(Lane::Emergency, wait, |chip| Ok(chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH)));
+    let stop = || {
+        tpm.run(Lane::Emergency, wait, |chip| {
+            Ok(chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH))
+        })
+    };
     let first = stop().unwrap();
-    assert!(first.extend.is_ok() && first.increment.is_ok() && first.protected, "{first:?}");
+    assert!(
+        first.extend.is_ok() && first.increment.is_ok() && first.protected,
+        "{first:?}"
+    );
     swtpm.power_cycle(PowerUp::Clear).unwrap();
     let second = stop().unwrap();
     assert!(second.extend.is_ok() && second.increment.is_ok(), "{second:?}");
@@ -130,7 +158,11 @@ fn hostile() -> (Chip, Bus, Swtpm) {
     let swtpm = Swtpm::start().unwrap();
     let hostile = Hostile::new(swtpm.transport());
     let bus = hostile.bus();
-    (Chip::new(Box::new(hostile), ChipOptions::default()).unwrap(), bus, swtpm)
+    (
+        Chip::new(Box::new(hostile), ChipOptions::default()).unwrap(),
+        bus,
+        swtpm,
+    )
 }
 
 fn pinned() -> (Chip, Bus, Swtpm) {
@@ -147,7 +179,10 @@ fn a_faked_success_of_a_stop_is_not_believed() {
     let public = alcub3_tpm::ops::NvPublic {
         index: EPOCH,
         name_alg: HashAlg::Sha256,
-        attributes: nv_attribute::COUNTER | nv_attribute::AUTHREAD | nv_attribute::AUTHWRITE | nv_attribute::NO_DA,
+        attributes: nv_attribute::COUNTER
+            | nv_attribute::AUTHREAD
+            | nv_attribute::AUTHWRITE
+            | nv_attribute::NO_DA,
         auth_policy: Vec::new(),
         size: 8,
     };
@@ -159,11 +194,26 @@ fn a_faked_success_of_a_stop_is_not_believed() {
     let stop = chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH);
     assert!(bus.attacked() >= 2);
     assert!(!stop.protected);
-    assert!(matches!(stop.extend, Err(TpmError::Forged { .. } | TpmError::Malformed { .. })), "{stop:?}");
-    assert!(matches!(stop.increment, Err(TpmError::Forged { .. } | TpmError::Malformed { .. })), "{stop:?}");
+    assert!(
+        matches!(
+            stop.extend,
+            Err(TpmError::Forged { .. } | TpmError::Malformed { .. })
+        ),
+        "{stop:?}"
+    );
+    assert!(
+        matches!(
+            stop.increment,
+            Err(TpmError::Forged { .. } | TpmError::Malformed { .. })
+        ),
+        "{stop:?}"
+    );
     bus.relent();
     let stop = chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH);
-    assert!(stop.extend.is_ok() && stop.increment.is_ok() && stop.protected, "{stop:?}");
+    assert!(
+        stop.extend.is_ok() && stop.increment.is_ok() && stop.protected,
+        "{stop:?}"
+    );
 }
 
 #[test]
@@ -184,7 +234,10 @@ fn every_flipped_bit_of_a_read_is_found_out() {
         bus.attack(When::NextOf(CommandCode(0x181)), Attack::FlipBit(bit));
         if let Ok(reading) = chip.read_clock() {
             assert_eq!(reading.reset_count, clock.reset_count, "bit {bit}");
-            assert!(reading.clock_ms >= clock.clock_ms && reading.clock_ms < clock.clock_ms + 600_000, "bit {bit}");
+            assert!(
+                reading.clock_ms >= clock.clock_ms && reading.clock_ms < clock.clock_ms + 600_000,
+                "bit {bit}"
+            );
         }
         bus.relent();
     }
@@ -207,12 +260,23 @@ fn a_stuck_generator_is_refused_for_good() {
 fn the_doctor_explains_a_fresh_simulator_and_a_power_cut() {
     let (mut chip, counts, swtpm) = support::bare();
     let diagnosis = Diagnosis::of_chip(&mut chip);
-    for code in ["simulator", "unprotected", "open-hierarchies", "ek-absent", "ek-certificate", "unprovisioned"] {
+    for code in [
+        "simulator",
+        "unprotected",
+        "open-hierarchies",
+        "ek-absent",
+        "ek-certificate",
+        "unprovisioned",
+    ] {
         assert!(diagnosis.has(code), "{code}: {diagnosis:?}");
     }
     assert!(diagnosis.is_healthy(), "{diagnosis:?}");
     assert!(counts.total() < 20, "{}", counts.total());
-    let left = support::primary(&mut chip, Hierarchy::Owner, &PublicTemplate::storage_parent(Curve::P256));
+    let left = support::primary(
+        &mut chip,
+        Hierarchy::Owner,
+        &PublicTemplate::storage_parent(Curve::P256),
+    );
     assert!(!Diagnosis::of_chip(&mut chip).has("left-over-objects"));
     let mut other = Chip::new(Box::new(swtpm.transport()), ChipOptions::default()).unwrap();
     assert!(Diagnosis::of_chip(&mut other).has("left-over-objects"));

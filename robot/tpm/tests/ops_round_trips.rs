@@ -1,5 +1,11 @@
 //! Every operation once on a real TPM: what it returns, what it costs in commands, that it leaves nothing behind.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod support;
 
@@ -15,7 +21,10 @@ const BOTH: [(HashAlg, u32); 2] = [(HashAlg::Sha256, 0x0081_00ff), (HashAlg::Sha
 fn random_is_tested_once_then_costs_one_command() {
     let mut f = fixture();
     let (first, sent) = f.sent(|f| f.chip.random(32).unwrap());
-    assert!(sent.len() >= 17 && sent.iter().all(|name| name == "GetRandom"), "{sent:?}");
+    assert!(
+        sent.len() >= 17 && sent.iter().all(|name| name == "GetRandom"),
+        "{sent:?}"
+    );
     let (second, sent) = f.sent(|f| f.chip.random(32).unwrap());
     assert_eq!(sent, ["GetRandom"]);
     assert_eq!(second.len(), 32);
@@ -47,7 +56,10 @@ fn pcrs_are_read_extended_and_reset_in_all_banks() {
     assert!(events.contains(&HashAlg::Sha256.digest(&[b"event"])));
     let ((), sent) = f.sent(|f| f.chip.pcr_reset(16).unwrap());
     assert_eq!(sent, ["PCR_Reset"]);
-    assert_eq!(f.chip.pcr_read(&BOTH).unwrap().get(HashAlg::Sha256, 16), before.get(HashAlg::Sha256, 16));
+    assert_eq!(
+        f.chip.pcr_read(&BOTH).unwrap().get(HashAlg::Sha256, 16),
+        before.get(HashAlg::Sha256, 16)
+    );
     let (digest, sent) = f.sent(|f| f.chip.pcr_digest(HashAlg::Sha256, &BOTH[1..]).unwrap());
     assert_eq!(sent, ["PCR_Read"]);
     assert_eq!(digest, HashAlg::Sha256.digest(&[&[0; 48]]));
@@ -59,7 +71,12 @@ fn pcrs_are_read_extended_and_reset_in_all_banks() {
 fn a_counter_counts_and_its_name_is_followed_without_asking() {
     let mut f = fixture();
     let public = f.define(0x0181_0000, nv_attribute::COUNTER, 8);
-    assert!(f.chip.nv_counter(public.index).unwrap_err().is_refusal(ResponseCode::NV_UNINITIALIZED));
+    assert!(
+        f.chip
+            .nv_counter(public.index)
+            .unwrap_err()
+            .is_refusal(ResponseCode::NV_UNINITIALIZED)
+    );
     let ((), sent) = f.sent(|f| f.chip.nv_increment(public.index).unwrap());
     assert_eq!(sent, ["NV_Increment"]);
     let (value, sent) = f.sent(|f| f.chip.nv_counter(public.index).unwrap());
@@ -73,11 +90,19 @@ fn a_counter_counts_and_its_name_is_followed_without_asking() {
     assert_eq!(sent, ["NV_ReadPublic", "NV_ReadPublic"]);
     assert_eq!(read.attributes, public.attributes | nv_attribute::WRITTEN);
     f.chip.nv_expect(&public).unwrap();
-    let other = alcub3_tpm::ops::NvPublic { size: 9, ..public.clone() };
+    let other = alcub3_tpm::ops::NvPublic {
+        size: 9,
+        ..public.clone()
+    };
     assert!(f.chip.nv_expect(&other).is_err());
     let ((), sent) = f.sent(|f| f.chip.nv_undefine(&nothing(), public.index).unwrap());
     assert_eq!(sent, ["NV_UndefineSpace"]);
-    assert!(f.chip.nv_read_public(public.index).unwrap_err().is_refusal(ResponseCode::HANDLE));
+    assert!(
+        f.chip
+            .nv_read_public(public.index)
+            .unwrap_err()
+            .is_refusal(ResponseCode::HANDLE)
+    );
 }
 
 #[test]
@@ -109,7 +134,10 @@ fn ordinary_and_extending_indices_hold_what_was_put_in() {
     assert_eq!(sent, ["NV_Extend"]);
     let expected = HashAlg::Sha256.digest(&[&[0; 32], b"firmware"]);
     assert_eq!(f.chip.nv_read(register.index).unwrap(), expected.as_bytes());
-    let full = f.chip.nv_write(public.index, Auth::Empty, &[0; 1300]).unwrap_err();
+    let full = f
+        .chip
+        .nv_write(public.index, Auth::Empty, &[0; 1300])
+        .unwrap_err();
     assert!(full.is_refusal(ResponseCode::NV_RANGE), "{full}");
     f.assert_no_leak();
 }
@@ -138,9 +166,27 @@ fn quotes_and_certifications_answer_what_was_asked() {
     assert_eq!(sent, ["NV_Certify"]);
     check(&nv);
     let template = PublicTemplate::signing_key(Curve::P256, attributes::SIGN_WITH_AUTH, None);
-    let made = f.chip.create(&srk, Auth::Empty, template.as_tpmt_bytes(), &nothing(), None, b"outside").unwrap();
-    let object: Key = f.chip.load(&srk, Auth::Empty, &made.private, &made.public).unwrap().into();
-    let certify = |f: &mut support::Fixture| f.chip.certify_creation(&ak, &object, b"k", &made.creation).unwrap();
+    let made = f
+        .chip
+        .create(
+            &srk,
+            Auth::Empty,
+            template.as_tpmt_bytes(),
+            &nothing(),
+            None,
+            b"outside",
+        )
+        .unwrap();
+    let object: Key = f
+        .chip
+        .load(&srk, Auth::Empty, &made.private, &made.public)
+        .unwrap()
+        .into();
+    let certify = |f: &mut support::Fixture| {
+        f.chip
+            .certify_creation(&ak, &object, b"k", &made.creation)
+            .unwrap()
+    };
     let (creation, sent) = f.sent(certify);
     assert_eq!(sent, ["CertifyCreation"]);
     check(&creation);
@@ -157,7 +203,9 @@ fn a_bank_that_is_not_allocated_is_an_error_not_an_empty_quote() {
     let mut f = fixture();
     let ak = f.ak.clone();
     let (_served, tools) = f.tools();
-    tools.run("pcrallocate", &["sha1:none+sha256:all+sha384:all+sha512:none"]).unwrap();
+    tools
+        .run("pcrallocate", &["sha1:none+sha256:all+sha384:all+sha512:none"])
+        .unwrap();
     f.chip.shutdown(true).unwrap();
     f.swtpm.power_cycle(alcub3_testkit::PowerUp::Nothing).unwrap();
     f.chip.startup(true).unwrap();
@@ -165,7 +213,10 @@ fn a_bank_that_is_not_allocated_is_an_error_not_an_empty_quote() {
     assert!(info.has_bank(HashAlg::Sha256) && !info.has_bank(HashAlg::Sha512));
     let error = f.chip.quote(&ak, b"", &[(HashAlg::Sha512, 1)]).unwrap_err();
     assert!(matches!(error, TpmError::Unsupported { .. }), "{error}");
-    let error = f.chip.pcr_read(&[(HashAlg::Sha256, 1), (HashAlg::Sha512, 1)]).unwrap_err();
+    let error = f
+        .chip
+        .pcr_read(&[(HashAlg::Sha256, 1), (HashAlg::Sha512, 1)])
+        .unwrap_err();
     assert!(matches!(error, TpmError::Unsupported { .. }), "{error}");
 }
 
@@ -173,25 +224,44 @@ fn a_bank_that_is_not_allocated_is_an_error_not_an_empty_quote() {
 fn keys_sign_agree_and_authenticate() {
     let mut f = fixture();
     let secret = Secret::from_slice(b"key auth");
-    let key = f.child(PublicTemplate::signing_key(Curve::P256, attributes::SIGN_WITH_AUTH, None).as_tpmt_bytes(), &secret);
+    let key = f.child(
+        PublicTemplate::signing_key(Curve::P256, attributes::SIGN_WITH_AUTH, None).as_tpmt_bytes(),
+        &secret,
+    );
     let digest = HashAlg::Sha256.digest(&[b"message"]);
     let (signature, sent) = f.sent(|f| f.chip.sign(&key, Auth::Value(&secret), &digest).unwrap());
     assert_eq!(sent, ["Sign"]);
     assert_eq!(signature.scheme, SignatureScheme::Ecdsa(HashAlg::Sha256));
-    signature.verify(&key.public().verifying_key().unwrap(), b"message").unwrap();
-    let wrong = f.chip.sign(&key, Auth::Value(&Secret::from_slice(b"guess")), &digest).unwrap_err();
+    signature
+        .verify(&key.public().verifying_key().unwrap(), b"message")
+        .unwrap();
+    let wrong = f
+        .chip
+        .sign(&key, Auth::Value(&Secret::from_slice(b"guess")), &digest)
+        .unwrap_err();
     assert!(wrong.is_refusal(ResponseCode::BAD_AUTH), "{wrong}");
     let (ticket, sent) = f.sent(|f| f.chip.verify_signature(&key, &digest, &signature).unwrap());
     assert_eq!(sent, ["VerifySignature"]);
     assert_eq!(ticket.0[..2], [0x80, 0x22]);
     let other = HashAlg::Sha256.digest(&[b"other"]);
-    assert!(f.chip.verify_signature(&key, &other, &signature).unwrap_err().is_refusal(ResponseCode::SIGNATURE));
+    assert!(
+        f.chip
+            .verify_signature(&key, &other, &signature)
+            .unwrap_err()
+            .is_refusal(ResponseCode::SIGNATURE)
+    );
     drop(key);
-    let mac = f.child(PublicTemplate::hmac_key(HashAlg::Sha256, attributes::WITH_AUTH, None).as_tpmt_bytes(), &nothing());
+    let mac = f.child(
+        PublicTemplate::hmac_key(HashAlg::Sha256, attributes::WITH_AUTH, None).as_tpmt_bytes(),
+        &nothing(),
+    );
     let (tag, sent) = f.sent(|f| f.chip.hmac(&mac, Auth::Empty, b"data").unwrap());
     assert_eq!(sent, ["HMAC"]);
     assert_eq!(tag.len(), 32);
-    assert_eq!(f.chip.hmac(&mac, Auth::Empty, b"data").unwrap().expose(), tag.expose());
+    assert_eq!(
+        f.chip.hmac(&mac, Auth::Empty, b"data").unwrap().expose(),
+        tag.expose()
+    );
     assert!(f.chip.hmac(&mac, Auth::Empty, &[0; 1025]).is_err());
     drop(mac);
     f.assert_no_leak();
@@ -204,10 +274,27 @@ fn an_hmac_key_with_known_data_gives_the_known_hmac() {
     let bits = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::USER_WITH_AUTH | attribute::NO_DA;
     let template = PublicTemplate::hmac_key(HashAlg::Sha256, bits, None);
     let data = Secret::from_slice(b"a known key of some length......");
-    let made = f.chip.create(&srk, Auth::Empty, template.as_tpmt_bytes(), &nothing(), Some(&data), &[]).unwrap();
-    let key: Key = f.chip.load(&srk, Auth::Empty, &made.private, &made.public).unwrap().into();
+    let made = f
+        .chip
+        .create(
+            &srk,
+            Auth::Empty,
+            template.as_tpmt_bytes(),
+            &nothing(),
+            Some(&data),
+            &[],
+        )
+        .unwrap();
+    let key: Key = f
+        .chip
+        .load(&srk, Auth::Empty, &made.private, &made.public)
+        .unwrap()
+        .into();
     let tag = f.chip.hmac(&key, Auth::Empty, b"message").unwrap();
-    assert_eq!(tag.expose(), hmac(HashAlg::Sha256, data.expose(), &[b"message"]).as_bytes());
+    assert_eq!(
+        tag.expose(),
+        hmac(HashAlg::Sha256, data.expose(), &[b"message"]).as_bytes()
+    );
 }
 
 #[test]
@@ -247,7 +334,8 @@ fn a_credential_is_activated_by_the_chip_that_has_both_keys() {
     let activate = |f: &mut support::Fixture| {
         let session = f.chip.policy_session(&policy, &inputs).unwrap();
         let (id, secret) = (&credential.id_object, &credential.encrypted_secret);
-        f.chip.activate_credential(&ak, Auth::Empty, &ek, Auth::Policy(&session), id, secret)
+        f.chip
+            .activate_credential(&ak, Auth::Empty, &ek, Auth::Policy(&session), id, secret)
     };
     let (secret, sent) = f.sent(activate);
     assert_eq!(secret.unwrap().expose(), b"challenge");
@@ -255,7 +343,14 @@ fn a_credential_is_activated_by_the_chip_that_has_both_keys() {
     let other = make_credential(ek.public(), ek.name(), b"challenge", &mut OsEntropy).unwrap();
     let session = f.chip.policy_session(&policy, &inputs).unwrap();
     let auth = Auth::Policy(&session);
-    let refused = f.chip.activate_credential(&ak, Auth::Empty, &ek, auth, &other.id_object, &other.encrypted_secret);
+    let refused = f.chip.activate_credential(
+        &ak,
+        Auth::Empty,
+        &ek,
+        auth,
+        &other.id_object,
+        &other.encrypted_secret,
+    );
     assert!(refused.is_err());
     drop(session);
     f.assert_no_leak();
@@ -270,7 +365,12 @@ fn the_clock_goes_forward_only() {
     let ((), sent) = f.sent(|f| f.chip.clock_set(Auth::Empty, ahead).unwrap());
     assert_eq!(sent, ["ClockSet"]);
     assert!(f.chip.read_clock().unwrap().clock_ms >= ahead);
-    assert!(f.chip.clock_set(Auth::Empty, 1).unwrap_err().is_refusal(ResponseCode::VALUE));
+    assert!(
+        f.chip
+            .clock_set(Auth::Empty, 1)
+            .unwrap_err()
+            .is_refusal(ResponseCode::VALUE)
+    );
 }
 
 #[test]
@@ -278,18 +378,28 @@ fn command_audit_covers_what_was_asked() {
     let mut f = fixture();
     let ak = f.ak.clone();
     let code = alcub3_tpm::CommandCode(0x17b);
-    f.chip.set_command_audit_hash(Auth::Empty, HashAlg::Sha256).unwrap();
+    f.chip
+        .set_command_audit_hash(Auth::Empty, HashAlg::Sha256)
+        .unwrap();
     let ((), sent) = f.sent(|f| f.chip.set_command_audit(Auth::Empty, &[code], &[]).unwrap());
     assert_eq!(sent, ["SetCommandCodeAuditStatus"]);
-    let audited = f.chip.capability(alcub3_tpm::ops::Capability::AuditCommands, 0, u32::MAX).unwrap();
+    let audited = f
+        .chip
+        .capability(alcub3_tpm::ops::Capability::AuditCommands, 0, u32::MAX)
+        .unwrap();
     assert!(audited.contains_key(&code.0), "{audited:x?}");
     f.chip.random(8).unwrap();
     let (digest, sent) = f.sent(|f| f.chip.command_audit_digest(Auth::Empty, &ak, b"q").unwrap());
     assert_eq!(sent, ["GetCommandAuditDigest"]);
     let signature = Signature::from_tpmt_signature(&digest.signature).unwrap();
-    signature.verify(&ak.public().verifying_key().unwrap(), &digest.message).unwrap();
+    signature
+        .verify(&ak.public().verifying_key().unwrap(), &digest.message)
+        .unwrap();
     f.chip.set_command_audit(Auth::Empty, &[], &[code]).unwrap();
-    let audited = f.chip.capability(alcub3_tpm::ops::Capability::AuditCommands, 0, u32::MAX).unwrap();
+    let audited = f
+        .chip
+        .capability(alcub3_tpm::ops::Capability::AuditCommands, 0, u32::MAX)
+        .unwrap();
     assert!(!audited.contains_key(&code.0));
 }
 
@@ -297,17 +407,30 @@ fn command_audit_covers_what_was_asked() {
 fn hierarchies_take_authorisations_and_give_them_back() {
     let mut f = fixture();
     let (owner, lockout) = (Secret::from_slice(&[7; 32]), Secret::from_slice(&[8; 32]));
-    let change = |f: &mut support::Fixture| f.chip.change_hierarchy_auth(Hierarchy::Owner, &nothing(), &owner).unwrap();
+    let change = |f: &mut support::Fixture| {
+        f.chip
+            .change_hierarchy_auth(Hierarchy::Owner, &nothing(), &owner)
+            .unwrap()
+    };
     let ((), sent) = f.sent(change);
     assert_eq!(sent, ["HierarchyChangeAuth"]);
-    f.chip.change_hierarchy_auth(Hierarchy::Lockout, &nothing(), &lockout).unwrap();
+    f.chip
+        .change_hierarchy_auth(Hierarchy::Lockout, &nothing(), &lockout)
+        .unwrap();
     let state = f.chip.lockout_state().unwrap();
     assert!(state.owner_auth_set && state.lockout_auth_set && !state.endorsement_auth_set);
     let template = PublicTemplate::storage_parent(Curve::P256);
     let bytes = template.as_tpmt_bytes();
-    let refused = f.chip.create_primary(Hierarchy::Owner, Auth::Empty, bytes, None, &[]).unwrap_err();
+    let refused = f
+        .chip
+        .create_primary(Hierarchy::Owner, Auth::Empty, bytes, None, &[])
+        .unwrap_err();
     assert!(refused.is_refusal(ResponseCode::BAD_AUTH), "{refused}");
-    drop(f.chip.create_primary(Hierarchy::Owner, Auth::Value(&owner), bytes, None, &[]).unwrap());
+    drop(
+        f.chip
+            .create_primary(Hierarchy::Owner, Auth::Value(&owner), bytes, None, &[])
+            .unwrap(),
+    );
     let ((), sent) = f.sent(|f| f.chip.clear(&lockout).unwrap());
     assert_eq!(sent.last().unwrap(), "Clear");
     let state = f.chip.lockout_state().unwrap();
@@ -318,7 +441,9 @@ fn hierarchies_take_authorisations_and_give_them_back() {
 #[test]
 fn an_owner_authorisation_is_not_set_over_an_unprotected_bus() {
     let (mut chip, counts, _swtpm) = support::bare();
-    let error = chip.change_hierarchy_auth(Hierarchy::Owner, &nothing(), &Secret::from_slice(&[7; 32])).unwrap_err();
+    let error = chip
+        .change_hierarchy_auth(Hierarchy::Owner, &nothing(), &Secret::from_slice(&[7; 32]))
+        .unwrap_err();
     assert!(matches!(error, TpmError::Unprotected { .. }), "{error}");
     assert_eq!(counts.total(), 0);
 }
@@ -351,20 +476,32 @@ fn self_test_startup_and_shutdown() {
     let ((), sent) = f.sent(|f| f.chip.startup(false).unwrap());
     assert_eq!(sent.last().unwrap(), "Startup");
     f.chip.read_clock().unwrap();
-    assert!(f.chip.startup(true).unwrap_err().is_refusal(ResponseCode::INITIALIZE));
+    assert!(
+        f.chip
+            .startup(true)
+            .unwrap_err()
+            .is_refusal(ResponseCode::INITIALIZE)
+    );
 }
 
 #[test]
 fn chip_info_names_the_simulator_and_its_suites() {
     let mut f = fixture();
     let (info, sent) = f.sent(|f| f.chip.chip_info().unwrap());
-    assert!(sent.len() <= 8 && sent.iter().all(|name| name == "GetCapability"), "{sent:?}");
+    assert!(
+        sent.len() <= 8 && sent.iter().all(|name| name == "GetCapability"),
+        "{sent:?}"
+    );
     assert!(info.simulator);
     assert_eq!(info.kind.name(), "simulator");
     assert_eq!(info.manufacturer, "IBM");
     assert_eq!(info.family, "2.0");
     assert!(info.has_curve(Curve::P384) && info.commands.contains(&0x158));
-    assert!(info.limits.nv_buffer >= 512 && info.limits.transient_slots >= 3, "{:?}", info.limits);
+    assert!(
+        info.limits.nv_buffer >= 512 && info.limits.transient_slots >= 3,
+        "{:?}",
+        info.limits
+    );
     assert_eq!(info.suites().len(), 4);
     let (_, sent) = f.sent(|f| f.chip.chip_info().unwrap());
     assert!(sent.is_empty());

@@ -1,5 +1,11 @@
 //! Sealing data of any size: round trips, the format's strictness, policies, and that no secret crosses the bus clear.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod support;
 
@@ -39,7 +45,8 @@ fn every_changed_byte_of_a_blob_is_refused_or_changes_nothing() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 0x41;
-        let opened = Sealed::from_bytes(&changed).and_then(|s| f.chip.unseal(&srk, Auth::Empty, Auth::Empty, &s));
+        let opened =
+            Sealed::from_bytes(&changed).and_then(|s| f.chip.unseal(&srk, Auth::Empty, Auth::Empty, &s));
         assert!(opened.is_err(), "byte {at} of {}", bytes.len());
     }
     f.assert_no_leak();
@@ -49,9 +56,19 @@ fn every_changed_byte_of_a_blob_is_refused_or_changes_nothing() {
 fn cut_followed_and_future_blobs_name_the_part() {
     let mut f = fixture();
     let srk = f.srk.clone();
-    let bytes = f.chip.seal(&srk, Auth::Empty, None, &[5; 200]).unwrap().to_bytes();
+    let bytes = f
+        .chip
+        .seal(&srk, Auth::Empty, None, &[5; 200])
+        .unwrap()
+        .to_bytes();
     for cut in 0..bytes.len() {
-        assert!(matches!(Sealed::from_bytes(&bytes[..cut]), Err(TpmError::SealedData { .. })), "{cut}");
+        assert!(
+            matches!(
+                Sealed::from_bytes(&bytes[..cut]),
+                Err(TpmError::SealedData { .. })
+            ),
+            "{cut}"
+        );
     }
     let part = |bytes: &[u8]| match Sealed::from_bytes(bytes) {
         Err(TpmError::SealedData { part }) => part,
@@ -71,13 +88,27 @@ fn an_authorisation_value_is_asked_for() {
     let mut f = fixture();
     let srk = f.srk.clone();
     let password = Secret::from_slice(b"open");
-    let options = SealOptions { user_auth: Some(&password), no_da: true, ..SealOptions::default() };
+    let options = SealOptions {
+        user_auth: Some(&password),
+        no_da: true,
+        ..SealOptions::default()
+    };
     let sealed = f.chip.seal_with(&srk, Auth::Empty, &options, b"data").unwrap();
-    let refused = f.chip.unseal(&srk, Auth::Empty, Auth::Empty, &sealed).unwrap_err();
+    let refused = f
+        .chip
+        .unseal(&srk, Auth::Empty, Auth::Empty, &sealed)
+        .unwrap_err();
     assert!(refused.is_refusal(ResponseCode::BAD_AUTH), "{refused}");
     let wrong = Secret::from_slice(b"shut");
-    assert!(f.chip.unseal(&srk, Auth::Empty, Auth::Value(&wrong), &sealed).is_err());
-    let opened = f.chip.unseal(&srk, Auth::Empty, Auth::Value(&password), &sealed).unwrap();
+    assert!(
+        f.chip
+            .unseal(&srk, Auth::Empty, Auth::Value(&wrong), &sealed)
+            .is_err()
+    );
+    let opened = f
+        .chip
+        .unseal(&srk, Auth::Empty, Auth::Value(&password), &sealed)
+        .unwrap();
     assert_eq!(opened.expose(), b"data");
     f.assert_no_leak();
 }
@@ -88,8 +119,18 @@ fn data_sealed_to_pcrs_opens_only_at_those_values() {
     let srk = f.srk.clone();
     let select = vec![(HashAlg::Sha256, 1 << 16)];
     let pcr_digest = f.chip.pcr_digest(HashAlg::Sha256, &select).unwrap();
-    let policy = Policy::new(HashAlg::Sha256, vec![Assertion::Pcr { bank_selection: select, pcr_digest }]).unwrap();
-    let sealed = f.chip.seal(&srk, Auth::Empty, Some(&policy.digest()), b"boot secret").unwrap();
+    let policy = Policy::new(
+        HashAlg::Sha256,
+        vec![Assertion::Pcr {
+            bank_selection: select,
+            pcr_digest,
+        }],
+    )
+    .unwrap();
+    let sealed = f
+        .chip
+        .seal(&srk, Auth::Empty, Some(&policy.digest()), b"boot secret")
+        .unwrap();
     let open = |chip: &mut Chip| {
         chip.with_policy(&policy, &PolicyInputs::new(), |chip, session| {
             chip.unseal(&srk, Auth::Empty, Auth::Policy(session), &sealed)
@@ -111,16 +152,28 @@ fn no_secret_crosses_the_bus_in_the_clear() {
     let ek = support::primary(&mut chip, Hierarchy::Endorsement, &PublicTemplate::ek_ecc_p256());
     let ek = chip.evict_control_make(&nothing(), &ek, support::EK).unwrap();
     chip.pin_salt_key(support::EK, Some(ek.name())).unwrap();
-    let srk: Key = support::primary(&mut chip, Hierarchy::Owner, &PublicTemplate::storage_parent(Curve::P256)).into();
+    let srk: Key = support::primary(
+        &mut chip,
+        Hierarchy::Owner,
+        &PublicTemplate::storage_parent(Curve::P256),
+    )
+    .into();
     let password = Secret::from_slice(b"an authorisation value");
-    let options = SealOptions { user_auth: Some(&password), no_da: true, ..SealOptions::default() };
+    let options = SealOptions {
+        user_auth: Some(&password),
+        no_da: true,
+        ..SealOptions::default()
+    };
     let data = b"sealed data that nobody may see";
     let sealed = chip.seal_with(&srk, Auth::Empty, &options, data).unwrap();
-    let opened = chip.unseal(&srk, Auth::Empty, Auth::Value(&password), &sealed).unwrap();
+    let opened = chip
+        .unseal(&srk, Auth::Empty, Auth::Value(&password), &sealed)
+        .unwrap();
     assert_eq!(opened.expose(), data);
     let random = chip.random(32).unwrap();
     let owner = Secret::from_slice(b"the owner authorisation value...");
-    chip.change_hierarchy_auth(Hierarchy::Owner, &nothing(), &owner).unwrap();
+    chip.change_hierarchy_auth(Hierarchy::Owner, &nothing(), &owner)
+        .unwrap();
     for secret in [&data[..], password.expose(), random.expose(), owner.expose()] {
         assert!(!bus.carried(secret), "{}", String::from_utf8_lossy(secret));
     }

@@ -38,7 +38,13 @@ impl Chip {
             .null_scheme()
             .pcr_selection(select)
             .finish()?;
-        let reply = self.call_raw(QUOTE, &[signer.target()], &[Auth::Empty], Protect::Integrity, &params)?;
+        let reply = self.call_raw(
+            QUOTE,
+            &[signer.target()],
+            &[Auth::Empty],
+            Protect::Integrity,
+            &params,
+        )?;
         let mut quoted = Vec::new();
         let attestation = accept(QUOTE, &reply, qualifying, |attested| match attested {
             TpmuAttest::Quote(info) => {
@@ -52,11 +58,18 @@ impl Chip {
             return Ok(attestation);
         }
         // The chip leaves out what it has not allocated; anything it adds or moves is not an answer.
-        let fewer = quoted.iter().all(|(bank, mask)| asked.iter().any(|(b, m)| b == bank && mask & !m == 0));
+        let fewer = quoted
+            .iter()
+            .all(|(bank, mask)| asked.iter().any(|(b, m)| b == bank && mask & !m == 0));
         if fewer {
-            Err(TpmError::Unsupported { what: "an allocated PCR bank for a PCR to be quoted" })
+            Err(TpmError::Unsupported {
+                what: "an allocated PCR bank for a PCR to be quoted",
+            })
         } else {
-            Err(TpmError::Malformed { command: QUOTE, part: "the PCR selection" })
+            Err(TpmError::Malformed {
+                command: QUOTE,
+                part: "the PCR selection",
+            })
         }
     }
 
@@ -76,10 +89,19 @@ impl Chip {
             .null_scheme()
             .finish()?;
         let targets = [object.target(), signer.target()];
-        let reply = self.call_raw(CERTIFY, &targets, &[object_auth, Auth::Empty], Protect::Integrity, &params)?;
-        accept(CERTIFY, &reply, qualifying, |attested| {
-            matches!(attested, TpmuAttest::Certify(info) if &info.name[..] == object.name().as_bytes())
-        })
+        let reply = self.call_raw(
+            CERTIFY,
+            &targets,
+            &[object_auth, Auth::Empty],
+            Protect::Integrity,
+            &params,
+        )?;
+        accept(
+            CERTIFY,
+            &reply,
+            qualifying,
+            |attested| matches!(attested, TpmuAttest::Certify(info) if &info.name[..] == object.name().as_bytes()),
+        )
     }
 
     /// Certifies that this chip created an object and how. Commands: 1 CertifyCreation.
@@ -100,7 +122,13 @@ impl Chip {
             .raw(&creation.ticket, "the creation ticket")
             .finish()?;
         let targets = [signer.target(), object.target()];
-        let reply = self.call_raw(CERTIFY_CREATION, &targets, &[Auth::Empty], Protect::Integrity, &params)?;
+        let reply = self.call_raw(
+            CERTIFY_CREATION,
+            &targets,
+            &[Auth::Empty],
+            Protect::Integrity,
+            &params,
+        )?;
         accept(CERTIFY_CREATION, &reply, qualifying, |attested| {
             matches!(attested, TpmuAttest::Creation(info)
                 if &info.object_name[..] == object.name().as_bytes() && &info.creation_hash[..] == creation.hash.as_bytes())
@@ -112,19 +140,36 @@ impl Chip {
     ///
     /// # Errors
     /// BAD_AUTH or AUTH_FAIL for a wrong value.
-    pub fn get_time(&mut self, endorsement: Auth<'_>, signer: &Key, qualifying: &[u8]) -> Result<Attestation> {
+    pub fn get_time(
+        &mut self,
+        endorsement: Auth<'_>,
+        signer: &Key,
+        qualifying: &[u8],
+    ) -> Result<Attestation> {
         let params = Params::new(GET_TIME)
             .sized(qualifying, MAX_QUALIFYING, "the qualifying data")
             .null_scheme()
             .finish()?;
         let targets = [Hierarchy::Endorsement.target(), signer.target()];
-        let reply = self.call_raw(GET_TIME, &targets, &[endorsement, Auth::Empty], Protect::Integrity, &params)?;
-        accept(GET_TIME, &reply, qualifying, |attested| matches!(attested, TpmuAttest::Time(_)))
+        let reply = self.call_raw(
+            GET_TIME,
+            &targets,
+            &[endorsement, Auth::Empty],
+            Protect::Integrity,
+            &params,
+        )?;
+        accept(GET_TIME, &reply, qualifying, |attested| {
+            matches!(attested, TpmuAttest::Time(_))
+        })
     }
 }
 
 fn selected(entry: &TpmsPcrSelection) -> (u16, u32) {
-    let mask = entry.pcr_select.iter().rev().fold(0, |mask: u32, byte| (mask << 8) | u32::from(*byte));
+    let mask = entry
+        .pcr_select
+        .iter()
+        .rev()
+        .fold(0, |mask: u32, byte| (mask << 8) | u32::from(*byte));
     (entry.hash as u16, mask)
 }
 
@@ -138,7 +183,9 @@ pub(super) fn accept(
 ) -> Result<Attestation> {
     let mut answer = Answer::new(command, reply);
     let message = answer.sized("the attestation message")?;
-    let parsed = TpmsAttest::unmarshal(message).ok().filter(|(_, rest)| rest.is_empty());
+    let parsed = TpmsAttest::unmarshal(message)
+        .ok()
+        .filter(|(_, rest)| rest.is_empty());
     let (parsed, _) = parsed.ok_or(answer.malformed("the attestation message"))?;
     if &parsed.extra_data[..] != qualifying {
         return Err(answer.malformed("the qualifying data in the attestation message"));
@@ -148,7 +195,10 @@ pub(super) fn accept(
     }
     let signature = answer.remaining();
     Signature::from_tpmt_signature(signature).map_err(|_| answer.malformed("the signature"))?;
-    Ok(Attestation { message: message.to_vec(), signature: signature.to_vec() })
+    Ok(Attestation {
+        message: message.to_vec(),
+        signature: signature.to_vec(),
+    })
 }
 
 /// An NV_Certify answer about `size` bytes from `offset` of the index called `name`.

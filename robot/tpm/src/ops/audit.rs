@@ -24,7 +24,12 @@ impl Chip {
     ///
     /// # Errors
     /// BAD_AUTH or AUTH_FAIL for a wrong value.
-    pub fn set_command_audit(&mut self, owner: Auth<'_>, set: &[CommandCode], clear: &[CommandCode]) -> Result<()> {
+    pub fn set_command_audit(
+        &mut self,
+        owner: Auth<'_>,
+        set: &[CommandCode],
+        clear: &[CommandCode],
+    ) -> Result<()> {
         self.set_audit_status(owner, super::wire::ALG_NULL, set, clear)
     }
 
@@ -41,7 +46,13 @@ impl Chip {
             params = list.iter().fold(params, |params, code| params.u32(code.0));
         }
         let targets = [Hierarchy::Owner.target()];
-        let reply = self.call_raw(SET_STATUS, &targets, &[owner], Protect::Integrity, &params.finish()?)?;
+        let reply = self.call_raw(
+            SET_STATUS,
+            &targets,
+            &[owner],
+            Protect::Integrity,
+            &params.finish()?,
+        )?;
         Answer::new(SET_STATUS, &reply).end()
     }
 
@@ -55,9 +66,20 @@ impl Chip {
         signer: &Key,
         qualifying: &[u8],
     ) -> Result<Attestation> {
-        let params = Params::new(GET_DIGEST).sized(qualifying, 66, "the qualifying data").null_scheme().finish()?;
+        let params = Params::new(GET_DIGEST)
+            .sized(qualifying, 66, "the qualifying data")
+            .null_scheme()
+            .finish()?;
         let targets = [Hierarchy::Endorsement.target(), signer.target()];
-        let reply = self.call_raw(GET_DIGEST, &targets, &[endorsement, Auth::Empty], Protect::Integrity, &params)?;
-        accept(GET_DIGEST, &reply, qualifying, |attested| matches!(attested, TpmuAttest::CommandAudit(_)))
+        let reply = self.call_raw(
+            GET_DIGEST,
+            &targets,
+            &[endorsement, Auth::Empty],
+            Protect::Integrity,
+            &params,
+        )?;
+        accept(GET_DIGEST, &reply, qualifying, |attested| {
+            matches!(attested, TpmuAttest::CommandAudit(_))
+        })
     }
 }

@@ -48,7 +48,9 @@ impl Capability {
             Self::Curves => answer.u16(PART).map(|curve| (u32::from(curve), u32::from(curve))),
             Self::Handles | Self::AuditCommands => answer.u32(PART).map(|value| (value, value)),
             // commandIndex and the vendor bit make the code (Part 2, 8.9).
-            Self::Commands => answer.u32(PART).map(|attributes| (attributes & 0x2000_ffff, attributes)),
+            Self::Commands => answer
+                .u32(PART)
+                .map(|attributes| (attributes & 0x2000_ffff, attributes)),
         }
     }
 }
@@ -62,20 +64,31 @@ impl Chip {
     ///
     /// # Errors
     /// [`TpmError::Malformed`] where the chip's lists make no sense.
-    pub fn capability(&mut self, capability: Capability, first: u32, last: u32) -> Result<BTreeMap<u32, u32>> {
+    pub fn capability(
+        &mut self,
+        capability: Capability,
+        first: u32,
+        last: u32,
+    ) -> Result<BTreeMap<u32, u32>> {
         let mut entries = BTreeMap::new();
         let mut next = first;
         for _ in 0..MAX_PAGES {
             let count = PAGE.min((last - next).saturating_add(1));
             let (more, page) = self.capability_page(capability, next, count)?;
             let highest = page.last().map(|(property, _)| *property);
-            entries.extend(page.into_iter().filter(|(property, _)| (first..=last).contains(property)));
+            entries.extend(
+                page.into_iter()
+                    .filter(|(property, _)| (first..=last).contains(property)),
+            );
             match highest {
                 Some(highest) if more && highest >= next && highest < last => next = highest + 1,
                 _ => return Ok(entries),
             }
         }
-        Err(TpmError::Malformed { command: GET_CAPABILITY, part: "the capability list, which does not end" })
+        Err(TpmError::Malformed {
+            command: GET_CAPABILITY,
+            part: "the capability list, which does not end",
+        })
     }
 
     fn capability_page(
@@ -84,7 +97,11 @@ impl Chip {
         property: u32,
         count: u32,
     ) -> Result<(bool, Vec<(u32, u32)>)> {
-        let params = Params::new(GET_CAPABILITY).u32(capability.id()).u32(property).u32(count).finish()?;
+        let params = Params::new(GET_CAPABILITY)
+            .u32(capability.id())
+            .u32(property)
+            .u32(count)
+            .finish()?;
         let reply = self.call_raw(GET_CAPABILITY, &[], &[], Protect::Integrity, &params)?;
         let mut answer = Answer::new(GET_CAPABILITY, &reply);
         let more = answer.u8("moreData")? != 0;
@@ -92,7 +109,9 @@ impl Chip {
             return Err(answer.malformed("the capability"));
         }
         let entries = answer.u32("the number of capabilities")?;
-        let page = (0..entries.min(4096)).map(|_| capability.entry(&mut answer)).collect::<Result<_>>()?;
+        let page = (0..entries.min(4096))
+            .map(|_| capability.entry(&mut answer))
+            .collect::<Result<_>>()?;
         answer.end()?;
         Ok((more, page))
     }
@@ -120,7 +139,11 @@ impl Chip {
     /// # Errors
     /// As [`Self::capability`].
     pub fn pcr_banks(&mut self) -> Result<BTreeMap<u16, u32>> {
-        let params = Params::new(GET_CAPABILITY).u32(CAP_PCRS).u32(0).u32(PAGE).finish()?;
+        let params = Params::new(GET_CAPABILITY)
+            .u32(CAP_PCRS)
+            .u32(0)
+            .u32(PAGE)
+            .finish()?;
         let reply = self.call_raw(GET_CAPABILITY, &[], &[], Protect::Integrity, &params)?;
         let mut answer = Answer::new(GET_CAPABILITY, &reply);
         answer.u8("moreData")?;

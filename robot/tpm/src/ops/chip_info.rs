@@ -97,7 +97,12 @@ pub struct FipsBits {
 impl FipsBits {
     const fn of(raw: u32) -> Self {
         let indicator = if raw & 8 != 0 { 2 } else { 0 } + if raw & 4 != 0 { 1 } else { 0 };
-        Self { raw, fips_140_2: raw & 1 != 0, fips_140_3: raw & 2 != 0, fips_140_3_indicator: indicator }
+        Self {
+            raw,
+            fips_140_2: raw & 1 != 0,
+            fips_140_3: raw & 2 != 0,
+            fips_140_3_indicator: indicator,
+        }
     }
 }
 
@@ -201,18 +206,27 @@ impl ChipInfo {
 
     /// Whether PCR 0 to 23 are allocated in the bank of this hash.
     pub fn has_bank(&self, hash: HashAlg) -> bool {
-        self.banks.get(&hash.tpm_id()).is_some_and(|mask| mask & 0x00ff_ffff == 0x00ff_ffff)
+        self.banks
+            .get(&hash.tpm_id())
+            .is_some_and(|mask| mask & 0x00ff_ffff == 0x00ff_ffff)
     }
 
     /// The suites it can serve: hash, curve (or HMAC) and a PCR bank of that hash.
     pub fn suites(&self) -> Vec<Suite> {
-        (1..=4).filter_map(Suite::from_id).filter(|suite| self.missing_for(*suite).is_none()).collect()
+        (1..=4)
+            .filter_map(Suite::from_id)
+            .filter(|suite| self.missing_for(*suite).is_none())
+            .collect()
     }
 
     /// What it lacks for a suite, for people; none if it can serve it.
     pub fn missing_for(&self, suite: Suite) -> Option<&'static str> {
         let hash = suite.hash();
-        let curve = if hash == HashAlg::Sha384 { Curve::P384 } else { Curve::P256 };
+        let curve = if hash == HashAlg::Sha384 {
+            Curve::P384
+        } else {
+            Curve::P256
+        };
         if !self.has_algorithm(hash.tpm_id()) {
             return Some("the suite's hash algorithm");
         }
@@ -271,7 +285,10 @@ impl Chip {
             day_of_year: number(pt::DAY_OF_YEAR),
             simulator,
             algorithms: algorithms.into_iter().filter_map(algorithm).collect(),
-            curves: curves.into_keys().filter_map(|curve| u16::try_from(curve).ok()).collect(),
+            curves: curves
+                .into_keys()
+                .filter_map(|curve| u16::try_from(curve).ok())
+                .collect(),
             commands: commands.into_keys().collect(),
             banks,
             limits: limits(number),
@@ -311,7 +328,10 @@ fn limits(number: impl Fn(u32) -> u32) -> ChipLimits {
 /// Properties that hold four characters each; padding and anything unprintable left out.
 fn text<const N: usize>(words: [u32; N]) -> String {
     let bytes = words.into_iter().flat_map(u32::to_be_bytes);
-    let printable: String = bytes.filter(|b| b.is_ascii_graphic() || *b == b' ').map(char::from).collect();
+    let printable: String = bytes
+        .filter(|b| b.is_ascii_graphic() || *b == b' ')
+        .map(char::from)
+        .collect();
     printable.trim().to_owned()
 }
 
@@ -349,7 +369,10 @@ mod tests {
     #[test]
     fn fips_bits_are_read_where_the_specification_puts_them() {
         let bits = FipsBits::of(0b1010);
-        assert_eq!((bits.fips_140_2, bits.fips_140_3, bits.fips_140_3_indicator), (false, true, 2));
+        assert_eq!(
+            (bits.fips_140_2, bits.fips_140_3, bits.fips_140_3_indicator),
+            (false, true, 2)
+        );
         assert_eq!(FipsBits::of(0b0101).fips_140_3_indicator, 1);
     }
 }

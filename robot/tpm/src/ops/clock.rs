@@ -2,7 +2,9 @@
 
 use super::keys::Hierarchy;
 use crate::{Auth, Chip, Protect, Result};
-use tpm2_protocol::frame::{TpmClockSetCommand, TpmClockSetResponse, TpmReadClockCommand, TpmReadClockResponse};
+use tpm2_protocol::frame::{
+    TpmClockSetCommand, TpmClockSetResponse, TpmReadClockCommand, TpmReadClockResponse,
+};
 
 /// What the clock says. It does not run without power.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -25,7 +27,9 @@ impl Chip {
     /// # Errors
     /// What the chip refuses.
     pub fn read_clock(&mut self) -> Result<ClockReading> {
-        let command = TpmReadClockCommand { handles: Default::default() };
+        let command = TpmReadClockCommand {
+            handles: Default::default(),
+        };
         let answer: TpmReadClockResponse = self.call(&command, &[], &[], Protect::Integrity)?;
         let clock = answer.current_time.clock_info;
         Ok(ClockReading {
@@ -42,7 +46,10 @@ impl Chip {
     /// # Errors
     /// VALUE for a time that is not ahead; BAD_AUTH or AUTH_FAIL for a wrong value.
     pub fn clock_set(&mut self, owner: Auth<'_>, clock_ms: u64) -> Result<()> {
-        let command = TpmClockSetCommand { handles: Default::default(), new_time: clock_ms.into() };
+        let command = TpmClockSetCommand {
+            handles: Default::default(),
+            new_time: clock_ms.into(),
+        };
         let targets = [Hierarchy::Owner.target()];
         self.call::<_, TpmClockSetResponse>(&command, &targets, &[owner], Protect::Integrity)?;
         Ok(())

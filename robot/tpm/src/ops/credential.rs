@@ -29,7 +29,13 @@ impl Chip {
             .sized(encrypted_secret, 512, "the encrypted secret")
             .finish()?;
         let targets = [activate.target(), key.target()];
-        let reply = self.call_raw(ACTIVATE, &targets, &[activate_auth, key_auth], Protect::Out, &params)?;
+        let reply = self.call_raw(
+            ACTIVATE,
+            &targets,
+            &[activate_auth, key_auth],
+            Protect::Out,
+            &params,
+        )?;
         let mut answer = Answer::new(ACTIVATE, &reply);
         let secret = Secret::from_slice(answer.sized("the secret")?);
         answer.end()?;

@@ -34,11 +34,21 @@ impl Chip {
     /// Extends the lockdown PCR, then increments the epoch. Meant for the emergency lane. Commands: 1 PCR_Extend, 1
     /// NV_Increment; one more for each that fails for its protecting session's sake and is then sent without: a stop
     /// without proof is better than none.
-    pub fn emergency_stop_commands(&mut self, lockdown_pcr: u32, digests: &[Digest], epoch: u32) -> StopCommands {
+    pub fn emergency_stop_commands(
+        &mut self,
+        lockdown_pcr: u32,
+        digests: &[Digest],
+        epoch: u32,
+    ) -> StopCommands {
         let (extend, extend_proven) =
             self.at_any_cost(|chip, protect| chip.pcr_extend_protected(lockdown_pcr, digests, protect));
-        let (increment, increment_proven) = self.at_any_cost(|chip, protect| chip.increment_known(epoch, protect));
-        StopCommands { extend, increment, protected: extend_proven && increment_proven }
+        let (increment, increment_proven) =
+            self.at_any_cost(|chip, protect| chip.increment_known(epoch, protect));
+        StopCommands {
+            extend,
+            increment,
+            protected: extend_proven && increment_proven,
+        }
     }
 
     /// Runs a command protected, and bare where that fails for the session's sake; says whether the success is proven.
@@ -46,9 +56,10 @@ impl Chip {
         match command(self, Protect::Integrity) {
             Ok(()) => (Ok(()), self.is_protected()),
             // The channel itself failed: the same bytes would fail again, or run twice.
-            Err(error @ (TpmError::Transport { .. } | TpmError::DeadlineExceeded { .. } | TpmError::Cancelled)) => {
-                (Err(error), false)
-            }
+            Err(
+                error
+                @ (TpmError::Transport { .. } | TpmError::DeadlineExceeded { .. } | TpmError::Cancelled),
+            ) => (Err(error), false),
             Err(error) if self.salt_key().is_none() => (Err(error), false),
             Err(error) => {
                 let bare = command(self, Protect::Bare);

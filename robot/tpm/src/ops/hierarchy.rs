@@ -9,7 +9,9 @@ use crate::{Auth, Chip, CommandCode, Object, Protect, Result, Target};
 use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::Public;
 use tpm2_protocol::data::TpmCc;
-use tpm2_protocol::frame::{TpmClearCommand, TpmClearResponse, TpmEvictControlCommand, TpmEvictControlResponse};
+use tpm2_protocol::frame::{
+    TpmClearCommand, TpmClearResponse, TpmEvictControlCommand, TpmEvictControlResponse,
+};
 
 const CREATE_PRIMARY: CommandCode = CommandCode::of(TpmCc::CreatePrimary);
 const HIERARCHY_CHANGE_AUTH: CommandCode = CommandCode::of(TpmCc::HierarchyChangeAuth);
@@ -30,7 +32,13 @@ impl Chip {
         outside_info: &[u8],
     ) -> Result<CreatedPrimary> {
         let params = push_creation(CREATE_PRIMARY, template, &[], sensitive, outside_info)?;
-        let reply = self.call_raw(CREATE_PRIMARY, &[hierarchy.target()], &[auth], Protect::In, &params)?;
+        let reply = self.call_raw(
+            CREATE_PRIMARY,
+            &[hierarchy.target()],
+            &[auth],
+            Protect::In,
+            &params,
+        )?;
         // Under a lease before anything can fail, so that what is refused below does not stay in the chip.
         let lease = self.lease_object(CREATE_PRIMARY, &reply)?;
         let mut answer = Answer::new(CREATE_PRIMARY, &reply);
@@ -41,13 +49,23 @@ impl Chip {
             return Err(answer.malformed("the Name of the new object"));
         }
         answer.end()?;
-        Ok(CreatedPrimary { object: Object::new(lease, public), creation })
+        Ok(CreatedPrimary {
+            object: Object::new(lease, public),
+            creation,
+        })
     }
 
     /// Takes charge of the transient object whose handle a command returned.
-    pub(super) fn lease_object(&mut self, command: CommandCode, reply: &Reply) -> Result<crate::slots::Lease> {
+    pub(super) fn lease_object(
+        &mut self,
+        command: CommandCode,
+        reply: &Reply,
+    ) -> Result<crate::slots::Lease> {
         let handle = reply.handle.filter(|handle| handle >> 24 == 0x80);
-        let malformed = crate::TpmError::Malformed { command, part: "the object handle" };
+        let malformed = crate::TpmError::Malformed {
+            command,
+            part: "the object handle",
+        };
         Ok(self.enter_slot(Kind::Object, handle.ok_or(malformed)?))
     }
 
@@ -56,7 +74,12 @@ impl Chip {
     ///
     /// # Errors
     /// NV_DEFINED where the handle is taken; BAD_AUTH or AUTH_FAIL for a wrong value.
-    pub fn evict_control_make(&mut self, owner: &Secret, object: &Object, handle: u32) -> Result<PersistentKey> {
+    pub fn evict_control_make(
+        &mut self,
+        owner: &Secret,
+        object: &Object,
+        handle: u32,
+    ) -> Result<PersistentKey> {
         self.evict_control(owner, Target::Object(object), handle)?;
         let key = PersistentKey::new(handle, object.public().clone());
         self.cache.persistent.insert(handle, key.clone());
@@ -74,9 +97,17 @@ impl Chip {
     }
 
     fn evict_control(&mut self, owner: &Secret, object: Target<'_>, handle: u32) -> Result<()> {
-        let command = TpmEvictControlCommand { handles: Default::default(), persistent_handle: handle.into() };
+        let command = TpmEvictControlCommand {
+            handles: Default::default(),
+            persistent_handle: handle.into(),
+        };
         let targets = [Hierarchy::Owner.target(), object];
-        self.call::<_, TpmEvictControlResponse>(&command, &targets, &[Auth::Value(owner)], Protect::Integrity)?;
+        self.call::<_, TpmEvictControlResponse>(
+            &command,
+            &targets,
+            &[Auth::Value(owner)],
+            Protect::Integrity,
+        )?;
         Ok(())
     }
 
@@ -88,11 +119,21 @@ impl Chip {
     /// protected session.
     pub fn change_hierarchy_auth(&mut self, hierarchy: Hierarchy, from: &Secret, to: &Secret) -> Result<()> {
         if !self.is_protected() && self.salt_key().is_none() {
-            return Err(crate::TpmError::Unprotected { command: HIERARCHY_CHANGE_AUTH });
+            return Err(crate::TpmError::Unprotected {
+                command: HIERARCHY_CHANGE_AUTH,
+            });
         }
-        let params = Params::new(HIERARCHY_CHANGE_AUTH).sized(to.expose(), 64, "the authorisation value").finish()?;
+        let params = Params::new(HIERARCHY_CHANGE_AUTH)
+            .sized(to.expose(), 64, "the authorisation value")
+            .finish()?;
         let auth = [Auth::Changing { from, to }];
-        let reply = self.call_raw(HIERARCHY_CHANGE_AUTH, &[hierarchy.target()], &auth, Protect::In, &params)?;
+        let reply = self.call_raw(
+            HIERARCHY_CHANGE_AUTH,
+            &[hierarchy.target()],
+            &auth,
+            Protect::In,
+            &params,
+        )?;
         Answer::new(HIERARCHY_CHANGE_AUTH, &reply).end()
     }
 
@@ -103,10 +144,20 @@ impl Chip {
     /// # Errors
     /// BAD_AUTH or AUTH_FAIL for a wrong value.
     pub fn clear(&mut self, lockout: &Secret) -> Result<()> {
-        let command = TpmClearCommand { handles: Default::default() };
+        let command = TpmClearCommand {
+            handles: Default::default(),
+        };
         let empty = Secret::from_slice(&[]);
-        let auth = [Auth::Changing { from: lockout, to: &empty }];
-        self.call::<_, TpmClearResponse>(&command, &[Hierarchy::Lockout.target()], &auth, Protect::Integrity)?;
+        let auth = [Auth::Changing {
+            from: lockout,
+            to: &empty,
+        }];
+        self.call::<_, TpmClearResponse>(
+            &command,
+            &[Hierarchy::Lockout.target()],
+            &auth,
+            Protect::Integrity,
+        )?;
         self.cache.forget_hierarchies();
         Ok(())
     }
@@ -118,5 +169,9 @@ pub(super) fn read_creation(answer: &mut Answer<'_>, public: &Public) -> Result<
     let hash = answer.digest(public.name_alg(), "the creation hash")?;
     let ticket = answer.ticket(0x8021, "the creation ticket")?;
     verify_creation(answer, public, data, &hash)?;
-    Ok(Creation { data: data.to_vec(), hash, ticket: ticket.to_vec() })
+    Ok(Creation {
+        data: data.to_vec(),
+        hash,
+        ticket: ticket.to_vec(),
+    })
 }

@@ -48,7 +48,11 @@ impl PersistentKey {
     /// The object with this public area at this handle. Nothing is asked of the chip: if another object is there, the
     /// first protected command that uses it is refused.
     pub fn new(handle: u32, public: Public) -> Self {
-        Self { handle, name: public.name(), public: Arc::new(public) }
+        Self {
+            handle,
+            name: public.name(),
+            public: Arc::new(public),
+        }
     }
 
     /// Its handle.

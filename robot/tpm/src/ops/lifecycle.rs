@@ -15,7 +15,10 @@ impl Chip {
     /// INITIALIZE where it was started already, VALUE where there is no state to resume.
     pub fn startup(&mut self, clear: bool) -> Result<()> {
         let startup_type = if clear { TpmSu::Clear } else { TpmSu::State };
-        let command = TpmStartupCommand { handles: Default::default(), startup_type };
+        let command = TpmStartupCommand {
+            handles: Default::default(),
+            startup_type,
+        };
         self.forget_volatile_state();
         self.call::<_, TpmStartupResponse>(&command, &[], &[], Protect::Integrity)?;
         Ok(())
@@ -28,7 +31,10 @@ impl Chip {
     /// What the chip refuses.
     pub fn shutdown(&mut self, clear: bool) -> Result<()> {
         let shutdown_type = if clear { TpmSu::Clear } else { TpmSu::State };
-        let command = TpmShutdownCommand { handles: Default::default(), shutdown_type };
+        let command = TpmShutdownCommand {
+            handles: Default::default(),
+            shutdown_type,
+        };
         self.call::<_, TpmShutdownResponse>(&command, &[], &[], Protect::Integrity)?;
         Ok(())
     }
@@ -38,7 +44,10 @@ impl Chip {
     /// # Errors
     /// FAILURE where a test failed.
     pub fn self_test(&mut self, full: bool) -> Result<()> {
-        let command = TpmSelfTestCommand { handles: Default::default(), full_test: full.into() };
+        let command = TpmSelfTestCommand {
+            handles: Default::default(),
+            full_test: full.into(),
+        };
         self.call::<_, TpmSelfTestResponse>(&command, &[], &[], Protect::Integrity)?;
         Ok(())
     }

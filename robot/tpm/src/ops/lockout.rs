@@ -4,8 +4,8 @@ use super::keys::Hierarchy;
 use crate::{Auth, Chip, Protect, Result, TpmError};
 use std::time::Duration;
 use tpm2_protocol::frame::{
-    TpmDictionaryAttackLockResetCommand, TpmDictionaryAttackLockResetResponse, TpmDictionaryAttackParametersCommand,
-    TpmDictionaryAttackParametersResponse,
+    TpmDictionaryAttackLockResetCommand, TpmDictionaryAttackLockResetResponse,
+    TpmDictionaryAttackParametersCommand, TpmDictionaryAttackParametersResponse,
 };
 
 /// TPM_PT_PERMANENT, the first of the properties that change (TPM 2.0 Part 2, 6.13).
@@ -54,7 +54,9 @@ impl Chip {
     pub fn lockout_state(&mut self) -> Result<LockoutState> {
         let properties = self.tpm_properties(PT_PERMANENT, PT_LOCKOUT_RECOVERY)?;
         let property = |number: u32| properties.get(&number).copied();
-        let missing = TpmError::Unsupported { what: "the properties of dictionary-attack protection" };
+        let missing = TpmError::Unsupported {
+            what: "the properties of dictionary-attack protection",
+        };
         let permanent = property(PT_PERMANENT).ok_or(missing)?;
         let number = |n| property(n).unwrap_or(0);
         let seconds = |n| Duration::from_secs(u64::from(number(n)));
@@ -76,9 +78,16 @@ impl Chip {
     /// # Errors
     /// BAD_AUTH, AUTH_FAIL or LOCKOUT for a wrong value; one wrong try bars the next for `lockout_recovery`.
     pub fn lockout_reset(&mut self, lockout: Auth<'_>) -> Result<()> {
-        let command = TpmDictionaryAttackLockResetCommand { handles: Default::default() };
+        let command = TpmDictionaryAttackLockResetCommand {
+            handles: Default::default(),
+        };
         let targets = [Hierarchy::Lockout.target()];
-        self.call::<_, TpmDictionaryAttackLockResetResponse>(&command, &targets, &[lockout], Protect::Integrity)?;
+        self.call::<_, TpmDictionaryAttackLockResetResponse>(
+            &command,
+            &targets,
+            &[lockout],
+            Protect::Integrity,
+        )?;
         Ok(())
     }
 
@@ -101,7 +110,12 @@ impl Chip {
             lockout_recovery: lockout_recovery_s.into(),
         };
         let targets = [Hierarchy::Lockout.target()];
-        self.call::<_, TpmDictionaryAttackParametersResponse>(&command, &targets, &[lockout], Protect::Integrity)?;
+        self.call::<_, TpmDictionaryAttackParametersResponse>(
+            &command,
+            &targets,
+            &[lockout],
+            Protect::Integrity,
+        )?;
         Ok(())
     }
 }

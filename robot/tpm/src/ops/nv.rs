@@ -106,8 +106,13 @@ impl Chip {
             return Ok(public.clone());
         }
         let public = self.nv_read_public_as(index, &Name::of_handle(index), Protect::Bare)?;
-        if self.salt_key().is_some() && self.nv_read_public_as(index, &public.name(), Protect::Integrity)? != public {
-            return Err(TpmError::Malformed { command: READ_PUBLIC, part: "the NV public area" });
+        if self.salt_key().is_some()
+            && self.nv_read_public_as(index, &public.name(), Protect::Integrity)? != public
+        {
+            return Err(TpmError::Malformed {
+                command: READ_PUBLIC,
+                part: "the NV public area",
+            });
         }
         self.cache.nv.insert(index, public.clone());
         Ok(public)
@@ -123,7 +128,10 @@ impl Chip {
         if found.written() == public.written() {
             return Ok(found);
         }
-        Err(TpmError::Malformed { command: READ_PUBLIC, part: "the NV index, which is not defined as expected" })
+        Err(TpmError::Malformed {
+            command: READ_PUBLIC,
+            part: "the NV index, which is not defined as expected",
+        })
     }
 
     fn nv_read_public_as(&mut self, index: u32, name: &Name, protect: Protect) -> Result<NvPublic> {
@@ -150,7 +158,11 @@ impl Chip {
             Err(error) if name_may_be_stale(&error) => {
                 self.cache.nv.remove(&index);
                 let fresh = self.nv_read_public(index)?.name();
-                if fresh == known { Err(error) } else { command(self, &fresh) }
+                if fresh == known {
+                    Err(error)
+                } else {
+                    command(self, &fresh)
+                }
             }
             other => other,
         }
@@ -167,7 +179,13 @@ impl Chip {
     ) -> Result<Reply> {
         self.with_nv_name(index, |chip, name| {
             let (authority, auth) = access.parts(index, name);
-            chip.call_raw(code, &[authority, Target::Named(index, name)], &[auth], protect, params)
+            chip.call_raw(
+                code,
+                &[authority, Target::Named(index, name)],
+                &[auth],
+                protect,
+                params,
+            )
         })
     }
 
@@ -200,7 +218,13 @@ impl Chip {
     ///
     /// # Errors
     /// As [`Self::nv_read_with`], and NV_RANGE.
-    pub fn nv_read_range(&mut self, index: u32, access: NvAccess<'_>, size: u16, offset: u16) -> Result<Vec<u8>> {
+    pub fn nv_read_range(
+        &mut self,
+        index: u32,
+        access: NvAccess<'_>,
+        size: u16,
+        offset: u16,
+    ) -> Result<Vec<u8>> {
         let params = Params::new(READ).u16(size).u16(offset).finish()?;
         let reply = self.on_nv(READ, index, access, Protect::Out, &params)?;
         let mut answer = Answer::new(READ, &reply);
@@ -228,7 +252,10 @@ impl Chip {
     pub fn nv_write_with(&mut self, index: u32, access: NvAccess<'_>, data: &[u8]) -> Result<()> {
         let mut offset: u16 = 0;
         for piece in data.chunks(usize::from(NV_CHUNK)) {
-            let params = Params::new(WRITE).sized(piece, data.len(), "the NV data").u16(offset).finish()?;
+            let params = Params::new(WRITE)
+                .sized(piece, data.len(), "the NV data")
+                .u16(offset)
+                .finish()?;
             let reply = self.on_nv(WRITE, index, access, Protect::In, &params)?;
             Answer::new(WRITE, &reply).end()?;
             self.note_written(index);
@@ -254,7 +281,9 @@ impl Chip {
     /// # Errors
     /// ATTRIBUTES where it does not extend.
     pub fn nv_extend(&mut self, index: u32, data: &[u8]) -> Result<()> {
-        let params = Params::new(EXTEND).sized(data, 1024, "the data to extend with").finish()?;
+        let params = Params::new(EXTEND)
+            .sized(data, 1024, "the data to extend with")
+            .finish()?;
         let reply = self.on_nv(EXTEND, index, NvAccess::OPEN, Protect::Integrity, &params)?;
         self.note_written(index);
         Answer::new(EXTEND, &reply).end()
@@ -274,7 +303,10 @@ impl Chip {
     pub fn nv_counter(&mut self, index: u32) -> Result<u64> {
         let bytes = self.nv_read_range(index, NvAccess::OPEN, 8, 0)?;
         let value = bytes.try_into().map(u64::from_be_bytes);
-        value.map_err(|_| TpmError::Malformed { command: READ, part: "the counter" })
+        value.map_err(|_| TpmError::Malformed {
+            command: READ,
+            part: "the counter",
+        })
     }
 
     /// Certifies all of an index by its own, empty authorisation, with a signer whose authorisation value is empty.
@@ -310,7 +342,13 @@ impl Chip {
         let (reply, name) = self.with_nv_name(index, |chip, name| {
             let (authority, auth) = access.parts(index, name);
             let targets = [signer.target(), authority, Target::Named(index, name)];
-            let reply = chip.call_raw(CERTIFY, &targets, &[signer_auth, auth], Protect::Integrity, &params)?;
+            let reply = chip.call_raw(
+                CERTIFY,
+                &targets,
+                &[signer_auth, auth],
+                Protect::Integrity,
+                &params,
+            )?;
             Ok((reply, *name))
         })?;
         certified_nv(CERTIFY, &reply, qualifying, &name, size, offset)

@@ -88,7 +88,13 @@ impl NvPublic {
             return Err(answer.malformed(PART));
         }
         answer.end()?;
-        Ok(Self { index, name_alg, attributes, auth_policy, size })
+        Ok(Self {
+            index,
+            name_alg,
+            attributes,
+            auth_policy,
+            size,
+        })
     }
 
     /// Its Name: nameAlg ‖ H(TPMS_NV_PUBLIC). It changes when the index is written for the first time.
@@ -104,7 +110,10 @@ impl NvPublic {
     }
 
     pub(super) fn written(&self) -> Self {
-        Self { attributes: self.attributes | nv_attribute::WRITTEN, ..self.clone() }
+        Self {
+            attributes: self.attributes | nv_attribute::WRITTEN,
+            ..self.clone()
+        }
     }
 }
 

@@ -81,7 +81,11 @@ impl Chip {
         let public = returned_public(CREATE, &mut answer, Some(template))?;
         let creation = read_creation(&mut answer, &public)?;
         answer.end()?;
-        Ok(Created { public, private, creation })
+        Ok(Created {
+            public,
+            private,
+            creation,
+        })
     }
 
     /// Loads a child of `parent`. Commands: 1 Load.
@@ -113,7 +117,12 @@ impl Chip {
         self.take_loaded(LOAD_EXTERNAL, &reply, public)
     }
 
-    fn take_loaded(&mut self, command: CommandCode, reply: &crate::chip::Reply, public: Public) -> Result<Object> {
+    fn take_loaded(
+        &mut self,
+        command: CommandCode,
+        reply: &crate::chip::Reply,
+        public: Public,
+    ) -> Result<Object> {
         let lease = self.lease_object(command, reply)?;
         let mut answer = Answer::new(command, reply);
         let name = answer.sized("the Name of the loaded object")?;
@@ -182,10 +191,15 @@ impl Chip {
         if self.salt_key().is_some() {
             let name = public.name();
             if self.read_public_as(handle, &name, Protect::Integrity)? != public {
-                return Err(TpmError::Malformed { command: READ_PUBLIC, part: "the public area" });
+                return Err(TpmError::Malformed {
+                    command: READ_PUBLIC,
+                    part: "the public area",
+                });
             }
         }
-        self.cache.persistent.insert(handle, PersistentKey::new(handle, public.clone()));
+        self.cache
+            .persistent
+            .insert(handle, PersistentKey::new(handle, public.clone()));
         Ok(public)
     }
 
@@ -233,7 +247,10 @@ pub(super) fn push_creation(
     let data = data.map(Secret::expose).unwrap_or_default();
     let sensitive = u16::try_from(user_auth.len() + data.len() + 4);
     Params::new(command)
-        .u16(sensitive.map_err(|_| TpmError::Encode { command, what: "the sensitive data" })?)
+        .u16(sensitive.map_err(|_| TpmError::Encode {
+            command,
+            what: "the sensitive data",
+        })?)
         .sized(user_auth, 64, "the authorisation value")
         .sized(data, 256, "the sensitive data")
         .sized(template, MAX_BLOB, "the template")
@@ -248,19 +265,32 @@ pub(super) fn returned_public(
     answer: &mut Answer<'_>,
     template: Option<&[u8]>,
 ) -> Result<Public> {
-    let malformed = || TpmError::Malformed { command, part: "the public area" };
+    let malformed = || TpmError::Malformed {
+        command,
+        part: "the public area",
+    };
     let bytes = answer.sized("the public area")?;
     let public = Public::from_tpmt(bytes).map_err(|_| malformed())?;
     if template.is_some_and(|template| !fits_template(bytes, template)) {
-        return Err(TpmError::Malformed { command, part: "the public area, which is not what the template asked for" });
+        return Err(TpmError::Malformed {
+            command,
+            part: "the public area, which is not what the template asked for",
+        });
     }
     Ok(public)
 }
 
 /// Whether two TPMT_PUBLIC differ in `unique` at most.
 fn fits_template(public: &[u8], template: &[u8]) -> bool {
-    let parse = |bytes| TpmtPublic::unmarshal(bytes).ok().filter(|(_, rest)| rest.is_empty()).map(|(area, _)| area);
-    let (Some(made), Some(asked)) = (parse(public), parse(template)) else { return false };
+    let parse = |bytes| {
+        TpmtPublic::unmarshal(bytes)
+            .ok()
+            .filter(|(_, rest)| rest.is_empty())
+            .map(|(area, _)| area)
+    };
+    let (Some(made), Some(asked)) = (parse(public), parse(template)) else {
+        return false;
+    };
     made.object_type == asked.object_type
         && made.name_alg == asked.name_alg
         && made.object_attributes == asked.object_attributes
@@ -269,6 +299,15 @@ fn fits_template(public: &[u8], template: &[u8]) -> bool {
 }
 
 /// That the creation data's digest is the one returned.
-pub(super) fn verify_creation(answer: &Answer<'_>, public: &Public, data: &[u8], hash: &Digest) -> Result<()> {
-    if public.name_alg().digest(&[data]) == *hash { Ok(()) } else { Err(answer.malformed("the creation hash")) }
+pub(super) fn verify_creation(
+    answer: &Answer<'_>,
+    public: &Public,
+    data: &[u8],
+    hash: &Digest,
+) -> Result<()> {
+    if public.name_alg().digest(&[data]) == *hash {
+        Ok(())
+    } else {
+        Err(answer.malformed("the creation hash"))
+    }
 }

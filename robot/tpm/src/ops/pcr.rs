@@ -17,6 +17,9 @@ const READ_ATTEMPTS: usize = 8;
 /// Banks in the order a command gives them, each with a mask of its PCRs: bit n selects PCR n, for n below 24.
 pub type PcrSelect<'a> = &'a [(HashAlg, u32)];
 
+/// Bank and number of a PCR, and its value.
+type PcrValue = ((HashAlg, u32), Digest);
+
 /// Values of PCRs that all held at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PcrValues {
@@ -43,7 +46,9 @@ impl PcrValues {
     /// The digest a quote or PolicyPCR of this selection has: over the values bank by bank as selected, PCRs
     /// ascending; none where a selected PCR was not read.
     pub fn digest(&self, alg: HashAlg, select: PcrSelect<'_>) -> Option<Digest> {
-        let wanted = select.iter().flat_map(|(bank, mask)| pcrs_of(*mask).map(move |pcr| (*bank, pcr)));
+        let wanted = select
+            .iter()
+            .flat_map(|(bank, mask)| pcrs_of(*mask).map(move |pcr| (*bank, pcr)));
         let values: Option<Vec<Digest>> = wanted.map(|key| self.values.get(&key).copied()).collect();
         Some(pcr_digest(alg, &values?))
     }
@@ -77,9 +82,16 @@ impl Chip {
         }
         let mut read: Option<PcrValues> = None;
         while left.values().any(|mask| *mask != 0) {
-            let asked: Vec<(HashAlg, u32)> = left.iter().filter(|(_, m)| **m != 0).map(|(b, m)| (*b, *m)).collect();
+            let asked: Vec<(HashAlg, u32)> = left
+                .iter()
+                .filter(|(_, m)| **m != 0)
+                .map(|(b, m)| (*b, *m))
+                .collect();
             let (counter, values) = self.pcr_read_some(&asked)?;
-            let so_far = read.get_or_insert_with(|| PcrValues { values: BTreeMap::new(), update_counter: counter });
+            let so_far = read.get_or_insert_with(|| PcrValues {
+                values: BTreeMap::new(),
+                update_counter: counter,
+            });
             if so_far.update_counter != counter {
                 return Ok(None);
             }
@@ -92,7 +104,7 @@ impl Chip {
     }
 
     /// One TPM2_PCR_Read: the counter and as many values as the chip gives at once, at least one.
-    fn pcr_read_some(&mut self, asked: PcrSelect<'_>) -> Result<(u32, Vec<((HashAlg, u32), Digest)>)> {
+    fn pcr_read_some(&mut self, asked: PcrSelect<'_>) -> Result<(u32, Vec<PcrValue>)> {
         let params = Params::new(READ).pcr_selection(asked).finish()?;
         let reply = self.call_raw(READ, &[], &[], Protect::Integrity, &params)?;
         let mut answer = Answer::new(READ, &reply);
@@ -102,7 +114,9 @@ impl Chip {
         let mut values = Vec::new();
         for (id, mask) in selection {
             for pcr in pcrs_of(mask) {
-                let bank = asked.iter().find(|(bank, mask)| bank.tpm_id() == id && mask & (1 << pcr) != 0);
+                let bank = asked
+                    .iter()
+                    .find(|(bank, mask)| bank.tpm_id() == id && mask & (1 << pcr) != 0);
                 let (bank, _) = bank.ok_or(answer.malformed("the PCR selection"))?;
                 values.push(((*bank, pcr), answer.digest(*bank, "a PCR value")?));
             }
@@ -112,7 +126,9 @@ impl Chip {
         }
         answer.end()?;
         if values.is_empty() {
-            return Err(TpmError::Unsupported { what: "a PCR bank that was asked for (none of its PCRs is allocated)" });
+            return Err(TpmError::Unsupported {
+                what: "a PCR bank that was asked for (none of its PCRs is allocated)",
+            });
         }
         Ok((counter, values))
     }
@@ -123,7 +139,10 @@ impl Chip {
     /// As [`Self::pcr_read`].
     pub fn pcr_digest(&mut self, alg: HashAlg, select: PcrSelect<'_>) -> Result<Digest> {
         let values = self.pcr_read(select)?;
-        values.digest(alg, select).ok_or(TpmError::Malformed { command: READ, part: "the PCR values" })
+        values.digest(alg, select).ok_or(TpmError::Malformed {
+            command: READ,
+            part: "the PCR values",
+        })
     }
 
     /// Extends one PCR in the bank of each digest. Banks without a digest stay as they are. Commands: 1 PCR_Extend.
@@ -134,12 +153,25 @@ impl Chip {
         self.pcr_extend_protected(pcr, digests, Protect::Integrity)
     }
 
-    pub(super) fn pcr_extend_protected(&mut self, pcr: u32, digests: &[Digest], protect: Protect) -> Result<()> {
+    pub(super) fn pcr_extend_protected(
+        &mut self,
+        pcr: u32,
+        digests: &[Digest],
+        protect: Protect,
+    ) -> Result<()> {
         let mut params = Params::new(EXTEND).count(digests.len(), 8, "the number of digests");
         for digest in digests {
-            params = params.u16(digest.alg().tpm_id()).raw(digest.as_bytes(), "a digest");
+            params = params
+                .u16(digest.alg().tpm_id())
+                .raw(digest.as_bytes(), "a digest");
         }
-        let reply = self.call_raw(EXTEND, &[Target::Handle(pcr)], &[Auth::Empty], protect, &params.finish()?)?;
+        let reply = self.call_raw(
+            EXTEND,
+            &[Target::Handle(pcr)],
+            &[Auth::Empty],
+            protect,
+            &params.finish()?,
+        )?;
         Answer::new(EXTEND, &reply).end()
     }
 
@@ -150,13 +182,21 @@ impl Chip {
     /// As [`Self::pcr_extend`]; [`TpmError::Malformed`] where a digest of a known hash is not that of `data`.
     pub fn pcr_event(&mut self, pcr: u32, data: &[u8]) -> Result<Vec<Digest>> {
         let params = Params::new(EVENT).sized(data, 1024, "the event data").finish()?;
-        let reply = self.call_raw(EVENT, &[Target::Handle(pcr)], &[Auth::Empty], Protect::Integrity, &params)?;
+        let reply = self.call_raw(
+            EVENT,
+            &[Target::Handle(pcr)],
+            &[Auth::Empty],
+            Protect::Integrity,
+            &params,
+        )?;
         let mut answer = Answer::new(EVENT, &reply);
         let count = answer.u32("the number of digests")?;
         let mut digests = Vec::new();
         for _ in 0..count.min(16) {
             let alg = HashAlg::from_tpm_id(answer.u16("a digest's algorithm")?);
-            let alg = alg.ok_or(TpmError::Unsupported { what: "only PCR banks of known hashes" })?;
+            let alg = alg.ok_or(TpmError::Unsupported {
+                what: "only PCR banks of known hashes",
+            })?;
             let digest = alg.digest(&[data]);
             if answer.bytes(alg.size(), "a digest")? != digest.as_bytes() {
                 return Err(answer.malformed("a digest"));
@@ -172,7 +212,9 @@ impl Chip {
     /// # Errors
     /// LOCALITY where the PCR cannot be reset from here.
     pub fn pcr_reset(&mut self, pcr: u32) -> Result<()> {
-        let command = TpmPcrResetCommand { handles: Default::default() };
+        let command = TpmPcrResetCommand {
+            handles: Default::default(),
+        };
         let targets = [Target::Handle(pcr)];
         self.call::<_, TpmPcrResetResponse>(&command, &targets, &[Auth::Empty], Protect::Integrity)?;
         Ok(())

@@ -50,11 +50,18 @@ impl Chip {
     ///
     /// # Errors
     /// As [`Self::policy_session`].
-    pub fn complete_policy(&mut self, session: &PolicySession, policy: &Policy, inputs: &PolicyInputs) -> Result<()> {
+    pub fn complete_policy(
+        &mut self,
+        session: &PolicySession,
+        policy: &Policy,
+        inputs: &PolicyInputs,
+    ) -> Result<()> {
         let mut running = PolicyDigest::new(policy.alg());
         for assertion in policy.assertions() {
             self.replay(session, assertion, &running.digest(), inputs)?;
-            running.apply(assertion).map_err(|_| TpmError::PolicyInput { what: "assertions of one hash algorithm" })?;
+            running.apply(assertion).map_err(|_| TpmError::PolicyInput {
+                what: "assertions of one hash algorithm",
+            })?;
         }
         Ok(())
     }
@@ -73,7 +80,9 @@ impl Chip {
         let mut attempts = PCR_CHANGED_ATTEMPTS;
         loop {
             attempts -= 1;
-            let result = self.policy_session(policy, inputs).and_then(|session| operation(self, &session));
+            let result = self
+                .policy_session(policy, inputs)
+                .and_then(|session| operation(self, &session));
             match result {
                 Err(error) if error.is_refusal(ResponseCode::PCR_CHANGED) && attempts > 0 => {}
                 other => return other,
@@ -86,7 +95,13 @@ impl Chip {
     /// # Errors
     /// What the chip refuses.
     pub fn policy_get_digest(&mut self, session: &PolicySession) -> Result<Digest> {
-        let reply = self.call_raw(GET_DIGEST, &[Target::Session(session)], &[], Protect::Integrity, &[])?;
+        let reply = self.call_raw(
+            GET_DIGEST,
+            &[Target::Session(session)],
+            &[],
+            Protect::Integrity,
+            &[],
+        )?;
         let mut answer = Answer::new(GET_DIGEST, &reply);
         let digest = answer.digest(session.hash(), "the policy digest")?;
         answer.end()?;
@@ -102,25 +117,32 @@ impl Chip {
         inputs: &PolicyInputs,
     ) -> Result<()> {
         match assertion {
-            Assertion::Nv { index_name, operand, offset, operation } => {
+            Assertion::Nv {
+                index_name,
+                operand,
+                offset,
+                operation,
+            } => {
                 let params = comparison(NV, operand, *offset, *operation)?;
                 self.policy_on_nv(NV, session, index_name, inputs, &params)
             }
             Assertion::AuthorizeNv { index_name } => {
                 self.policy_on_nv(AUTHORIZE_NV, session, index_name, inputs, &[])
             }
-            Assertion::Signed { signer_name, policy_ref } => {
-                self.policy_signed(session, signer_name, policy_ref, inputs)
-            }
-            Assertion::Secret { object_name, policy_ref } => {
-                self.policy_secret(session, object_name, policy_ref, inputs)
-            }
+            Assertion::Signed {
+                signer_name,
+                policy_ref,
+            } => self.policy_signed(session, signer_name, policy_ref, inputs),
+            Assertion::Secret {
+                object_name,
+                policy_ref,
+            } => self.policy_secret(session, object_name, policy_ref, inputs),
             Assertion::Authorize { key_name, policy_ref } => {
                 self.policy_authorize(session, before, inputs.find_approval(key_name, policy_ref)?)
             }
-            Assertion::Or(branches) if !branches.contains(before) => {
-                Err(TpmError::PolicyInput { what: "a path whose digest is among the branches of PolicyOR" })
-            }
+            Assertion::Or(branches) if !branches.contains(before) => Err(TpmError::PolicyInput {
+                what: "a path whose digest is among the branches of PolicyOR",
+            }),
             simple => self.policy_simple(session, simple),
         }
     }
@@ -128,10 +150,18 @@ impl Chip {
     /// A policy command whose only handle is the session.
     fn policy_simple(&mut self, session: &PolicySession, assertion: &Assertion) -> Result<()> {
         let Some((code, params)) = simple_command(assertion) else {
-            return Err(TpmError::PolicyInput { what: "a handle besides the session" });
+            return Err(TpmError::PolicyInput {
+                what: "a handle besides the session",
+            });
         };
         let params = params.finish()?;
-        let reply = self.call_raw(code, &[Target::Session(session)], &[], Protect::Integrity, &params)?;
+        let reply = self.call_raw(
+            code,
+            &[Target::Session(session)],
+            &[],
+            Protect::Integrity,
+            &params,
+        )?;
         Answer::new(code, &reply).end()
     }
 
@@ -150,8 +180,18 @@ impl Chip {
                 return Err(NO_INDEX);
             }
             let index = Target::Named(index, name);
-            let auth = if auth.is_empty() { Auth::Empty } else { Auth::Value(&auth) };
-            chip.call_raw(code, &[index, index, Target::Session(session)], &[auth], Protect::Integrity, params)
+            let auth = if auth.is_empty() {
+                Auth::Empty
+            } else {
+                Auth::Value(&auth)
+            };
+            chip.call_raw(
+                code,
+                &[index, index, Target::Session(session)],
+                &[auth],
+                Protect::Integrity,
+                params,
+            )
         })?;
         Answer::new(code, &reply).end()
     }
@@ -163,8 +203,15 @@ impl Chip {
                 return Ok((*index, auth.clone()));
             }
         }
-        let known = self.cache.nv.values().find(|public| public.name() == *wanted).map(|public| public.index);
-        known.map(|index| (index, Secret::from_slice(&[]))).ok_or(NO_INDEX)
+        let known = self
+            .cache
+            .nv
+            .values()
+            .find(|public| public.name() == *wanted)
+            .map(|public| public.index);
+        known
+            .map(|index| (index, Secret::from_slice(&[])))
+            .ok_or(NO_INDEX)
     }
 
     fn policy_signed(
@@ -196,16 +243,29 @@ impl Chip {
         inputs: &PolicyInputs,
     ) -> Result<()> {
         let proof = inputs.find_secret(entity, policy_ref)?;
-        let params =
-            Params::new(SECRET).u16(0).u16(0).sized(policy_ref, 64, "the policy reference").u32(0).finish()?;
-        let auth = if proof.value().is_empty() { Auth::Empty } else { Auth::Value(proof.value()) };
+        let params = Params::new(SECRET)
+            .u16(0)
+            .u16(0)
+            .sized(policy_ref, 64, "the policy reference")
+            .u32(0)
+            .finish()?;
+        let auth = if proof.value().is_empty() {
+            Auth::Empty
+        } else {
+            Auth::Value(proof.value())
+        };
         let targets = [proof.target(), Target::Session(session)];
         let reply = self.call_raw(SECRET, &targets, &[auth], Protect::Integrity, &params)?;
         approved(SECRET, &reply, ST_AUTH_SECRET)
     }
 
     /// PolicyAuthorize with a ticket of this chip, which is kept: the signature is checked once.
-    fn policy_authorize(&mut self, session: &PolicySession, before: &Digest, approval: &Approval) -> Result<()> {
+    fn policy_authorize(
+        &mut self,
+        session: &PolicySession,
+        before: &Digest,
+        approval: &Approval,
+    ) -> Result<()> {
         let hash = approval.key.name_alg();
         let signed = hash.digest(&[&policy_authorize_message(before, &approval.policy_ref)]);
         let key = (approval.key.name(), signed.as_bytes().to_vec());
@@ -216,7 +276,9 @@ impl Chip {
                 other => return other,
             }
         }
-        let verifier = self.load_external(approval.key.as_tpmt_bytes(), Hierarchy::Owner)?.into();
+        let verifier = self
+            .load_external(approval.key.as_tpmt_bytes(), Hierarchy::Owner)?
+            .into();
         let ticket = self.verify_signature(&verifier, &signed, &approval.signature)?.0;
         drop(verifier);
         self.policy_authorize_with(session, before, approval, &ticket)?;
@@ -237,12 +299,20 @@ impl Chip {
             .sized(approval.key.name().as_bytes(), 68, "the key's Name")
             .raw(ticket, "the ticket")
             .finish()?;
-        let reply = self.call_raw(AUTHORIZE, &[Target::Session(session)], &[], Protect::Integrity, &params)?;
+        let reply = self.call_raw(
+            AUTHORIZE,
+            &[Target::Session(session)],
+            &[],
+            Protect::Integrity,
+            &params,
+        )?;
         Answer::new(AUTHORIZE, &reply).end()
     }
 }
 
-const NO_INDEX: TpmError = TpmError::PolicyInput { what: "the handle of an NV index with the Name it demands" };
+const NO_INDEX: TpmError = TpmError::PolicyInput {
+    what: "the handle of an NV index with the Name it demands",
+};
 
 /// The answer of PolicySigned and PolicySecret: a timeout and a ticket, neither of which is kept.
 fn approved(command: CommandCode, reply: &Reply, tag: u16) -> Result<()> {
@@ -262,7 +332,10 @@ fn comparison(
 }
 
 fn comparison_params(code: CommandCode, operand: &[u8], offset: u16, operation: NvOperation) -> Params {
-    Params::new(code).sized(operand, 64, "the operand").u16(offset).u16(operation.tpm_id())
+    Params::new(code)
+        .sized(operand, 64, "the operand")
+        .u16(offset)
+        .u16(operation.tpm_id())
 }
 
 /// The command of an assertion that needs nothing but itself. Password is replayed as AuthValue: the digest is the
@@ -270,24 +343,41 @@ fn comparison_params(code: CommandCode, operand: &[u8], offset: u16, operation: 
 fn simple_command(assertion: &Assertion) -> Option<(CommandCode, Params)> {
     let start = |cc: TpmCc| Params::new(CommandCode::of(cc));
     let (cc, params) = match assertion {
-        Assertion::Pcr { bank_selection, pcr_digest } => {
+        Assertion::Pcr {
+            bank_selection,
+            pcr_digest,
+        } => {
             let digest = start(TpmCc::PolicyPcr).sized(pcr_digest.as_bytes(), 64, "the PCR digest");
             (TpmCc::PolicyPcr, digest.pcr_selection(bank_selection))
         }
-        Assertion::CounterTimer { operand, offset, operation } => {
+        Assertion::CounterTimer {
+            operand,
+            offset,
+            operation,
+        } => {
             let code = CommandCode::of(TpmCc::PolicyCounterTimer);
-            (TpmCc::PolicyCounterTimer, comparison_params(code, operand, *offset, *operation))
+            (
+                TpmCc::PolicyCounterTimer,
+                comparison_params(code, operand, *offset, *operation),
+            )
         }
         Assertion::Or(branches) => {
             let list = start(TpmCc::PolicyOr).count(branches.len(), 8, "the number of branches");
             let push = |params: Params, branch: &Digest| params.sized(branch.as_bytes(), 64, "a branch");
             (TpmCc::PolicyOr, branches.iter().fold(list, push))
         }
-        Assertion::CommandCode(code) => (TpmCc::PolicyCommandCode, start(TpmCc::PolicyCommandCode).u32(*code)),
+        Assertion::CommandCode(code) => (
+            TpmCc::PolicyCommandCode,
+            start(TpmCc::PolicyCommandCode).u32(*code),
+        ),
         Assertion::CpHash(digest) => digest_command(TpmCc::PolicyCpHash, digest),
         Assertion::NameHash(digest) => digest_command(TpmCc::PolicyNameHash, digest),
         Assertion::Template(digest) => digest_command(TpmCc::PolicyTemplate, digest),
-        Assertion::DuplicationSelect { object_name, new_parent_name, include_object } => {
+        Assertion::DuplicationSelect {
+            object_name,
+            new_parent_name,
+            include_object,
+        } => {
             let params = start(TpmCc::PolicyDuplicationSelect)
                 .sized(object_name.as_bytes(), 68, "the object's Name")
                 .sized(new_parent_name.as_bytes(), 68, "the new parent's Name")
@@ -295,9 +385,10 @@ fn simple_command(assertion: &Assertion) -> Option<(CommandCode, Params)> {
             (TpmCc::PolicyDuplicationSelect, params)
         }
         Assertion::Locality(locality) => (TpmCc::PolicyLocality, start(TpmCc::PolicyLocality).u8(*locality)),
-        Assertion::NvWritten(written) => {
-            (TpmCc::PolicyNvWritten, start(TpmCc::PolicyNvWritten).u8(u8::from(*written)))
-        }
+        Assertion::NvWritten(written) => (
+            TpmCc::PolicyNvWritten,
+            start(TpmCc::PolicyNvWritten).u8(u8::from(*written)),
+        ),
         Assertion::AuthValue | Assertion::Password => (TpmCc::PolicyAuthValue, start(TpmCc::PolicyAuthValue)),
         Assertion::Nv { .. }
         | Assertion::AuthorizeNv { .. }
@@ -309,5 +400,8 @@ fn simple_command(assertion: &Assertion) -> Option<(CommandCode, Params)> {
 }
 
 fn digest_command(cc: TpmCc, digest: &Digest) -> (TpmCc, Params) {
-    (cc, Params::new(CommandCode::of(cc)).sized(digest.as_bytes(), 64, "the digest"))
+    (
+        cc,
+        Params::new(CommandCode::of(cc)).sized(digest.as_bytes(), 64, "the digest"),
+    )
 }

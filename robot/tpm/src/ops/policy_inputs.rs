@@ -59,12 +59,20 @@ enum SecretEntity {
 impl SecretProof {
     /// Of a hierarchy, such as the endorsement hierarchy for the standard EK policy.
     pub fn of_hierarchy(hierarchy: Hierarchy, policy_ref: &[u8], auth: Secret) -> Self {
-        Self { entity: SecretEntity::Hierarchy(hierarchy), policy_ref: policy_ref.to_vec(), auth }
+        Self {
+            entity: SecretEntity::Hierarchy(hierarchy),
+            policy_ref: policy_ref.to_vec(),
+            auth,
+        }
     }
 
     /// Of an object.
     pub fn of_key(key: Key, policy_ref: &[u8], auth: Secret) -> Self {
-        Self { entity: SecretEntity::Key(Box::new(key)), policy_ref: policy_ref.to_vec(), auth }
+        Self {
+            entity: SecretEntity::Key(Box::new(key)),
+            policy_ref: policy_ref.to_vec(),
+            auth,
+        }
     }
 
     pub(super) fn target(&self) -> Target<'_> {
@@ -131,17 +139,32 @@ impl PolicyInputs {
     }
 
     pub(super) fn find_approval(&self, key: &Name, policy_ref: &[u8]) -> Result<&Approval> {
-        let found = self.approvals.iter().find(|a| a.key.name() == *key && a.policy_ref == policy_ref);
-        found.ok_or(TpmError::PolicyInput { what: "an approval by the key the policy names (PolicyAuthorize)" })
+        let found = self
+            .approvals
+            .iter()
+            .find(|a| a.key.name() == *key && a.policy_ref == policy_ref);
+        found.ok_or(TpmError::PolicyInput {
+            what: "an approval by the key the policy names (PolicyAuthorize)",
+        })
     }
 
     pub(super) fn find_signed(&self, key: &Name, policy_ref: &[u8]) -> Result<&SignedApproval> {
-        let found = self.signed.iter().find(|a| a.key.name() == *key && a.policy_ref == policy_ref);
-        found.ok_or(TpmError::PolicyInput { what: "a signature by the key the policy names (PolicySigned)" })
+        let found = self
+            .signed
+            .iter()
+            .find(|a| a.key.name() == *key && a.policy_ref == policy_ref);
+        found.ok_or(TpmError::PolicyInput {
+            what: "a signature by the key the policy names (PolicySigned)",
+        })
     }
 
     pub(super) fn find_secret(&self, entity: &Name, policy_ref: &[u8]) -> Result<&SecretProof> {
-        let found = self.secrets.iter().find(|proof| proof.name() == *entity && proof.policy_ref == policy_ref);
-        found.ok_or(TpmError::PolicyInput { what: "the authorisation value of the entity the policy names (PolicySecret)" })
+        let found = self
+            .secrets
+            .iter()
+            .find(|proof| proof.name() == *entity && proof.policy_ref == policy_ref);
+        found.ok_or(TpmError::PolicyInput {
+            what: "the authorisation value of the entity the policy names (PolicySecret)",
+        })
     }
 }

@@ -28,7 +28,10 @@ impl Chip {
     }
 
     fn test_random(&mut self, bytes: &[u8]) -> Result<()> {
-        self.cache.health.test(bytes).map_err(|failure| TpmError::RandomHealth { test: failure.name() })
+        self.cache
+            .health
+            .test(bytes)
+            .map_err(|failure| TpmError::RandomHealth { test: failure.name() })
     }
 
     fn raw_random(&mut self, len: usize) -> Result<Secret> {
@@ -58,7 +61,9 @@ impl Chip {
     /// What the chip refuses.
     pub fn stir_random(&mut self, data: &[u8]) -> Result<()> {
         for piece in data.chunks(MAX_STIR) {
-            let params = Params::new(STIR_RANDOM).sized(piece, MAX_STIR, "the data").finish()?;
+            let params = Params::new(STIR_RANDOM)
+                .sized(piece, MAX_STIR, "the data")
+                .finish()?;
             let reply = self.call_raw(STIR_RANDOM, &[], &[], Protect::In, &params)?;
             Answer::new(STIR_RANDOM, &reply).end()?;
         }

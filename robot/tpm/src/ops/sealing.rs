@@ -52,8 +52,23 @@ impl Chip {
     ///
     /// # Errors
     /// What the chip refuses.
-    pub fn seal(&mut self, parent: &Key, auth: Auth<'_>, policy: Option<&Digest>, data: &[u8]) -> Result<Sealed> {
-        self.seal_with(parent, auth, &SealOptions { policy, user_auth: None, no_da: true }, data)
+    pub fn seal(
+        &mut self,
+        parent: &Key,
+        auth: Auth<'_>,
+        policy: Option<&Digest>,
+        data: &[u8],
+    ) -> Result<Sealed> {
+        self.seal_with(
+            parent,
+            auth,
+            &SealOptions {
+                policy,
+                user_auth: None,
+                no_da: true,
+            },
+            data,
+        )
     }
 
     /// Seals data of any size under a parent. Commands: 1 Create.
@@ -74,7 +89,11 @@ impl Chip {
         if (1..=DIRECT_LIMIT).contains(&data.len()) {
             let secret = Secret::from_slice(data);
             let made = self.create(parent, auth, &template, user_auth, Some(&secret), &[])?;
-            return Ok(Sealed { public: made.public, private: made.private, wrapped: None });
+            return Ok(Sealed {
+                public: made.public,
+                private: made.private,
+                wrapped: None,
+            });
         }
         let mut key = Secret::zeroed(KEY_LEN);
         OsEntropy.fill(key.expose_mut()).map_err(TpmError::Entropy)?;
@@ -82,7 +101,11 @@ impl Chip {
         OsEntropy.fill(&mut nonce).map_err(TpmError::Entropy)?;
         let made = self.create(parent, auth, &template, user_auth, Some(&key), &[])?;
         let ciphertext = AeadKey::new(&key)?.seal(&nonce, &associated_data(&made.public), data)?;
-        Ok(Sealed { public: made.public, private: made.private, wrapped: Some(Wrapped { nonce, ciphertext }) })
+        Ok(Sealed {
+            public: made.public,
+            private: made.private,
+            wrapped: Some(Wrapped { nonce, ciphertext }),
+        })
     }
 
     /// Recovers sealed data; what the chip gives out crosses the bus encrypted. Commands: 1 Load, 1 Unseal, 1
@@ -100,12 +123,22 @@ impl Chip {
     ) -> Result<Secret> {
         let object = self.load(parent, parent_auth, &sealed.private, &sealed.public)?;
         let inner = self.unseal_object(&object.into(), object_auth)?;
-        let Some(wrapped) = &sealed.wrapped else { return Ok(inner) };
+        let Some(wrapped) = &sealed.wrapped else {
+            return Ok(inner);
+        };
         if inner.len() != KEY_LEN {
-            return Err(TpmError::SealedData { part: "the sealed key" });
+            return Err(TpmError::SealedData {
+                part: "the sealed key",
+            });
         }
-        let opened = AeadKey::new(&inner)?.open(&wrapped.nonce, &associated_data(&sealed.public), &wrapped.ciphertext);
-        opened.map_err(|_| TpmError::SealedData { part: "the encrypted data" })
+        let opened = AeadKey::new(&inner)?.open(
+            &wrapped.nonce,
+            &associated_data(&sealed.public),
+            &wrapped.ciphertext,
+        );
+        opened.map_err(|_| TpmError::SealedData {
+            part: "the encrypted data",
+        })
     }
 
     /// The data of a loaded sealed object; it crosses the bus encrypted. Commands: 1 Unseal.
@@ -122,7 +155,11 @@ impl Chip {
 }
 
 fn sealing_template(hash: HashAlg, options: &SealOptions<'_>) -> Vec<u8> {
-    let user = if options.policy.is_none() { attribute::USER_WITH_AUTH } else { attribute::ADMIN_WITH_POLICY };
+    let user = if options.policy.is_none() {
+        attribute::USER_WITH_AUTH
+    } else {
+        attribute::ADMIN_WITH_POLICY
+    };
     let da = if options.no_da { attribute::NO_DA } else { 0 };
     let attributes = attribute::FIXED_TPM | attribute::FIXED_PARENT | user | da;
     PublicTemplate::sealed_data(hash, attributes, options.policy).into_tpmt_bytes()
@@ -130,7 +167,12 @@ fn sealing_template(hash: HashAlg, options: &SealOptions<'_>) -> Vec<u8> {
 
 /// Binds the ciphertext to the version of the format and to the object that holds its key.
 fn associated_data(public: &Public) -> Vec<u8> {
-    [alcub3_trust_model::domain::SEALED.as_bytes(), &[VERSION], public.as_tpmt_bytes()].concat()
+    [
+        alcub3_trust_model::domain::SEALED.as_bytes(),
+        &[VERSION],
+        public.as_tpmt_bytes(),
+    ]
+    .concat()
 }
 
 impl Sealed {
@@ -152,11 +194,19 @@ impl Sealed {
         out.extend_from_slice(&[VERSION, if self.wrapped.is_some() { WRAPPED } else { DIRECT }]);
         out.extend_from_slice(&self.public.to_tpm2b());
         // Both areas came from a TPM2B, so their lengths fit.
-        out.extend_from_slice(&u16::try_from(self.private.len()).unwrap_or(u16::MAX).to_be_bytes());
+        out.extend_from_slice(
+            &u16::try_from(self.private.len())
+                .unwrap_or(u16::MAX)
+                .to_be_bytes(),
+        );
         out.extend_from_slice(&self.private);
         if let Some(wrapped) = &self.wrapped {
             out.extend_from_slice(&wrapped.nonce);
-            out.extend_from_slice(&u32::try_from(wrapped.ciphertext.len()).unwrap_or(u32::MAX).to_be_bytes());
+            out.extend_from_slice(
+                &u32::try_from(wrapped.ciphertext.len())
+                    .unwrap_or(u32::MAX)
+                    .to_be_bytes(),
+            );
             out.extend_from_slice(&wrapped.ciphertext);
         }
         out
@@ -177,15 +227,24 @@ impl Sealed {
         }
         let kind = rest.u8("kind").map_err(refused("the kind"))?;
         let public = rest.sized("public").map_err(refused("the public area"))?;
-        let public = Public::from_tpmt(public).map_err(|_| TpmError::SealedData { part: "the public area" })?;
-        let private = rest.sized("private").map_err(refused("the private area"))?.to_vec();
+        let public = Public::from_tpmt(public).map_err(|_| TpmError::SealedData {
+            part: "the public area",
+        })?;
+        let private = rest
+            .sized("private")
+            .map_err(refused("the private area"))?
+            .to_vec();
         let wrapped = match kind {
             DIRECT => None,
             WRAPPED => Some(Wrapped::read(&mut rest).map_err(refused("the encrypted data"))?),
             _ => return Err(TpmError::SealedData { part: "the kind" }),
         };
         rest.end().map_err(refused("the end: bytes follow"))?;
-        Ok(Self { public, private, wrapped })
+        Ok(Self {
+            public,
+            private,
+            wrapped,
+        })
     }
 }
 
@@ -197,6 +256,9 @@ impl Wrapped {
         if length > MAX_SEALED {
             return Err(rest.malformed("length"));
         }
-        Ok(Self { nonce, ciphertext: rest.bytes(length, "ciphertext")?.to_vec() })
+        Ok(Self {
+            nonce,
+            ciphertext: rest.bytes(length, "ciphertext")?.to_vec(),
+        })
     }
 }

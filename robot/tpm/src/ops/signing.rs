@@ -36,8 +36,13 @@ impl Chip {
         let params = params.u16(ST_HASHCHECK).u32(RH_NULL).u16(0).finish()?;
         let reply = self.call_raw(SIGN, &[key.target()], &[auth], Protect::Integrity, &params)?;
         let mut answer = Answer::new(SIGN, &reply);
-        let signature = Signature::from_tpmt_signature(answer.remaining()).map_err(|_| answer.malformed("the signature"))?;
-        if signature.scheme == scheme { Ok(signature) } else { Err(answer.malformed("the signature's scheme")) }
+        let signature = Signature::from_tpmt_signature(answer.remaining())
+            .map_err(|_| answer.malformed("the signature"))?;
+        if signature.scheme == scheme {
+            Ok(signature)
+        } else {
+            Err(answer.malformed("the signature's scheme"))
+        }
     }
 
     /// The HMAC of up to 1024 bytes with a key in the chip and its own hash; data and result cross the bus encrypted.
@@ -46,11 +51,18 @@ impl Chip {
     /// # Errors
     /// What the chip refuses; [`TpmError::Encode`] for longer data.
     pub fn hmac(&mut self, key: &Key, auth: Auth<'_>, data: &[u8]) -> Result<Secret> {
-        let params = Params::new(HMAC).sized(data, MAX_BUFFER, "the data to authenticate").u16(alg::NULL).finish()?;
+        let params = Params::new(HMAC)
+            .sized(data, MAX_BUFFER, "the data to authenticate")
+            .u16(alg::NULL)
+            .finish()?;
         let reply = self.call_raw(HMAC, &[key.target()], &[auth], Protect::Both, &params)?;
         let mut answer = Answer::new(HMAC, &reply);
         let tag = Secret::from_slice(answer.sized("the HMAC")?);
-        if key.public().hmac_scheme().is_some_and(|hash| hash.size() != tag.len()) {
+        if key
+            .public()
+            .hmac_scheme()
+            .is_some_and(|hash| hash.size() != tag.len())
+        {
             return Err(answer.malformed("the length of the HMAC"));
         }
         answer.end()?;
@@ -63,8 +75,13 @@ impl Chip {
     /// # Errors
     /// What the chip refuses, among it a point off the curve.
     pub fn ecdh_zgen(&mut self, key: &Key, auth: Auth<'_>, x: &[u8], y: &[u8]) -> Result<Secret> {
-        let (curve, ..) = key.public().ec_point().ok_or(TpmError::Unsupported { what: "key agreement with this key" })?;
-        let point = Params::new(ECDH_ZGEN).sized(x, 66, "the x coordinate").sized(y, 66, "the y coordinate").finish()?;
+        let (curve, ..) = key.public().ec_point().ok_or(TpmError::Unsupported {
+            what: "key agreement with this key",
+        })?;
+        let point = Params::new(ECDH_ZGEN)
+            .sized(x, 66, "the x coordinate")
+            .sized(y, 66, "the y coordinate")
+            .finish()?;
         let params = Params::new(ECDH_ZGEN).sized(&point, 136, "the point").finish()?;
         let reply = self.call_raw(ECDH_ZGEN, &[key.target()], &[auth], Protect::Out, &params)?;
         let mut answer = Answer::new(ECDH_ZGEN, &reply);
@@ -72,7 +89,10 @@ impl Chip {
         answer.end()?;
         let shared = point.sized("the x coordinate")?;
         let mut padded = Secret::zeroed(curve.size());
-        let start = curve.size().checked_sub(shared.len()).ok_or(point.malformed("the x coordinate"))?;
+        let start = curve
+            .size()
+            .checked_sub(shared.len())
+            .ok_or(point.malformed("the x coordinate"))?;
         for (to, from) in padded.expose_mut().iter_mut().skip(start).zip(shared) {
             *to = *from;
         }
@@ -85,7 +105,12 @@ impl Chip {
     ///
     /// # Errors
     /// SIGNATURE where it does not verify.
-    pub fn verify_signature(&mut self, key: &Key, digest: &Digest, signature: &Signature) -> Result<VerifiedTicket> {
+    pub fn verify_signature(
+        &mut self,
+        key: &Key,
+        digest: &Digest,
+        signature: &Signature,
+    ) -> Result<VerifiedTicket> {
         let params = Params::new(VERIFY)
             .sized(digest.as_bytes(), 64, "the digest")
             .raw(&signature.to_tpmt(), "the signature")
@@ -104,7 +129,9 @@ fn scheme_for(key: &Key, hash: HashAlg) -> Result<SignatureScheme> {
         (Some(scheme), _) => Ok(scheme),
         (None, alg::ECC) => Ok(SignatureScheme::Ecdsa(hash)),
         (None, alg::RSA) => Ok(SignatureScheme::RsaPkcs1(hash)),
-        _ => Err(TpmError::Unsupported { what: "signatures by this kind of key" }),
+        _ => Err(TpmError::Unsupported {
+            what: "signatures by this kind of key",
+        }),
     }
 }
 

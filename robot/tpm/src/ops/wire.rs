@@ -21,7 +21,11 @@ pub(crate) struct Params {
 
 impl Params {
     pub(crate) fn new(command: CommandCode) -> Self {
-        Self { command, bytes: Zeroizing::new(Vec::with_capacity(TPM_MAX_COMMAND_SIZE)), overflow: None }
+        Self {
+            command,
+            bytes: Zeroizing::new(Vec::with_capacity(TPM_MAX_COMMAND_SIZE)),
+            overflow: None,
+        }
     }
 
     pub(crate) fn u8(self, value: u8) -> Self {
@@ -81,7 +85,10 @@ impl Params {
             if b3 != 0 {
                 self.overflow.get_or_insert("a PCR above 23");
             }
-            self = self.u16(bank.tpm_id()).u8(3).raw(&[b0, b1, b2], "a PCR selection");
+            self = self
+                .u16(bank.tpm_id())
+                .u8(3)
+                .raw(&[b0, b1, b2], "a PCR selection");
         }
         self
     }
@@ -90,7 +97,10 @@ impl Params {
     pub(crate) fn finish(self) -> Result<Zeroizing<Vec<u8>>> {
         match self.overflow {
             None => Ok(self.bytes),
-            Some(what) => Err(TpmError::Encode { command: self.command, what }),
+            Some(what) => Err(TpmError::Encode {
+                command: self.command,
+                what,
+            }),
         }
     }
 }
@@ -103,7 +113,10 @@ pub(crate) struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     pub(crate) fn new(command: CommandCode, reply: &'a Reply) -> Self {
-        Self { command, rest: &reply.parameters }
+        Self {
+            command,
+            rest: &reply.parameters,
+        }
     }
 
     /// The contents of a structure inside a response.
@@ -112,7 +125,10 @@ impl<'a> Answer<'a> {
     }
 
     pub(crate) fn malformed(&self, part: &'static str) -> TpmError {
-        TpmError::Malformed { command: self.command, part }
+        TpmError::Malformed {
+            command: self.command,
+            part,
+        }
     }
 
     pub(crate) fn bytes(&mut self, count: usize, part: &'static str) -> Result<&'a [u8]> {
@@ -195,7 +211,11 @@ impl<'a> Answer<'a> {
 
     /// That nothing is left.
     pub(crate) fn end(self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.malformed("the end of the parameters")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(self.malformed("the end of the parameters"))
+        }
     }
 }
 
@@ -209,9 +229,23 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let long = vec![0; 70];
         let params = Params::new(CODE).sized(&long, 66, "the qualifying data").finish();
-        assert!(matches!(params, Err(TpmError::Encode { what: "the qualifying data", .. })));
-        let params = Params::new(CODE).pcr_selection(&[(HashAlg::Sha256, 1 << 24)]).finish();
-        assert!(matches!(params, Err(TpmError::Encode { what: "a PCR above 23", .. })));
+        assert!(matches!(
+            params,
+            Err(TpmError::Encode {
+                what: "the qualifying data",
+                ..
+            })
+        ));
+        let params = Params::new(CODE)
+            .pcr_selection(&[(HashAlg::Sha256, 1 << 24)])
+            .finish();
+        assert!(matches!(
+            params,
+            Err(TpmError::Encode {
+                what: "a PCR above 23",
+                ..
+            })
+        ));
         let huge = vec![0; TPM_MAX_COMMAND_SIZE + 1];
         assert!(Params::new(CODE).raw(&huge, "data").finish().is_err());
     }
@@ -221,7 +255,10 @@ mod tests {
         let select = [(HashAlg::Sha256, 0x0080_2001), (HashAlg::Sha384, 0)];
         let bytes = Params::new(CODE).pcr_selection(&select).finish().unwrap();
         let mut answer = Answer::of(CODE, &bytes);
-        assert_eq!(answer.pcr_selection().unwrap(), [(0x000b, 0x0080_2001), (0x000c, 0)]);
+        assert_eq!(
+            answer.pcr_selection().unwrap(),
+            [(0x000b, 0x0080_2001), (0x000c, 0)]
+        );
         answer.end().unwrap();
     }
 
@@ -229,7 +266,10 @@ mod tests {
     fn cut_and_followed_answers_are_refused() {
         let ticket = [0x80, 0x21, 0x40, 0, 0, 1, 0, 2, 9, 9];
         for cut in 0..ticket.len() {
-            assert!(Answer::of(CODE, &ticket[..cut]).ticket(0x8021, "ticket").is_err(), "{cut}");
+            assert!(
+                Answer::of(CODE, &ticket[..cut]).ticket(0x8021, "ticket").is_err(),
+                "{cut}"
+            );
         }
         assert!(Answer::of(CODE, &ticket).ticket(0x8022, "ticket").is_err());
         let mut answer = Answer::of(CODE, &ticket);

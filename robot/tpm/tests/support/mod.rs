@@ -31,11 +31,17 @@ pub(crate) fn bare() -> (Chip, Counts, Swtpm) {
     let swtpm = Swtpm::start().unwrap();
     let counted = Counted::new(swtpm.transport());
     let counts = counted.counts();
-    (Chip::new(Box::new(counted), ChipOptions::default()).unwrap(), counts, swtpm)
+    (
+        Chip::new(Box::new(counted), ChipOptions::default()).unwrap(),
+        counts,
+        swtpm,
+    )
 }
 
 pub(crate) fn primary(chip: &mut Chip, hierarchy: Hierarchy, template: &PublicTemplate) -> Object {
-    chip.create_primary(hierarchy, Auth::Empty, template.as_tpmt_bytes(), None, &[]).unwrap().object
+    chip.create_primary(hierarchy, Auth::Empty, template.as_tpmt_bytes(), None, &[])
+        .unwrap()
+        .object
 }
 
 pub(crate) fn fixture() -> Fixture {
@@ -45,17 +51,32 @@ pub(crate) fn fixture() -> Fixture {
         Key::from(chip.evict_control_make(&nothing(), &object, handle).unwrap())
     };
     let ek = keep(Hierarchy::Endorsement, PublicTemplate::ek_ecc_p256(), EK);
-    let ak = keep(Hierarchy::Endorsement, PublicTemplate::attestation_key(Curve::P256), AK);
+    let ak = keep(
+        Hierarchy::Endorsement,
+        PublicTemplate::attestation_key(Curve::P256),
+        AK,
+    );
     let srk = keep(Hierarchy::Owner, PublicTemplate::storage_parent(Curve::P256), SRK);
     assert_eq!(chip.pin_salt_key(EK, Some(ek.name())).unwrap(), *ek.name());
     chip.read_clock().unwrap();
     let baseline = volatile_handles(&mut chip);
-    Fixture { chip, counts, ek, ak, srk, swtpm, baseline }
+    Fixture {
+        chip,
+        counts,
+        ek,
+        ak,
+        srk,
+        swtpm,
+        baseline,
+    }
 }
 
 /// Transient objects and sessions in the chip.
 pub(crate) fn volatile_handles(chip: &mut Chip) -> Vec<u32> {
-    [0x0200_0000, 0x0300_0000, 0x8000_0000].into_iter().flat_map(|range| chip.handles(range).unwrap()).collect()
+    [0x0200_0000, 0x0300_0000, 0x8000_0000]
+        .into_iter()
+        .flat_map(|range| chip.handles(range).unwrap())
+        .collect()
 }
 
 impl Fixture {
@@ -90,8 +111,14 @@ impl Fixture {
     /// A key under the storage root, loaded.
     pub(crate) fn child(&mut self, template: &[u8], auth: &Secret) -> Key {
         let srk = self.srk.clone();
-        let made = self.chip.create(&srk, Auth::Empty, template, auth, None, &[]).unwrap();
-        self.chip.load(&srk, Auth::Empty, &made.private, &made.public).unwrap().into()
+        let made = self
+            .chip
+            .create(&srk, Auth::Empty, template, auth, None, &[])
+            .unwrap();
+        self.chip
+            .load(&srk, Auth::Empty, &made.private, &made.public)
+            .unwrap()
+            .into()
     }
 
     /// Defines an index that anyone who reaches the chip may use.
@@ -111,7 +138,8 @@ impl Fixture {
 /// Attributes of an unrestricted signing key with a policy only, or with an authorisation value only.
 pub(crate) mod attributes {
     use alcub3_crypto::tpm::attribute;
-    pub(crate) const FIXED: u32 = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
+    pub(crate) const FIXED: u32 =
+        attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
     pub(crate) const WITH_AUTH: u32 = FIXED | attribute::USER_WITH_AUTH | attribute::NO_DA;
     pub(crate) const WITH_POLICY: u32 = FIXED | attribute::NO_DA;
     pub(crate) const SIGN_WITH_AUTH: u32 = WITH_AUTH | attribute::SIGN;
@@ -127,7 +155,14 @@ pub(crate) fn ek_policy() -> alcub3_crypto::tpm::policy::Policy {
     use alcub3_crypto::tpm::Name;
     use alcub3_crypto::tpm::policy::{Assertion, Policy};
     let object_name = Name::of_handle(Hierarchy::Endorsement.handle());
-    Policy::new(HashAlg::Sha256, vec![Assertion::Secret { object_name, policy_ref: Vec::new() }]).unwrap()
+    Policy::new(
+        HashAlg::Sha256,
+        vec![Assertion::Secret {
+            object_name,
+            policy_ref: Vec::new(),
+        }],
+    )
+    .unwrap()
 }
 
 pub(crate) fn ek_inputs() -> alcub3_tpm::ops::PolicyInputs {
