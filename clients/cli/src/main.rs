@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod authority_vault;
 mod commands;
 mod error;
 mod exit;

@@ -1,5 +1,5 @@
 //! Runs the command as its users do.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::print_stdout)]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
