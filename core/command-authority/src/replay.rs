@@ -268,6 +268,16 @@ impl ReplayWindows {
         self.windows.iter().filter_map(each).collect()
     }
 
+    /// What was really used: to store in place of what was reserved ahead, once nothing more will be judged.
+    pub fn used(&self) -> Vec<Reservation> {
+        let each = |(issuer, window): (&OperatorId, &ReplayWindow)| Reservation {
+            lease: self.lease,
+            issuer: issuer.clone(),
+            through: window.highest(),
+        };
+        self.windows.iter().map(each).collect()
+    }
+
     /// Notes that a reservation was stored durably. One of another lease, or of an issuer without a window, changes
     /// nothing.
     pub fn confirm(&mut self, stored: &Reservation) {

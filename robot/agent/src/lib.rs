@@ -1,1 +1,31 @@
-//! See the crate's documentation.
+//! The robot's agent: wires the chip, the keys and the security HAL into one robot.
+//!
+//! What it does: drives provisioning against an authority, makes evidence for a verifier's nonce, starts and ends
+//! missions, judges commands, stops and rearms, and keeps what each of these must remember in the state folder.
+//!
+//! What it does not do: talk to a network (the caller carries its messages), or decide what `core/*` decides.
+//!
+//! The three types to know: [`Robot`] is a provisioned robot at work, [`provision`] makes one, [`AuthorityLink`] is
+//! how the caller connects it to its authority.
+#![forbid(unsafe_code)]
+
+mod attester;
+mod audit;
+mod commands;
+mod error;
+mod events;
+mod missions;
+mod provision;
+mod robot;
+mod run;
+mod stopping;
+
+pub use attester::{BootLog, Surroundings};
+pub use audit::AuditFile;
+pub use error::AgentError;
+pub use missions::MissionStart;
+pub use provision::{AuthorityLink, LinkError, ProvisionRequest, provision};
+pub use robot::{Adapters, Robot};
+
+/// A result whose error is an [`AgentError`].
+pub type Result<T> = std::result::Result<T, AgentError>;

@@ -28,7 +28,7 @@ pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
 pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};
 pub use state::{StateError, StateFolder};
-pub use stop::{RobotZeroizer, StopReceipts, StoredMissionKeys};
+pub use stop::{RobotZeroizer, StopReceipts, StoredMissionKeys, event_of};
 
 /// A result whose error is a [`KeysError`].
 pub type Result<T> = std::result::Result<T, KeysError>;

@@ -340,22 +340,20 @@ impl RobotKeys {
         })
     }
 
-    /// Ends a mission: its anchor moves, armed sessions die, its record is deleted. Commands: 1 NV_Increment,
-    /// 1 PCR_Extend, whatever the number of its keys.
+    /// Ends a mission in the chip: its anchor moves, armed sessions die. Commands: 1 NV_Increment, 1 PCR_Extend,
+    /// whatever the number of its keys. The caller then logs the event and deletes the record.
     ///
     /// # Errors
-    /// [`KeysError::NoSuchMission`]; the chip's, and then the record stays so that ending can be tried again.
-    pub fn complete_mission(&self, mission: MissionId) -> Result<()> {
-        let record = self.mission(mission)?;
-        let event = retire_event(&self.banks, mission);
+    /// The chip's; ending can then be tried again.
+    pub fn end_mission_in_chip(&self, record: &MissionRecord) -> Result<()> {
+        let event = retire_event(&self.banks, record.mission);
         let (handle, retire) = (
             self.nv.spec(NvIndex::MissionAnchor(record.anchor)).handle,
             self.pcrs.retire(),
         );
         self.run(Lane::Command, move |chip| {
             end_in_chip(chip, handle, retire, &event)
-        })?;
-        Ok(self.folder.remove(&file_of(mission))?)
+        })
     }
 
     /// The active missions, by identifier.

@@ -14,7 +14,6 @@ use alcub3_security_hal::{
 use alcub3_tpm::ops::Attestation;
 use alcub3_tpm::{Lane, TpmError};
 use alcub3_trust_model::BootId;
-use alcub3_trust_model::canonical::DecodeError;
 use std::time::Duration;
 
 /// How long the emergency lane tries. A chip answers in milliseconds; beyond this the step is unconfirmed.
@@ -25,8 +24,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 enum StopError {
     #[error("the TPM answered without proof that it was the TPM")]
     Unproven,
-    #[error("the stop's event cannot be encoded: {0}")]
-    Event(#[from] DecodeError),
     #[error(
         "the PCR after the stop is not what the stop extended; something else extended it or the stop did not"
     )]
@@ -158,7 +155,7 @@ impl StopReceipts {
     /// # Errors
     /// The chip's.
     pub fn prepare(keys: RobotKeys, boot: BootId) -> Result<Self> {
-        let before = read_stop_pcrs(&keys)?;
+        let before = keys.stop_pcrs()?;
         let index = StopScope::Robot.counter();
         let data = epoch_before_data(keys.hash(), &boot);
         let epoch_before = Some(keys.certify_index(index, data.as_bytes().to_vec())?);
@@ -182,7 +179,7 @@ impl StopReceipts {
             return Err(StopError::OtherPcr);
         };
         Ok(Statement {
-            event: event_of(intent)?,
+            event: event_of(intent),
             boot: self.boot,
             pcr_before,
             pcr_after,
@@ -192,20 +189,20 @@ impl StopReceipts {
 }
 
 /// The event as appraisal knows it. Both sides encode the same bytes; a test holds them together.
-fn event_of(intent: &StopIntent) -> std::result::Result<StopEvent, DecodeError> {
+pub fn event_of(intent: &StopIntent) -> StopEvent {
     let order = intent.order();
     let scope = match order.scope {
         StopScope::Robot => EventScope::Robot,
         StopScope::Level(level) => EventScope::Level(level),
         StopScope::Mission(mission, anchor) => EventScope::Mission(mission, anchor),
     };
-    Ok(StopEvent {
+    StopEvent {
         stop: order.stop,
         robot: order.robot.clone(),
         scope,
         cause: order.cause.id(),
         called_utc_ms: order.called_utc_ms,
-    })
+    }
 }
 
 fn step_time(record: &StepRecord) -> Option<StepTime> {
@@ -228,21 +225,27 @@ fn step_time(record: &StepRecord) -> Option<StepTime> {
     })
 }
 
-fn read_stop_pcrs(keys: &RobotKeys) -> Result<[Digest; 2]> {
-    let (bank, pcrs) = (
-        keys.hash(),
-        [keys.pcrs.lockdown(), keys.pcrs.retire()].map(u32::from),
-    );
-    keys.run(Lane::Command, move |chip| {
-        let values = chip.pcr_read(&[(bank, pcrs.iter().fold(0, |mask, pcr| mask | 1 << pcr))])?;
-        let value = |pcr| {
-            values.get(bank, pcr).copied().ok_or(TpmError::Unsupported {
-                what: "the bank in use",
-            })
-        };
-        let [lockdown, retire] = pcrs;
-        Ok([value(lockdown)?, value(retire)?])
-    })
+impl RobotKeys {
+    /// The lockdown and the retire PCR, in the bank in use. Commands: 1 PCR_Read.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn stop_pcrs(&self) -> Result<[Digest; 2]> {
+        let (bank, pcrs) = (
+            self.hash(),
+            [self.pcrs.lockdown(), self.pcrs.retire()].map(u32::from),
+        );
+        self.run(Lane::Command, move |chip| {
+            let values = chip.pcr_read(&[(bank, pcrs.iter().fold(0, |mask, pcr| mask | 1 << pcr))])?;
+            let value = |pcr| {
+                values.get(bank, pcr).copied().ok_or(TpmError::Unsupported {
+                    what: "the bank in use",
+                })
+            };
+            let [lockdown, retire] = pcrs;
+            Ok([value(lockdown)?, value(retire)?])
+        })
+    }
 }
 
 fn signed(attestation: Attestation) -> Signed {
@@ -260,7 +263,7 @@ impl ReceiptMaker for StopReceipts {
         _lock: &TpmLockOutcome,
         steps: &[StepRecord],
     ) -> std::result::Result<Vec<u8>, PortError> {
-        let after = read_stop_pcrs(&self.keys)?;
+        let after = self.keys.stop_pcrs()?;
         let statement = self.statement(intent, steps, after)?;
         let alg: HashAlg = self.keys.hash();
         let qualifying = statement.qualifying_data(alg).as_bytes().to_vec();

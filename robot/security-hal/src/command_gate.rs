@@ -249,6 +249,12 @@ impl CommandGate {
             .revalidate(admitted.admission.generation(), now_ms)
     }
 
+    /// Ends the gate: robot and missions are judged no more. Gives what was used of the sequence numbers, to be stored in
+    /// place of what was reserved ahead.
+    pub fn close(self) -> Vec<Reservation> {
+        self.replay().used()
+    }
+
     /// The active missions' digest, for the mission PCR.
     pub fn mission_digest(&self, alg: alcub3_crypto::HashAlg) -> Digest {
         self.read().missions.set_digest(alg)

@@ -1,0 +1,117 @@
+//! Commands: judged by the gate, every verdict in the audit log.
+
+use crate::robot::Robot;
+use crate::{AgentError, Result};
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_command_authority::{Reservation, VerifiedLease};
+use alcub3_crypto::HashAlg;
+use alcub3_keys::StateFolder;
+use alcub3_security_hal::{GateVerdict, PortError, ReplayStore};
+use std::sync::Arc;
+
+const LEASE: &str = "lease.cose";
+const FOLDER: &str = "replay";
+
+/// Reservations of sequence numbers on disk, one file for each issuer.
+#[derive(Debug)]
+pub(crate) struct Reservations {
+    folder: Arc<StateFolder>,
+}
+
+impl Reservations {
+    pub(crate) fn new(folder: Arc<StateFolder>) -> Self {
+        Self { folder }
+    }
+
+    /// What is reserved, of whatever lease.
+    pub(crate) fn load(&self) -> Result<Vec<Reservation>> {
+        let names = self.folder.list(FOLDER)?;
+        names
+            .iter()
+            .map(|name| {
+                let bytes = self.folder.read(&format!("{FOLDER}/{name}"))?.unwrap_or_default();
+                Reservation::from_canonical(&bytes).map_err(|source| AgentError::Record {
+                    name: "a sequence reservation",
+                    source,
+                })
+            })
+            .collect()
+    }
+}
+
+impl ReplayStore for Reservations {
+    fn reserve(&self, reservation: &Reservation) -> std::result::Result<(), PortError> {
+        Ok(self.folder.write(
+            &format!("{FOLDER}/{}.cbor", reservation.issuer),
+            &reservation.to_canonical(),
+        )?)
+    }
+}
+
+impl Robot {
+    /// Judges a command envelope. `now_utc_ms` is none where the robot has no trustworthy time: then it is refused.
+    ///
+    /// The verdict is in the audit log, durably, before it is returned.
+    ///
+    /// # Errors
+    /// Only the audit log's: a verdict that could not be recorded must not take effect.
+    pub fn validate(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<GateVerdict> {
+        let verdict = self.commands.validate(envelope, now_utc_ms);
+        let (subject, outcome, reasons) = match &verdict {
+            GateVerdict::Admitted(admitted) => {
+                (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())
+            }
+            GateVerdict::Refused(refusal) => {
+                let reasons = refusal.reasons().iter().map(ToString::to_string).collect();
+                ("unproven".to_owned(), Outcome::Refused, reasons)
+            }
+        };
+        let mut entry = self
+            .audit
+            .entry(EntryKind::Command, subject, now_utc_ms.unwrap_or(0), outcome);
+        entry.reasons = reasons;
+        entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
+        self.audit.append(&entry)?;
+        Ok(verdict)
+    }
+
+    /// Takes an attestation lease that the authority issued for this run.
+    ///
+    /// # Errors
+    /// Not the authority's, another robot's or run's, or the robot is stopped.
+    pub fn take_lease(&self, lease: &[u8]) -> Result<()> {
+        let verified =
+            VerifiedLease::verify(lease, &self.keys.anchors().authority, self.robot(), self.boot())?;
+        self.commands.renew_lease(verified)?;
+        Ok(self.folder.write(LEASE, lease)?)
+    }
+
+    /// The lease kept from before, if it is of this run. One of an earlier run is of no account.
+    pub(crate) fn resume_lease(&self) -> Result<()> {
+        let Some(bytes) = self.folder.read(LEASE)? else {
+            return Ok(());
+        };
+        if self.is_stopped() {
+            return Ok(());
+        }
+        match VerifiedLease::verify(&bytes, &self.keys.anchors().authority, self.robot(), self.boot()) {
+            Ok(lease) => Ok(self.commands.renew_lease(lease)?),
+            Err(error) => {
+                tracing::info!(%error, "the lease of an earlier run is dropped");
+                Ok(self.folder.remove(LEASE)?)
+            }
+        }
+    }
+
+    /// Ends the process's use of the gate in order: what was really used of the sequence numbers replaces what was
+    /// reserved ahead, so that the next process goes on without a gap.
+    ///
+    /// # Errors
+    /// The folder's; the reservations then stand as they are, which is safe.
+    pub fn close(self) -> Result<()> {
+        for used in self.commands.close() {
+            self.reservations.reserve(&used).map_err(AgentError::Port)?;
+        }
+        Ok(())
+    }
+}

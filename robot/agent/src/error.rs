@@ -1,0 +1,110 @@
+//! What can go wrong with a robot at work.
+
+use crate::provision::LinkError;
+use alcub3_keys::{KeysError, StateError};
+use alcub3_security_hal::{
+    CommandGateError, JournalError, PortError, RearmRefusal, RearmTrustError, RecoverError,
+};
+use alcub3_tpm::TpmError;
+use alcub3_trust_model::canonical::DecodeError;
+
+/// Why the agent could not do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The keys or the chip.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The chip.
+    #[error(transparent)]
+    Tpm(#[from] TpmError),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A file of the state folder is not readable.
+    #[error("{name} in the state folder is not readable: {source}; restore the folder or provision again")]
+    Record {
+        /// The file.
+        name: &'static str,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The enrolment exchange failed.
+    #[error("enrolment: {0}")]
+    Enrolment(#[from] alcub3_fleet_protocol::enrolment::EnrolError),
+    /// A hardware fact cannot be recorded.
+    #[error("hardware facts: {0}")]
+    Hardware(#[from] alcub3_fleet_protocol::FactError),
+    /// The authority could not be reached, or refused.
+    #[error("the authority: {0}")]
+    Link(#[from] LinkError),
+    /// The stop journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Unfinished stops could not be completed.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The rearm key is not one of two persons.
+    #[error(transparent)]
+    RearmTrust(#[from] RearmTrustError),
+    /// A rearm was refused.
+    #[error(transparent)]
+    Rearm(#[from] RearmRefusal),
+    /// The authority's rearm record was refused.
+    #[error(transparent)]
+    RearmRecord(#[from] alcub3_fleet_protocol::rearm::RearmError),
+    /// The command gate refused.
+    #[error(transparent)]
+    Gate(#[from] CommandGateError),
+    /// A mission token was refused.
+    #[error("the mission token: {0}")]
+    Mission(#[from] alcub3_command_authority::MissionError),
+    /// A lease was refused.
+    #[error("the lease: {0}")]
+    Lease(#[from] alcub3_command_authority::LeaseError),
+    /// A message of the authority is malformed.
+    #[error("the authority's message: {0}")]
+    Message(#[from] DecodeError),
+    /// A structure of the authority or the chip is malformed.
+    #[error("{what}: {source}")]
+    Structure {
+        /// Which.
+        what: &'static str,
+        /// Where.
+        source: alcub3_crypto::tpm::StructureError,
+    },
+    /// The approval is for something else than was asked.
+    #[error("the authority's approval is for something else: {what}; ask again")]
+    OtherApproval {
+        /// What differs.
+        what: &'static str,
+    },
+    /// An event log of the platform is not readable.
+    #[error("the boot log {path}: {source}; give the log with --eventlog, or run as a user who may read it")]
+    BootLog {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The PCRs of our own hold something the agent's log does not explain.
+    #[error(
+        "PCR {pcr} holds something the agent's log does not explain; attestation will say untrusted until the next boot"
+    )]
+    UnexplainedPcr {
+        /// Which.
+        pcr: u8,
+    },
+    /// The evidence cannot be built.
+    #[error("the evidence cannot be built: {what}")]
+    Evidence {
+        /// Why.
+        what: &'static str,
+    },
+    /// The operating system gave no threads or randomness.
+    #[error("the operating system: {0}")]
+    System(#[from] std::io::Error),
+    /// Something the stop depends on failed.
+    #[error("{0}")]
+    Port(PortError),
+}

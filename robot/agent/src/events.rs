@@ -1,0 +1,125 @@
+//! The agent's own event log: what it extended into the lockdown and retire PCRs since the chip's last reset.
+
+use crate::{AgentError, Result};
+use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_attestation::event_log::builder::Builder;
+use alcub3_crypto::{Digest, HashAlg};
+use alcub3_keys::StateFolder;
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+use alcub3_trust_model::pcr_map::PcrMap;
+
+const FILE: &str = "events.cbor";
+const DOMAIN: &str = "alcub3/agent-events/v1";
+const VERSION: u64 = 1;
+const MOST_EVENTS: usize = 65_536;
+
+/// Events in the order in which they were extended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AgentLog {
+    events: Vec<AgentEvent>,
+}
+
+impl AgentLog {
+    pub(crate) fn load(folder: &StateFolder) -> Result<Self> {
+        let Some(bytes) = folder.read(FILE)? else {
+            return Ok(Self::default());
+        };
+        let events = decode(&bytes).map_err(|source| AgentError::Record { name: FILE, source })?;
+        Ok(Self { events })
+    }
+
+    /// A new run of the chip: its PCRs are at their baseline again.
+    pub(crate) fn clear(&mut self, folder: &StateFolder) -> Result<()> {
+        self.events.clear();
+        Ok(folder.remove(FILE)?)
+    }
+
+    /// Appends an event, durably.
+    pub(crate) fn append(&mut self, folder: &StateFolder, event: AgentEvent) -> Result<()> {
+        self.events.push(event);
+        self.save(folder)
+    }
+
+    fn save(&self, folder: &StateFolder) -> Result<()> {
+        let mut out = Encoder::structure(DOMAIN, VERSION, 1);
+        out.u64(2).array(self.events.len());
+        for event in &self.events {
+            out.bytes(&event.message());
+        }
+        Ok(folder.write(FILE, &out.finish())?)
+    }
+
+    /// After a crash between an extend and its entry, or the other way round: finds the log that explains what the PCR
+    /// holds, among the log, the log without its last event, and the log with one of the `pending` events.
+    /// `baseline` is the PCR before any event. False where none does.
+    pub(crate) fn reconcile(
+        &mut self,
+        folder: &StateFolder,
+        map: &PcrMap,
+        (pcr, baseline, now): (u8, Digest, Digest),
+        pending: &[AgentEvent],
+    ) -> Result<bool> {
+        if self.replay(map, pcr, baseline) == now {
+            return Ok(true);
+        }
+        let mut candidates: Vec<Self> = pending
+            .iter()
+            .map(|event| Self {
+                events: self.events.iter().chain([event]).cloned().collect(),
+            })
+            .collect();
+        let last = self.events.iter().rposition(|event| event.pcr(map) == pcr);
+        candidates.extend(last.map(|at| {
+            let mut events = self.events.clone();
+            events.remove(at);
+            Self { events }
+        }));
+        match candidates
+            .into_iter()
+            .find(|candidate| candidate.replay(map, pcr, baseline) == now)
+        {
+            Some(found) => {
+                *self = found;
+                self.save(folder)?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn replay(&self, map: &PcrMap, pcr: u8, baseline: Digest) -> Digest {
+        let events = self.events.iter().filter(|event| event.pcr(map) == pcr);
+        events.fold(baseline, |value, event| {
+            value.extend(event.digest(value.alg()).as_bytes())
+        })
+    }
+
+    /// The log as evidence carries it; `None` while there is no event.
+    pub(crate) fn to_event_log(&self, map: &PcrMap, banks: &[HashAlg]) -> Result<Option<Vec<u8>>> {
+        if self.events.is_empty() {
+            return Ok(None);
+        }
+        let mut log = Builder::new(banks).map_err(|_| AgentError::Evidence {
+            what: "the chip's PCR banks",
+        })?;
+        for event in &self.events {
+            log.agent(event.pcr(map), event);
+        }
+        Ok(Some(log.finish()))
+    }
+}
+
+fn decode(bytes: &[u8]) -> std::result::Result<Vec<AgentEvent>, DecodeError> {
+    let mut reader = Reader::new(DOMAIN, bytes);
+    let r = &mut reader;
+    let mut fields = r.structure(DOMAIN, VERSION)?;
+    fields.key(r, 2, "events")?;
+    let count = r.array("events", MOST_EVENTS)?;
+    let mut events = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        events.push(AgentEvent::from_message(r.bytes("event")?)?);
+    }
+    fields.finish(r)?;
+    r.finish()?;
+    Ok(events)
+}

@@ -1,0 +1,145 @@
+//! Starting missions: the request with certified counters, and the grant.
+
+use crate::robot::{Robot, mission_subject};
+use crate::run::random_id;
+use crate::{AgentError, Result};
+use alcub3_attestation::certify::Signed;
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_command_authority::VerifiedMission;
+use alcub3_crypto::tpm::Signature;
+use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest, mission_binding};
+use alcub3_keys::{MissionGrant, MissionKey, MissionRecord, ReservedAnchor};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::{Labels, MissionId, SessionId};
+
+/// A mission that was asked for and not granted yet.
+#[derive(Clone, Debug)]
+pub struct MissionStart {
+    session: SessionId,
+    mission: MissionId,
+    labels: Labels,
+    anchor: ReservedAnchor,
+}
+
+impl MissionStart {
+    /// The mission's name.
+    pub fn mission(&self) -> MissionId {
+        self.mission
+    }
+}
+
+impl Robot {
+    /// Asks for a mission in an exchange that the authority opened. Takes an anchor; if the mission is never granted,
+    /// the anchor is free again. Commands: 1 NV_Increment, 1 NV_Read, 3 NV_Certify.
+    ///
+    /// # Errors
+    /// No free anchor, or the chip's.
+    pub fn mission_request(
+        &self,
+        session: SessionId,
+        labels: Labels,
+        duration_ms: u64,
+    ) -> Result<(MissionStart, Vec<u8>)> {
+        let mission = MissionId::new(random_id()?);
+        let anchor = self.keys.reserve_anchor()?;
+        let binding = mission_binding(self.keys.hash(), session, mission);
+        let certify = |index| -> Result<Signed> {
+            let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
+            Ok(Signed {
+                message: made.message,
+                signature: made.signature,
+            })
+        };
+        let request = MissionRequest {
+            session,
+            robot: self.robot().clone(),
+            mission,
+            labels: labels.clone(),
+            duration_ms,
+            anchor: anchor.anchor,
+            robot_epoch: certify(NvIndex::RobotEpoch)?,
+            level_epoch: certify(NvIndex::LevelEpoch(labels.level))?,
+            anchor_value: certify(NvIndex::MissionAnchor(anchor.anchor))?,
+        };
+        Ok((
+            MissionStart {
+                session,
+                mission,
+                labels,
+                anchor,
+            },
+            request.to_canonical(),
+        ))
+    }
+
+    /// Starts the mission that was granted: its key is made in the chip, and commands for it are judged from now on.
+    ///
+    /// # Errors
+    /// An approval for something else, a stopped level, the chip's.
+    pub fn start_mission(
+        &self,
+        start: &MissionStart,
+        approval: &[u8],
+        now_utc_ms: u64,
+    ) -> Result<MissionRecord> {
+        let approval = MissionApproval::from_canonical(approval)?;
+        if approval.session != start.session {
+            return Err(AgentError::OtherApproval { what: "the exchange" });
+        }
+        let mission = VerifiedMission::verify(&approval.token, &self.keys.anchors().authority, self.robot())?;
+        check_token(&mission, start)?;
+        let end_approval = Signature::from_tpmt_signature(&approval.end_approval).map_err(|source| {
+            AgentError::Structure {
+                what: "the approval of the mission's end",
+                source,
+            }
+        })?;
+        let record = self.keys.start_mission(MissionGrant {
+            mission: start.mission,
+            level: start.labels.level,
+            anchor: start.anchor,
+            end_clock_ms: mission.token().end_clock_ms,
+            end_approval,
+            token: approval.token,
+        })?;
+        self.commands.start_mission(mission)?;
+        let entry = self.audit.entry(
+            EntryKind::MissionStart,
+            mission_subject(start.mission),
+            now_utc_ms,
+            Outcome::Done,
+        );
+        self.audit.append(&entry)?;
+        Ok(record)
+    }
+
+    /// A mission's key, loaded; from then on kept until the mission ends or a stop drops it.
+    ///
+    /// # Errors
+    /// That there is no such mission, or the chip's refusal after a stop.
+    pub fn mission_key(&self, mission: MissionId) -> Result<MissionKey> {
+        if let Some(key) = self.loaded.find(mission) {
+            return Ok(key);
+        }
+        let key = self.keys.load_mission_key(mission)?;
+        self.loaded.keep(self.keys.mission(mission)?, key.clone());
+        Ok(key)
+    }
+}
+
+/// The token must be for what was asked, under the anchor that was taken.
+fn check_token(mission: &VerifiedMission, start: &MissionStart) -> Result<()> {
+    let token = mission.token();
+    let differs = [
+        (token.mission != start.mission, "the mission"),
+        (token.labels != start.labels, "the labels"),
+        (
+            token.anchor != start.anchor.anchor || token.anchor_value != start.anchor.value,
+            "the anchor",
+        ),
+    ];
+    match differs.into_iter().find(|(differs, _)| *differs) {
+        Some((_, what)) => Err(AgentError::OtherApproval { what }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Provisioning against an authority: the keys' steps and the enrolment's messages, one after the other.
+
+use crate::Result;
+use alcub3_attestation::certify::Signed;
+use alcub3_crypto::{Curve, VerifyingKey};
+use alcub3_fleet_protocol::enrolment::{EnrolRequest, Robot as Enrolment};
+use alcub3_fleet_protocol::{HardwareFacts, HierarchyAuthorisations};
+use alcub3_keys::{Custody, Prepared, Provisioning, ProvisioningPlan, RobotRecord, StateFolder};
+use alcub3_tpm::{Lane, Tpm};
+use alcub3_trust_model::{Level, RobotId};
+use std::time::Duration;
+
+/// How the authority's answers reach the robot. The caller carries the messages; they protect themselves.
+pub trait AuthorityLink {
+    /// Hands over the first message of an enrolment and brings the challenge.
+    ///
+    /// # Errors
+    /// That the authority is out of reach, or its refusal.
+    fn enrol(&mut self, request: &[u8]) -> std::result::Result<Vec<u8>, LinkError>;
+
+    /// Hands over the answer to the challenge and brings the enrolment.
+    ///
+    /// # Errors
+    /// As [`Self::enrol`].
+    fn respond(&mut self, response: &[u8]) -> std::result::Result<Vec<u8>, LinkError>;
+}
+
+/// Why the authority did not answer as hoped.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LinkError(pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What a robot is to become.
+#[derive(Clone, Debug)]
+pub struct ProvisionRequest {
+    /// Its name.
+    pub robot: RobotId,
+    /// The curve of its keys.
+    pub curve: Curve,
+    /// The levels it is to serve.
+    pub levels: Vec<Level>,
+    /// Facts of its hardware that stay the same for its life.
+    pub hardware: HardwareFacts,
+    /// Certificates between the chip's and the vendor's root, where the chip does not hold them.
+    pub certificate_chain: Vec<Vec<u8>>,
+    /// The authority's key, which the robot was given on a way it trusts.
+    pub authority: VerifyingKey,
+}
+
+/// Provisions a robot, or goes on with a provisioning that was cut short.
+///
+/// The chip's authorisations are in the authority's custody when this returns, and nowhere on the robot.
+///
+/// # Errors
+/// The first step that fails. Calling again with the same request goes on from there.
+pub fn provision(
+    tpm: &Tpm,
+    folder: &StateFolder,
+    request: &ProvisionRequest,
+    link: &mut dyn AuthorityLink,
+) -> Result<RobotRecord> {
+    let plan = ProvisioningPlan {
+        robot: request.robot.clone(),
+        curve: request.curve,
+        levels: request.levels.clone(),
+        hardware_binding: request.hardware.binding(request.curve.hash()),
+    };
+    let mut provisioning = Provisioning::begin(tpm, folder, &plan)?;
+    let prepared = provisioning.prepare()?;
+    let message = enrol_request(tpm, request, &plan, prepared)?;
+    let (machine, first) = Enrolment::begin(message, request.authority.clone());
+    let (machine, credential) = machine.challenged(&link.enrol(&first)?)?;
+    let secret = provisioning.activate(credential.id_object, credential.encrypted_secret)?;
+    let Custody {
+        owner,
+        endorsement,
+        lockout,
+    } = provisioning.custody();
+    let custody = HierarchyAuthorisations {
+        owner,
+        endorsement,
+        lockout,
+    };
+    let (machine, answer) = machine.respond(&secret, &custody)?;
+    let enrolled = machine.enrolled(&link.respond(&answer)?)?;
+    Ok(provisioning.finish(request.authority.clone(), enrolled)?)
+}
+
+fn enrol_request(
+    tpm: &Tpm,
+    request: &ProvisionRequest,
+    plan: &ProvisioningPlan,
+    prepared: Prepared,
+) -> Result<EnrolRequest> {
+    let info = tpm.run(Lane::Background, Duration::from_secs(30), |chip| chip.chip_info())?;
+    Ok(EnrolRequest {
+        robot: plan.robot.clone(),
+        endorsement_key: prepared.endorsement_key,
+        endorsement_certificate: prepared.endorsement_certificate,
+        certificate_chain: request.certificate_chain.clone(),
+        attestation_key: prepared.attestation_key,
+        storage_root: prepared.storage_root,
+        identity: prepared.identity,
+        identity_creation: prepared.identity_creation,
+        identity_certification: Signed {
+            message: prepared.identity_certification.message,
+            signature: prepared.identity_certification.signature,
+        },
+        hardware_binding: plan.hardware_binding,
+        chip: format!(
+            "{} {} firmware {:x}",
+            info.manufacturer, info.vendor, info.firmware
+        ),
+    })
+}

@@ -1,0 +1,228 @@
+//! A provisioned robot at work.
+
+use crate::audit::AuditFile;
+use crate::commands::Reservations;
+use crate::events::AgentLog;
+use crate::run::Run;
+use crate::stopping::LoggedReceipts;
+use crate::{AgentError, Result};
+use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_command_authority::{ReplayWindows, VerifiedMission};
+use alcub3_keys::{
+    LoadedKeys, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts, StoredMissionKeys,
+};
+use alcub3_security_hal::{
+    CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
+    StopJournal, StopLimits, StopParts, StopReport, SystemClock,
+};
+use alcub3_tpm::{Lane, Tpm};
+use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, MissionId};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const JOURNAL: &str = "stops";
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What makes the robot itself stop.
+pub type Adapters = Vec<Box<dyn PlatformAdapter>>;
+
+/// A provisioned robot: its chip, its state folder, its gates.
+pub struct Robot {
+    pub(crate) keys: RobotKeys,
+    pub(crate) folder: Arc<StateFolder>,
+    pub(crate) run: Mutex<Run>,
+    pub(crate) loaded: LoadedKeys,
+    pub(crate) gates: Arc<Gates>,
+    pub(crate) stop: EmergencyStop,
+    pub(crate) trust: RearmTrust,
+    pub(crate) commands: CommandGate,
+    pub(crate) reservations: Arc<Reservations>,
+    pub(crate) audit: AuditFile,
+    pub(crate) log: Arc<Mutex<AgentLog>>,
+    pub(crate) cache: PcrCache,
+    recovered: Vec<StopReport>,
+}
+
+impl Robot {
+    /// Opens a provisioned robot. Stops that a crash cut short are completed first; then the robot runs again for the
+    /// levels whose rearm names the epochs its chip holds, and is stopped for all others.
+    ///
+    /// # Errors
+    /// What keeps the robot from being in a state it can explain. A missing or outdated rearm is none: the robot is
+    /// then stopped.
+    pub fn open(tpm: Tpm, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
+        let keys = RobotKeys::open(tpm, folder.clone(), PcrMap::DEFAULT)?;
+        let clock = keys
+            .tpm()
+            .run(Lane::Background, OPEN_TIMEOUT, |chip| chip.read_clock())?;
+        let pcrs_now = keys.stop_pcrs()?;
+        let (run, new_run) = Run::open(&folder, (clock.reset_count, clock.restart_count), pcrs_now)?;
+        let log = open_log(&keys, &folder, &run, new_run)?;
+        let robot_id = keys.record().robot.clone();
+        let audit = AuditFile::open(folder.path(), robot_id.clone(), run.boot)?;
+        let gates = Arc::new(Gates::new_closed());
+        let loaded = LoadedKeys::default();
+        let reservations = Arc::new(Reservations::new(folder.clone()));
+        let commands = CommandGate::new(
+            gates.clone(),
+            robot_id.clone(),
+            robot_labels(&keys),
+            ReplayWindows::restored(run.lease, &reservations.load()?),
+            reservations.clone(),
+        );
+        let receipts = StopReceipts::prepare(keys.clone(), run.boot)?;
+        let parts = StopParts {
+            adapters,
+            vault: Box::new(MemoryVault::new(gates.clone())),
+            journal: Box::new(FileStopJournal::open(
+                &folder.path().join(JOURNAL),
+                robot_id.clone(),
+            )?),
+            zeroizer: Box::new(RobotZeroizer::new(keys.clone())),
+            keys: Box::new(StoredMissionKeys::new(keys.clone(), loaded.clone())),
+            receipts: Box::new(LoggedReceipts::new(receipts, folder.clone(), log.clone())),
+            audit: Box::new(audit.clone()),
+            clock: Arc::new(SystemClock::new()),
+        };
+        let stop = EmergencyStop::new(gates.clone(), parts, StopLimits::default())?;
+        let trust = RearmTrust::pin(robot_id, keys.nv(), &keys.anchors().rearm)?;
+        let run = Mutex::new(run);
+        let mut robot = Self {
+            keys,
+            folder,
+            run,
+            loaded,
+            gates,
+            stop,
+            trust,
+            commands,
+            reservations,
+            audit,
+            log,
+            cache: PcrCache::default(),
+            recovered: Vec::new(),
+        };
+        robot.recovered = robot.stop.recover()?;
+        robot.resume()?;
+        Ok(robot)
+    }
+
+    /// Takes up what the state folder holds: the rearm, the missions that still live, the lease.
+    fn resume(&self) -> Result<()> {
+        self.keys.sweep_ended_missions()?;
+        if let Some(record) = self.keys.rearm_record()? {
+            let keys = self.keys.clone();
+            match self.stop.rearm(&self.trust, &record, move || Ok(keys.epochs()?)) {
+                Ok(levels) => tracing::info!(?levels, "the rearm in force names the epochs of the chip"),
+                Err(refusal) => tracing::warn!(%refusal, "the robot starts stopped"),
+            }
+        }
+        for record in self.keys.missions()? {
+            let mission =
+                VerifiedMission::verify(&record.token, &self.keys.anchors().authority, self.robot())?;
+            if !self.gates.is_level_stopped(record.level) {
+                self.commands.start_mission(mission)?;
+            }
+        }
+        self.resume_lease()
+    }
+
+    /// The robot's name.
+    pub fn robot(&self) -> &alcub3_trust_model::RobotId {
+        &self.keys.record().robot
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> &RobotKeys {
+        &self.keys
+    }
+
+    /// Its audit log.
+    pub fn audit(&self) -> &AuditFile {
+        &self.audit
+    }
+
+    /// Stops of an earlier run that this start completed.
+    pub fn recovered_stops(&self) -> &[StopReport] {
+        &self.recovered
+    }
+
+    /// Whether the whole robot is stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.gates.is_robot_stopped()
+    }
+
+    /// Whether a level is stopped.
+    pub fn is_level_stopped(&self, level: Level) -> bool {
+        self.gates.is_level_stopped(level)
+    }
+
+    /// The present run of the chip.
+    pub fn boot(&self) -> BootId {
+        self.run().boot
+    }
+
+    /// The identifier that leases and command envelopes of this run carry.
+    pub fn lease_id(&self) -> LeaseId {
+        self.run().lease
+    }
+
+    pub(crate) fn run(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, AgentLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The robot's own labels: the highest level it has keys of; it obeys issuers that are at least operational.
+fn robot_labels(keys: &RobotKeys) -> Labels {
+    let highest = keys.record().parents.iter().map(|parent| parent.level).max();
+    Labels::new(highest.unwrap_or(Level::Unclassified), Integrity::Operational)
+}
+
+/// The agent's log, brought in line with what the PCRs hold after a crash.
+fn open_log(
+    keys: &RobotKeys,
+    folder: &Arc<StateFolder>,
+    run: &Run,
+    new_run: bool,
+) -> Result<Arc<Mutex<AgentLog>>> {
+    let mut log = AgentLog::load(folder)?;
+    if new_run {
+        log.clear(folder)?;
+    }
+    let pending = pending_events(keys, folder)?;
+    let (map, now) = (keys.pcrs(), keys.stop_pcrs()?);
+    for ((pcr, baseline), now) in [map.lockdown(), map.retire()]
+        .into_iter()
+        .zip(run.baseline)
+        .zip(now)
+    {
+        if !log.reconcile(folder, &map, (pcr, baseline, now), &pending)? {
+            tracing::warn!(error = %AgentError::UnexplainedPcr { pcr }, "attestation will be refused");
+        }
+    }
+    Ok(Arc::new(Mutex::new(log)))
+}
+
+/// Events that may have been extended without an entry in the log: unfinished stops, and missions that were ending.
+fn pending_events(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<AgentEvent>> {
+    let mut journal = FileStopJournal::open(&folder.path().join(JOURNAL), keys.record().robot.clone())?;
+    let unfinished = journal.unfinished().map_err(AgentError::Port)?;
+    let stops = unfinished
+        .iter()
+        .map(|intent| AgentEvent::Stop(alcub3_keys::event_of(intent)));
+    let missions = keys
+        .missions()?
+        .into_iter()
+        .map(|record| AgentEvent::MissionEnded(record.mission));
+    Ok(stops.chain(missions).collect())
+}
+
+/// Names a mission for the audit log.
+pub(crate) fn mission_subject(mission: MissionId) -> String {
+    mission.to_string()
+}

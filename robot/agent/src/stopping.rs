@@ -1,0 +1,191 @@
+//! Stopping and rearming.
+
+use crate::events::AgentLog;
+use crate::robot::{Robot, mission_subject};
+use crate::run::random_id;
+use crate::{AgentError, Result};
+use alcub3_attestation::certify::Signed;
+use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_crypto::tpm::Signature;
+use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest, VerifiedRearm, rearm_binding};
+use alcub3_keys::{StateFolder, StopReceipts};
+use alcub3_security_hal::{
+    LevelApproval, PortError, RearmRecord, ReceiptMaker, StepRecord, StopCause, StopIntent, StopOrder,
+    StopReport, StopScope, TpmLockOutcome,
+};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::{Level, MissionId, SessionId, StopId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where receipts are kept, by stop.
+const RECEIPTS: &str = "receipts";
+
+/// Enters what was extended into the agent's log, makes the receipt, and keeps it.
+pub(crate) struct LoggedReceipts {
+    inner: StopReceipts,
+    folder: Arc<StateFolder>,
+    log: Arc<Mutex<AgentLog>>,
+}
+
+impl LoggedReceipts {
+    pub(crate) fn new(inner: StopReceipts, folder: Arc<StateFolder>, log: Arc<Mutex<AgentLog>>) -> Self {
+        Self { inner, folder, log }
+    }
+}
+
+impl ReceiptMaker for LoggedReceipts {
+    fn receipt(
+        &mut self,
+        intent: &StopIntent,
+        lock: &TpmLockOutcome,
+        steps: &[StepRecord],
+    ) -> std::result::Result<Vec<u8>, PortError> {
+        if lock.extended.is_some() {
+            let event = AgentEvent::Stop(alcub3_keys::event_of(intent));
+            self.log
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(&self.folder, event)?;
+        }
+        let receipt = self.inner.receipt(intent, lock, steps)?;
+        self.folder
+            .write(&format!("{RECEIPTS}/{}.cbor", intent.order().stop), &receipt)?;
+        Ok(receipt)
+    }
+}
+
+impl Robot {
+    /// Stops the robot, a level or a mission, in the order of DESIGN §6. Never refused: the report says what was
+    /// confirmed.
+    ///
+    /// # Errors
+    /// Only where a mission's stop names no active mission, or the system gives no randomness for the stop's name.
+    pub fn stop(&self, scope: StopScope, cause: StopCause, now_utc_ms: u64) -> Result<StopReport> {
+        let order = StopOrder {
+            stop: StopId::new(random_id()?),
+            robot: self.robot().clone(),
+            scope,
+            cause,
+            called_utc_ms: now_utc_ms,
+        };
+        Ok(self.stop.stop(order))
+    }
+
+    /// The scope of one mission's stop.
+    ///
+    /// # Errors
+    /// That there is no such mission.
+    pub fn mission_scope(&self, mission: MissionId) -> Result<StopScope> {
+        Ok(StopScope::Mission(mission, self.keys.mission(mission)?.anchor))
+    }
+
+    /// The receipt of a stop, as kept; `None` if there is none.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn receipt(&self, stop: StopId) -> Result<Option<Vec<u8>>> {
+        Ok(self.folder.read(&format!("{RECEIPTS}/{stop}.cbor"))?)
+    }
+
+    /// Asks for a rearm of levels: their epochs as the chip certifies them, in the exchange the authority opened.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn rearm_request(&self, session: SessionId, levels: &[Level]) -> Result<Vec<u8>> {
+        let binding = rearm_binding(self.keys.hash(), session, self.robot());
+        let certify = |index| -> Result<Signed> {
+            let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
+            Ok(Signed {
+                message: made.message,
+                signature: made.signature,
+            })
+        };
+        let mut level_epochs = BTreeMap::new();
+        for level in levels {
+            level_epochs.insert(*level, certify(NvIndex::LevelEpoch(*level))?);
+        }
+        let request = RearmRequest {
+            session,
+            robot: self.robot().clone(),
+            robot_epoch: certify(NvIndex::RobotEpoch)?,
+            level_epochs,
+        };
+        Ok(request.to_canonical())
+    }
+
+    /// Takes a rearm that two persons approved. The robot runs again for the levels whose epochs it names.
+    ///
+    /// # Errors
+    /// Why the robot stays stopped.
+    pub fn rearm(&self, approval: &[u8], session: SessionId, now_utc_ms: u64) -> Result<Vec<Level>> {
+        let approval = RearmApproval::from_canonical(approval)?;
+        if approval.session != session {
+            return Err(AgentError::OtherApproval { what: "the exchange" });
+        }
+        let verified = VerifiedRearm::verify(
+            &approval.record,
+            self.keys.anchors(),
+            &self.keys.nv(),
+            self.robot(),
+        )?;
+        let record = self.rearm_record(&verified)?;
+        let keys = self.keys.clone();
+        let levels = self
+            .stop
+            .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;
+        self.keys.keep_rearm_record(&record)?;
+        let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
+        let mut entry = self
+            .audit
+            .entry(EntryKind::Rearm, approvers.join("+"), now_utc_ms, Outcome::Done);
+        entry.reasons = levels.iter().map(ToString::to_string).collect();
+        self.audit.append(&entry)?;
+        Ok(levels)
+    }
+
+    fn rearm_record(&self, verified: &VerifiedRearm) -> Result<RearmRecord> {
+        let record = verified.record();
+        let approvals = record.levels.iter().map(|(level, rearm)| {
+            let signature =
+                Signature::from_tpmt_signature(&rearm.approval).map_err(|source| AgentError::Structure {
+                    what: "the rearm's approval",
+                    source,
+                })?;
+            Ok(LevelApproval {
+                level: *level,
+                robot_epoch: record.robot_epoch,
+                level_epoch: rearm.epoch,
+                policy_alg: self.keys.hash(),
+                signature,
+            })
+        });
+        Ok(RearmRecord {
+            robot: record.robot.clone(),
+            approvals: approvals.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Ends a mission: in the chip, in the gate, in the log.
+    ///
+    /// # Errors
+    /// That there is no such mission, or the chip's; ending can then be tried again.
+    pub fn complete_mission(&self, mission: MissionId, now_utc_ms: u64) -> Result<()> {
+        let known = self.keys.mission(mission)?;
+        self.commands.end_mission(&mission);
+        self.loaded.forget(|record| record.mission == mission);
+        self.keys.end_mission_in_chip(&known)?;
+        self.log()
+            .append(&self.folder, AgentEvent::MissionEnded(mission))?;
+        self.keys.delete_missions(|record| record.mission == mission)?;
+        let entry = self.audit.entry(
+            EntryKind::MissionEnd,
+            mission_subject(mission),
+            now_utc_ms,
+            Outcome::Done,
+        );
+        self.audit.append(&entry)?;
+        Ok(())
+    }
+}
