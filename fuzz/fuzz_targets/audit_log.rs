@@ -8,7 +8,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(entry) = Entry::from_canonical(data) {
         assert_eq!(entry.to_canonical().expect("a parsed entry encodes"), data);
     }
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Ok(checkpoint) = Checkpoint::from_text(text) {
         assert_eq!(checkpoint.to_text(), text);
     }

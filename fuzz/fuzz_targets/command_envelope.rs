@@ -25,10 +25,19 @@ fuzz_target!(|data: &[u8]| {
         Verdict::Refused(refusal) => assert!(!refusal.reasons().is_empty(), "refused without a reason"),
         Verdict::Authorized(command) => {
             assert_eq!(command.mission(), MISSION);
-            assert!(command.name().as_str().starts_with("move."), "the mission allows movement only");
-            assert!(command.revalidate(Generation(2), NOW_MS).is_err(), "a stop came between");
+            assert!(
+                command.name().as_str().starts_with("move."),
+                "the mission allows movement only"
+            );
+            assert!(
+                command.revalidate(Generation(2), NOW_MS).is_err(),
+                "a stop came between"
+            );
             let twice = judge(&context, &mut replay, &bytes, Some(NOW_MS));
-            assert!(matches!(twice, Verdict::Refused(_)), "the same command was authorised twice");
+            assert!(
+                matches!(twice, Verdict::Refused(_)),
+                "the same command was authorised twice"
+            );
         }
     }
 });

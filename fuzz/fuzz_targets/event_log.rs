@@ -14,7 +14,10 @@ fuzz_target!(|data: &[u8]| {
     let Ok(replay) = log.replay() else { return };
     for alg in log.banks() {
         for pcr in 0..24 {
-            assert!(replay.value(alg, pcr).is_some(), "the log's bank has no PCR {pcr}");
+            assert!(
+                replay.value(alg, pcr).is_some(),
+                "the log's bank has no PCR {pcr}"
+            );
         }
     }
 });

@@ -10,7 +10,13 @@ fuzz_target!(|data: &[u8]| {
         let again = Public::from_tpm2b(&public.to_tpm2b()).expect("a written TPM2B_PUBLIC parses");
         assert_eq!(again.name().as_bytes(), public.name().as_bytes());
         let _ = public.verifying_key();
-        let _ = (public.ec_point(), public.rsa(), public.symmetric(), public.signature_scheme(), public.hmac_scheme());
+        let _ = (
+            public.ec_point(),
+            public.rsa(),
+            public.symmetric(),
+            public.signature_scheme(),
+            public.hmac_scheme(),
+        );
     }
     let _ = Public::from_tpm2b(data);
 });

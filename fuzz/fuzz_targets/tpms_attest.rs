@@ -9,6 +9,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(attest) = Attest::parse(data) else { return };
     if let Attested::Quote(quote) = attest.attested {
         let encoded = quote.selection.encode();
-        assert_eq!(PcrSelection::parse(&encoded).expect("an encoded selection parses"), quote.selection);
+        assert_eq!(
+            PcrSelection::parse(&encoded).expect("an encoded selection parses"),
+            quote.selection
+        );
     }
 });

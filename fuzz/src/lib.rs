@@ -2,12 +2,15 @@
 //! under test are always the payload of a message whose signature or tag is right, so that what is behind the
 //! signature is reached.
 
+pub mod operations;
+pub mod responses;
+
 use std::sync::LazyLock;
 
 use alcub3_command_authority::cose::Unsigned;
 use alcub3_command_authority::{
-    ActiveMissions, AttestationLease, CommandPattern, Issuer, MissionToken, Role, SafetyLimits, SessionKeys, VerifiedLease,
-    VerifiedMission,
+    ActiveMissions, AttestationLease, CommandPattern, Issuer, MissionToken, Role, SafetyLimits, SessionKeys,
+    VerifiedLease, VerifiedMission,
 };
 use alcub3_crypto::{Curve, Digest, HashAlg, MacKey, SigningKey, Suite};
 use alcub3_trust_model::nv_map::MissionAnchor;
@@ -47,12 +50,16 @@ pub static WORLD: LazyLock<World> = LazyLock::new(World::new);
 
 /// A payload, signed by the authority.
 pub fn signed(payload: &[u8]) -> Vec<u8> {
-    Unsigned::new(Suite::EcdsaP256Sha256, payload.to_vec()).sign(&WORLD.authority).expect("the authority signs")
+    Unsigned::new(Suite::EcdsaP256Sha256, payload.to_vec())
+        .sign(&WORLD.authority)
+        .expect("the authority signs")
 }
 
 /// A payload, MACed with the session's key.
 pub fn maced(payload: &[u8]) -> Vec<u8> {
-    Unsigned::new(Suite::HmacSha256, payload.to_vec()).mac(&WORLD.mac).expect("the session's key fits")
+    Unsigned::new(Suite::HmacSha256, payload.to_vec())
+        .mac(&WORLD.mac)
+        .expect("the session's key fits")
 }
 
 impl World {
@@ -67,7 +74,16 @@ impl World {
         let mac = || MacKey::new(HashAlg::Sha256, &[4; 32]);
         sessions.insert(MISSION, issuer.clone(), mac());
         let lease = lease(&authority, &robot);
-        Self { authority, robot, labels, missions, sessions, mac: mac(), lease, issuer }
+        Self {
+            authority,
+            robot,
+            labels,
+            missions,
+            sessions,
+            mac: mac(),
+            lease,
+            issuer,
+        }
     }
 }
 
@@ -100,7 +116,10 @@ fn mission(authority: &SigningKey, robot: &RobotId, issuer: &OperatorId, labels:
             geofence: None,
         },
     };
-    let bytes = token.unsigned(Suite::EcdsaP256Sha256).sign(authority).expect("the authority signs");
+    let bytes = token
+        .unsigned(Suite::EcdsaP256Sha256)
+        .sign(authority)
+        .expect("the authority signs");
     VerifiedMission::verify(&bytes, &authority.verifying_key(), robot).expect("the world's mission holds")
 }
 
@@ -114,6 +133,9 @@ fn lease(verifier: &SigningKey, robot: &RobotId) -> VerifiedLease {
         not_after_ms: NOW_MS + 1_000,
         verdict: Digest::zero(HashAlg::Sha256),
     };
-    let bytes = lease.unsigned(Suite::EcdsaP256Sha256).sign(verifier).expect("the verifier signs");
+    let bytes = lease
+        .unsigned(Suite::EcdsaP256Sha256)
+        .sign(verifier)
+        .expect("the verifier signs");
     VerifiedLease::verify(&bytes, &verifier.verifying_key(), robot, BOOT).expect("the world's lease holds")
 }

@@ -4,6 +4,7 @@
 mod authority;
 mod logs;
 mod structures;
+mod tpm;
 
 use std::error::Error;
 use std::path::Path;
@@ -57,6 +58,7 @@ fn all() -> SeedResult<Vec<Seed>> {
     let mut seeds = logs::seeds()?;
     seeds.extend(authority::seeds()?);
     seeds.extend(structures::seeds()?);
+    seeds.extend(tpm::seeds()?);
     Ok(seeds)
 }
 
