@@ -55,20 +55,17 @@ pub(super) fn judge(
     let parsed = EventLog::parse(log)
         .map_err(|error| findings.push(malformed(&error)))
         .ok()?;
-    let replay = parsed
-        .replay()
-        .map_err(|error| findings.push(malformed(&error)))
-        .ok()?;
-    let Some(bank) = replay.bank(references.bank()) else {
+    let bank = parsed.replay_bank(references.bank());
+    let Some(bank) = bank.map_err(|error| findings.push(malformed(&error))).ok()? else {
         let detail = format!("the log has no {} digests", references.bank().name());
         findings.push(Finding::new(Reason::BootLogBank, detail));
         return None;
     };
     findings.extend(changed_data(&parsed, bank.alg()));
     for pcr in BOOT {
-        findings.extend(judge_pcr(&parsed, bank, pcr, quoted, references));
+        findings.extend(judge_pcr(&parsed, &bank, pcr, quoted, references));
     }
-    Some(BootRecord::of(bank, references))
+    Some(BootRecord::of(&bank, references))
 }
 
 fn judge_pcr(
@@ -167,11 +164,7 @@ fn suspect(log: &EventLog<'_>, pcr: u8, quoted: Digest) -> Option<(usize, &'stat
 }
 
 fn initial(log: &EventLog<'_>, pcr: u8, alg: HashAlg) -> Option<Digest> {
-    let locality = if pcr == 0 {
-        log.replay().ok()?.startup_locality()
-    } else {
-        0
-    };
+    let locality = if pcr == 0 { log.startup_locality().ok()? } else { 0 };
     let mut bytes = vec![0; alg.size()];
     *bytes.last_mut()? = locality;
     Digest::from_slice(alg, &bytes)

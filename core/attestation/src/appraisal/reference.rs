@@ -92,9 +92,8 @@ impl ReferenceValues {
     /// # Errors
     /// The log cannot be replayed or lacks the bank.
     pub fn golden(log: &EventLog<'_>, bank: HashAlg) -> Result<Self, GoldenError> {
-        let replay = log.replay().map_err(GoldenError::Log)?;
-        let values = replay
-            .bank(bank)
+        let values = log.replay_bank(bank).map_err(GoldenError::Log)?;
+        let values = values
             .filter(|_| bank.is_approved())
             .ok_or(GoldenError::Bank(bank))?;
         let rules = BOOT.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));

@@ -155,6 +155,24 @@ impl<'a> EventLog<'a> {
     pub fn replay(&self) -> Result<Replay, EventLogError> {
         Replay::of(self)
     }
+
+    /// One bank's PCR values alone; `None` when the log lacks the bank.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub fn replay_bank(&self, alg: HashAlg) -> Result<Option<ReplayedBank>, EventLogError> {
+        let startup_locality = self.startup_locality()?;
+        let listed = self.banks().any(|bank| bank == alg);
+        Ok(listed.then(|| ReplayedBank::of(alg, startup_locality, self)))
+    }
+
+    /// Locality of TPM2_Startup as the log states it: PCR 0's initial value.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub fn startup_locality(&self) -> Result<u8, EventLogError> {
+        replay::startup_locality(self)
+    }
 }
 
 impl<'a> Event<'a> {

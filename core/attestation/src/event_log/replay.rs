@@ -60,7 +60,7 @@ impl Replay {
 }
 
 impl ReplayedBank {
-    fn of(alg: HashAlg, startup_locality: u8, log: &EventLog<'_>) -> Self {
+    pub(super) fn of(alg: HashAlg, startup_locality: u8, log: &EventLog<'_>) -> Self {
         let mut bank = Self {
             alg,
             values: [Digest::zero(alg); PCR_COUNT],
@@ -122,7 +122,7 @@ fn initial_pcr0(alg: HashAlg, locality: u8) -> Option<Digest> {
 
 /// What the log says of PCR 0's initial value (PFP §10.4.5.3 and the H-CRTM event of §10.4.1). It must be said
 /// before PCR 0 is first extended, and once.
-fn startup_locality(log: &EventLog<'_>) -> Result<u8, EventLogError> {
+pub(super) fn startup_locality(log: &EventLog<'_>) -> Result<u8, EventLogError> {
     let mut stated = None;
     let mut extended = false;
     for event in log.events.iter().filter(|event| event.pcr == 0) {

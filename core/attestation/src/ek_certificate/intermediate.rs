@@ -1,0 +1,230 @@
+//! Intermediates that webpki refuses because their certificate policies are critical (seen: STMicroelectronics).
+//!
+//! No policy is asked for here, so the policy anyPolicy has no effect on the path (RFC 5280 §6.1) and may be
+//! critical. Everything else about such a certificate is checked as strictly as webpki does: signature, validity,
+//! CA, path length, key usage, and no other critical extension.
+
+use super::certificate::{
+    BOOLEAN, EK_USAGE, EXTENDED_KEY_USAGE, EXTENSIONS, OCTETS, OID, SEQUENCE, content, elements, inside,
+    usages,
+};
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+
+const INTEGER: u8 = 0x02;
+const BITS: u8 = 0x03;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+/// [0] EXPLICIT INTEGER 2: version 3.
+const VERSION_3: &[u8] = &[0xa0, 0x03, 0x02, 0x01, 0x02];
+
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const CERTIFICATE_POLICIES: &[u8] = &[0x55, 0x1d, 0x20];
+const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
+/// keyCertSign is bit 5 of the first byte.
+const KEY_CERT_SIGN: u8 = 0x04;
+/// Rounds of promotion: chains of endorsement certificates have at most four levels.
+const MAX_ROUNDS: usize = 3;
+
+/// A trust anchor, and how many authorities may still stand below it.
+struct Issuer {
+    anchor: TrustAnchor<'static>,
+    below: Option<u8>,
+}
+
+/// The anchors, and the intermediates with critical policies that chain to them.
+pub(super) fn with_verified(
+    anchors: &[TrustAnchor<'static>],
+    intermediates: &[CertificateDer<'_>],
+    time_s: u64,
+) -> Vec<TrustAnchor<'static>> {
+    let mut issuers: Vec<Issuer> = anchors
+        .iter()
+        .map(|anchor| Issuer {
+            anchor: anchor.clone(),
+            below: None,
+        })
+        .collect();
+    let mut left: Vec<&CertificateDer<'_>> = intermediates.iter().take(8).collect();
+    for _ in 0..MAX_ROUNDS {
+        let mut found = Vec::new();
+        left.retain(|der| match promote(der, &issuers, time_s) {
+            Some(issuer) => {
+                found.push(issuer);
+                false
+            }
+            None => true,
+        });
+        if found.is_empty() {
+            break;
+        }
+        issuers.extend(found);
+    }
+    issuers.into_iter().map(|issuer| issuer.anchor).collect()
+}
+
+fn promote(der: &CertificateDer<'_>, issuers: &[Issuer], time_s: u64) -> Option<Issuer> {
+    let parts = Parts::read(der)?;
+    let limit = parts.authority(time_s)?;
+    let parent = issuers.iter().find(|issuer| parts.is_issued_by(issuer))?;
+    let inherited = parent.below.map(|below| below - 1);
+    let below = limit.into_iter().chain(inherited).min();
+    Some(Issuer {
+        anchor: webpki::anchor_from_trusted_cert(der).ok()?.to_owned(),
+        below,
+    })
+}
+
+/// A certificate's parts, each still in its DER.
+struct Parts<'a> {
+    tbs: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+    issuer: &'a [u8],
+    validity: &'a [u8],
+    extensions: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn read(der: &'a [u8]) -> Option<Self> {
+        let mut outer = elements(inside(der, SEQUENCE)?);
+        let (tbs, algorithm, signature) = (outer.next()?.1, outer.next()?.1, outer.next()?.1);
+        let mut fields = elements(inside(tbs, SEQUENCE)?).map(|(_, whole)| whole);
+        let version = fields.next()?;
+        let (_serial, inner_algorithm, issuer) = (fields.next()?, fields.next()?, fields.next()?);
+        let (validity, _subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
+        let extensions = fields.find(|field| field.first() == Some(&EXTENSIONS))?;
+        let sound = version == VERSION_3 && inner_algorithm == algorithm;
+        sound.then_some(Self {
+            tbs,
+            algorithm: inside(algorithm, SEQUENCE)?,
+            signature: inside(signature, BITS)?.strip_prefix(&[0])?,
+            issuer: inside(issuer, SEQUENCE)?,
+            validity: inside(validity, SEQUENCE)?,
+            extensions: inside(inside(extensions, EXTENSIONS)?, SEQUENCE)?,
+        })
+    }
+
+    /// Whether the issuer signed it and may have an authority below.
+    fn is_issued_by(&self, issuer: &Issuer) -> bool {
+        let anchor = &issuer.anchor;
+        let admitted = issuer.below != Some(0) && anchor.name_constraints.is_none();
+        admitted
+            && anchor.subject.as_ref() == self.issuer
+            && self.is_signed_by(&anchor.subject_public_key_info)
+    }
+
+    fn is_signed_by(&self, spki: &[u8]) -> bool {
+        let mut fields = elements(spki).map(|(_, whole)| whole);
+        let key_algorithm = fields.next().and_then(|whole| inside(whole, SEQUENCE));
+        let key = fields
+            .next()
+            .and_then(|whole| inside(whole, BITS)?.strip_prefix(&[0]));
+        let (Some(key_algorithm), Some(key)) = (key_algorithm, key) else {
+            return false;
+        };
+        webpki::ALL_VERIFICATION_ALGS.iter().any(|algorithm| {
+            algorithm.signature_alg_id().as_ref() == self.algorithm
+                && algorithm.public_key_alg_id().as_ref() == key_algorithm
+                && algorithm.verify_signature(key, self.tbs, self.signature).is_ok()
+        })
+    }
+
+    /// Its path length limit if it is a valid authority at that time and nothing critical in it is unknown.
+    fn authority(&self, time_s: u64) -> Option<Option<u8>> {
+        let mut times = elements(self.validity);
+        let (from, to) = (seconds(times.next()?)?, seconds(times.next()?)?);
+        if time_s < from || time_s > to {
+            return None;
+        }
+        let mut limit = None;
+        for (_, extension) in elements(self.extensions) {
+            let mut parts = elements(inside(extension, SEQUENCE)?)
+                .map(|(_, whole)| whole)
+                .peekable();
+            let oid = inside(parts.next()?, OID)?;
+            let flag = parts.next_if(|part| part.first() == Some(&BOOLEAN));
+            let critical = flag.is_some_and(|flag| content(flag) != Some(&[0]));
+            let value = inside(parts.next()?, OCTETS)?;
+            match oid {
+                BASIC_CONSTRAINTS => limit = Some(path_limit(value)?),
+                KEY_USAGE => may_sign_certificates(value)?,
+                EXTENDED_KEY_USAGE if usages(value)?.contains(&EK_USAGE) => {}
+                CERTIFICATE_POLICIES if !critical || only_any_policy(value) => {}
+                _ if !critical && oid != EXTENDED_KEY_USAGE => {}
+                _ => return None,
+            }
+        }
+        limit
+    }
+}
+
+/// BasicConstraints of an authority: cA must be TRUE.
+fn path_limit(value: &[u8]) -> Option<Option<u8>> {
+    let mut fields = elements(inside(value, SEQUENCE)?).map(|(_, whole)| whole);
+    if inside(fields.next()?, BOOLEAN)? != [0xff] {
+        return None;
+    }
+    match fields.next() {
+        None => Some(None),
+        Some(limit) => match inside(limit, INTEGER)? {
+            [limit @ 0..=0x7f] => Some(Some(*limit)),
+            _ => None,
+        },
+    }
+}
+
+fn may_sign_certificates(value: &[u8]) -> Option<()> {
+    match inside(value, BITS)? {
+        [_, bits, ..] if bits & KEY_CERT_SIGN != 0 => Some(()),
+        _ => None,
+    }
+}
+
+fn only_any_policy(value: &[u8]) -> bool {
+    let Some(policies) = inside(value, SEQUENCE) else {
+        return false;
+    };
+    let is_any = |policy: &[u8]| {
+        let first = inside(policy, SEQUENCE).and_then(|policy| elements(policy).next());
+        first.and_then(|(_, oid)| inside(oid, OID)) == Some(ANY_POLICY)
+    };
+    elements(policies).all(|(_, policy)| is_any(policy)) && elements(policies).next().is_some()
+}
+
+/// UTCTime (years 1950 to 2049) or GeneralizedTime, both ending in seconds and Z, as seconds since 1970.
+fn seconds((tag, whole): (u8, &[u8])) -> Option<u64> {
+    let text = content(whole)?.strip_suffix(b"Z")?;
+    let mut pairs = text.chunks(2).map(|pair| match pair {
+        [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {
+            Some(u64::from(tens - b'0') * 10 + u64::from(ones - b'0'))
+        }
+        _ => None,
+    });
+    let mut pair = || pairs.next().flatten();
+    let year = match (tag, text.len()) {
+        (UTC_TIME, 12) => pair().map(|year| if year < 50 { 2000 + year } else { 1900 + year })?,
+        (GENERALIZED_TIME, 14) => pair()? * 100 + pair()?,
+        _ => return None,
+    };
+    let (month, day, hour, minute, second) = (pair()?, pair()?, pair()?, pair()?, pair()?);
+    let valid =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+    let days = if valid && year >= 1970 {
+        days_since_1970(year, month, day)
+    } else {
+        return None;
+    };
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// Days of the Gregorian calendar, counted in years that begin in March.
+const fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
+}
