@@ -1,0 +1,254 @@
+//! Judging robots: the request for evidence, the appraisal, the result, the lease; and stop receipts.
+
+use alcub3_attestation::appraisal::{Policy, Verdict, appraise};
+use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
+use alcub3_attestation::event_log::agent::StopScope;
+use alcub3_attestation::evidence::Nonce;
+use alcub3_attestation::receipt::{Expected, Outcome, ReceiptVerdict, verify_receipt};
+use alcub3_command_authority::AttestationLease;
+use alcub3_command_authority::cose::SignError;
+use alcub3_crypto::HashAlg;
+use alcub3_fleet_protocol::VerifiedEnrolment;
+use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
+use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::{HardwareTier, Level, RobotId, profile};
+
+use crate::authority::Authority;
+use crate::exchanges::{self, ExchangeError, Purpose};
+use crate::robots::{self, RobotError, Standing};
+
+/// How far a robot's own time may be from the authority's before the verdict says so, in milliseconds.
+const MAX_STATE_AGE_MS: u64 = 30_000;
+/// The shortest a result holds, in seconds.
+const MIN_RESULT_S: u64 = 15;
+
+/// Why evidence was not judged. A judgement that the robot is untrusted is none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestationError {
+    /// The message is not the one form allowed.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+    /// The exchange is unknown, used, late or another robot's.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The robot's records.
+    #[error(transparent)]
+    Robot(#[from] RobotError),
+    /// The message and the state that the TPM signed name different runs of the robot's agent.
+    #[error("the evidence is of another run of the robot's agent than the message says: attest again")]
+    OtherBoot,
+    /// The result could not be signed.
+    #[error(transparent)]
+    Result(#[from] EarError),
+    /// The lease could not be signed.
+    #[error(transparent)]
+    Lease(#[from] SignError),
+}
+
+/// A judgement and what was issued on it.
+#[derive(Clone, Debug)]
+pub struct Appraised {
+    /// The robot.
+    pub robot: RobotId,
+    /// The judgement, with its reasons.
+    pub verdict: Verdict,
+    /// The signed attestation result: an EAR as JWT.
+    pub ear: String,
+    /// The answer to the robot. It holds a lease where the robot was found trusted.
+    pub answer: AttestResult,
+}
+
+impl Authority {
+    /// Asks a robot for evidence.
+    ///
+    /// # Errors
+    /// [`AttestationError`]: not enrolled, or the folder refuses.
+    pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
+        self.enrolment(robot)?;
+        let mut entropy = self.entropy;
+        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Attestation, robot, now_ms)?;
+        Ok(AttestRequest {
+            session: exchange.session,
+            nonce: exchange.nonce.to_vec(),
+        })
+    }
+
+    /// Judges the evidence that a robot sent in answer to [`Self::challenge`]. The exchange is used up first, so that
+    /// the same evidence never counts twice.
+    ///
+    /// # Errors
+    /// [`AttestationError`] where no judgement could be made.
+    pub fn appraise(&mut self, message: &[u8], now_ms: u64) -> Result<Appraised, AttestationError> {
+        let message = EvidenceMessage::from_canonical(message)?;
+        let robot = message.robot.clone();
+        let exchange = exchanges::close(
+            &self.folder,
+            Purpose::Attestation,
+            &robot,
+            message.session,
+            now_ms,
+        )?;
+        let (enrolment, nonce) = (self.enrolment(&robot)?, Nonce(exchange.nonce));
+        let mut standing = self.standing(&robot)?;
+        let verdict = self.judge(&enrolment, &standing, &message, &nonce, now_ms)?;
+        self.remember(&robot, &mut standing, &verdict)?;
+        let ceiling = self.lease_ceiling(&enrolment);
+        let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
+        let lease = if verdict.is_trusted() {
+            Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
+        } else {
+            None
+        };
+        let answer = AttestResult {
+            session: message.session,
+            result: ear.clone().into_bytes(),
+            lease,
+        };
+        Ok(Appraised {
+            robot,
+            verdict,
+            ear,
+            answer,
+        })
+    }
+
+    fn judge(
+        &self,
+        enrolment: &VerifiedEnrolment,
+        standing: &Standing,
+        message: &EvidenceMessage,
+        nonce: &Nonce,
+        now_ms: u64,
+    ) -> Result<Verdict, AttestationError> {
+        let record = enrolment.record();
+        let references = robots::reference(&self.folder, &record.robot)?;
+        let policy = Policy {
+            attestation_key: enrolment.attestation_key(),
+            robot: &record.robot,
+            nonce,
+            references: &references,
+            pcrs: self.config.pcrs,
+            enrolled_tier: record.tier,
+            min_tier: self.min_tier(record.ceiling),
+            rearmed_stops: &standing.rearmed,
+            last_seen: standing.last_seen,
+            known_boot: self.boots.get(&record.robot),
+            max_state_age_ms: MAX_STATE_AGE_MS,
+        };
+        let verdict = appraise(&message.evidence, &policy, now_ms);
+        let state = verdict.attested().and_then(|attested| attested.state.as_ref());
+        match state {
+            Some(state) if state.boot != message.boot => Err(AttestationError::OtherBoot),
+            _ => Ok(verdict),
+        }
+    }
+
+    const fn min_tier(&self, ceiling: Level) -> HardwareTier {
+        if self.config.admit_simulators {
+            HardwareTier::Simulator
+        } else {
+            profile(ceiling).min_tier
+        }
+    }
+
+    /// Notes what the TPM signed, before anything is issued on it.
+    fn remember(
+        &mut self,
+        robot: &RobotId,
+        standing: &mut Standing,
+        verdict: &Verdict,
+    ) -> Result<(), RobotError> {
+        let Some(attested) = verdict.attested() else {
+            return Ok(());
+        };
+        // Evidence that goes back is untrusted, and must not lower what the next is compared with.
+        let newest = standing
+            .last_seen
+            .is_none_or(|last| attested.sequence > last.sequence);
+        if newest {
+            standing.last_seen = Some(attested.last_seen());
+        }
+        standing.saw_stops(attested.stops.iter().copied());
+        standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
+        robots::put_standing(&self.folder, robot, standing)?;
+        if let Some(boot) = verdict.boot() {
+            self.boots.insert(robot.clone(), boot.clone());
+        }
+        Ok(())
+    }
+
+    /// The highest level of a robot that this authority's own key is strong enough for.
+    fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Level {
+        let strong = |level: &Level| profile(*level).admits_suite(self.signing().suite());
+        let admitted = Level::ALL
+            .into_iter()
+            .filter(|level| *level <= enrolment.record().ceiling);
+        admitted.rev().find(strong).unwrap_or(Level::Unclassified)
+    }
+
+    fn result(
+        &self,
+        robot: &RobotId,
+        verdict: &Verdict,
+        nonce: &Nonce,
+        ceiling: Level,
+    ) -> Result<String, EarError> {
+        let context = ear::Context {
+            robot,
+            nonce,
+            verifier: VerifierId {
+                developer: "alcub3".to_owned(),
+                build: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            policy: self.policy_name().to_owned(),
+            lifetime_s: (profile(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
+        };
+        Ear::of(verdict, &context).sign(self.config.curve, self.signing().to_pkcs8().expose())
+    }
+
+    fn lease(
+        &self,
+        message: &EvidenceMessage,
+        verdict: &Verdict,
+        ear: &str,
+        ceiling: Level,
+        now_ms: u64,
+    ) -> Result<Vec<u8>, SignError> {
+        let begins_ms = verdict.judged_at_ms().min(now_ms);
+        let lease = AttestationLease {
+            robot: message.robot.clone(),
+            lease: message.lease,
+            boot: message.boot,
+            ceiling,
+            not_before_ms: begins_ms,
+            not_after_ms: begins_ms.saturating_add(profile(ceiling).lease_ms),
+            verdict: HashAlg::Sha256.digest(&[ear.as_bytes()]),
+        };
+        lease.unsigned(self.signing().suite()).sign(self.signing())
+    }
+
+    /// Judges a stop's receipt with the robot's enrolled key, and notes the stop.
+    ///
+    /// # Errors
+    /// [`RobotError`] where the robot's records are missing or do not read.
+    pub fn verify_receipt(&mut self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {
+        let enrolment = self.enrolment(robot)?;
+        let expected = Expected {
+            attestation_key: enrolment.attestation_key(),
+            nv: *enrolment.nv_map(),
+            pcrs: self.config.pcrs,
+            robot: Some(robot),
+            stop: None,
+        };
+        let verdict = verify_receipt(receipt, &expected);
+        let event = verdict.statement.as_ref().map(|statement| &statement.event);
+        if verdict.outcome != Outcome::Refused
+            && let Some(event) = event.filter(|event| event.scope == StopScope::Robot)
+        {
+            let mut standing = self.standing(robot)?;
+            standing.saw_stops([event.stop]);
+            robots::put_standing(&self.folder, robot, &standing)?;
+        }
+        Ok(verdict)
+    }
+}

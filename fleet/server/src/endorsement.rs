@@ -1,0 +1,159 @@
+//! Roots for endorsement certificates, and what a certificate says of the kind of TPM.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
+use alcub3_crypto::{CryptoError, HashAlg};
+use alcub3_fleet_protocol::enrolment::{Endorsement, EnrolRequest};
+use alcub3_trust_model::HardwareTier;
+
+/// The folder of roots that vouch for vendors' TPMs, inside the state folder.
+pub const PRODUCTION_ROOTS: &str = "roots-production";
+/// The folder of roots that vouch for simulators, inside the state folder.
+pub const SIMULATOR_ROOTS: &str = "roots-simulator";
+
+/// A folder of roots could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// The operating system refused.
+    #[error("roots: {path}: {source}; check the folder's permissions")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file holds no usable certificate.
+    #[error("roots: {path}: {source}; remove the file or replace it")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RootError,
+    },
+}
+
+/// Reads both folders: every file holds certificates, PEM or DER.
+pub(crate) fn read_roots(state: &Path) -> Result<Roots, RootsError> {
+    let mut roots = Roots::new();
+    for (kind, name) in [
+        (RootKind::Production, PRODUCTION_ROOTS),
+        (RootKind::Simulator, SIMULATOR_ROOTS),
+    ] {
+        for path in files(&state.join(name))? {
+            let bytes = fs::read(&path).map_err(|source| RootsError::Io {
+                path: path.clone(),
+                source,
+            })?;
+            roots
+                .add(kind, &bytes)
+                .map_err(|source| RootsError::File { path, source })?;
+        }
+    }
+    Ok(roots)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, RootsError> {
+    let failed = |source| RootsError::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
+}
+
+/// Why a robot's endorsement was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum EndorsementError {
+    /// The certificate.
+    #[error(transparent)]
+    Certificate(#[from] EkError),
+    /// The certificate is of another key than the robot's endorsement key.
+    #[error(
+        "the endorsement certificate is of another key than the robot's TPM uses: read the certificate of this key"
+    )]
+    OtherKey,
+    /// The key cannot be used.
+    #[error("the endorsement key cannot be used: {0}")]
+    Key(#[from] CryptoError),
+}
+
+/// Verifies the certificate of an enrolment request at a time (UTC in milliseconds).
+pub(crate) fn judge(
+    request: &EnrolRequest,
+    roots: &Roots,
+    now_ms: u64,
+) -> Result<Endorsement, EndorsementError> {
+    let chain: Vec<&[u8]> = request.certificate_chain.iter().map(Vec::as_slice).collect();
+    let verified = verify(&request.endorsement_certificate, &chain, roots, now_ms / 1000)?;
+    if !verified.certifies(&request.endorsement_key) {
+        return Err(EndorsementError::OtherKey);
+    }
+    Ok(Endorsement {
+        key: request.endorsement_key.verifying_key()?,
+        certificate: HashAlg::Sha256.digest(&[&request.endorsement_certificate]),
+        tier: tier(&verified),
+    })
+}
+
+/// TPM manufacturers whose certified TPMs are separate chips (TCG vendor ID registry).
+const DISCRETE: [&str; 6] = ["ATML", "IFX", "NSM", "NTC", "NTZ", "STM"];
+/// Those whose TPMs live in the processor's trusted environment.
+const FIRMWARE: [&str; 4] = ["AMD", "HISI", "INTC", "QCOM"];
+
+/// The kind of TPM that a certificate vouches for. A vendor that is not known counts as the weakest real kind.
+fn tier(verified: &VerifiedEk) -> HardwareTier {
+    if verified.is_simulator() {
+        return HardwareTier::Simulator;
+    }
+    let vendor = verified.manufacturer().and_then(vendor_text).unwrap_or_default();
+    if DISCRETE.contains(&vendor.as_str()) {
+        HardwareTier::Discrete
+    } else if FIRMWARE.contains(&vendor.as_str()) {
+        HardwareTier::Firmware
+    } else {
+        HardwareTier::Virtual
+    }
+}
+
+/// The letters in `id:53544D20`, without filler.
+fn vendor_text(manufacturer: &str) -> Option<String> {
+    let number = u32::from_str_radix(manufacturer.strip_prefix("id:")?, 16).ok()?;
+    let letters = number
+        .to_be_bytes()
+        .into_iter()
+        .filter(u8::is_ascii_graphic)
+        .map(char::from);
+    Some(letters.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vendor_numbers_read_as_letters() {
+        for (number, letters) in [
+            ("id:53544D20", "STM"),
+            ("id:49465800", "IFX"),
+            ("id:414D4400", "AMD"),
+        ] {
+            assert_eq!(vendor_text(number).as_deref(), Some(letters));
+        }
+        for wrong in ["", "53544D20", "id:", "id:XYZ", "id:53544D2000"] {
+            assert_eq!(vendor_text(wrong), None, "{wrong}");
+        }
+    }
+}

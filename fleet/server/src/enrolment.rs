@@ -1,0 +1,162 @@
+//! Enrolling robots: the certificate, the challenge, custody, the record.
+
+use std::error::Error;
+
+use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_fleet_protocol::enrolment::{Admission, Authority as Machine, EnrolError, EnrolResponse};
+use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
+use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::{RobotId, domain};
+
+use crate::approval::ApprovalVault;
+use crate::authority::Authority;
+use crate::endorsement::{self, EndorsementError, RootsError};
+use crate::robots::{self, RobotError};
+use crate::secrets::KeyError;
+use crate::store::StoreError;
+
+const CUSTODY: &str = "custody";
+/// How many enrolments may wait for their answer: asking for more drops all that wait.
+const MAX_WAITING: usize = 64;
+
+/// Why a robot was not enrolled. Nothing was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolmentError {
+    /// The exchange itself.
+    #[error(transparent)]
+    Exchange(#[from] EnrolError),
+    /// The endorsement certificate.
+    #[error(transparent)]
+    Endorsement(#[from] EndorsementError),
+    /// The roots.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The answer belongs to no challenge of this authority.
+    #[error("the answer belongs to no waiting enrolment: begin the enrolment again")]
+    NotWaiting,
+    /// The name belongs to a robot with another TPM.
+    #[error("robot {0} is enrolled with another TPM; choose another name, or have that enrolment removed")]
+    NameTaken(RobotId),
+    /// The answer does not read.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+    /// Custody could not be put away.
+    #[error(transparent)]
+    Custody(#[from] KeyError),
+    /// There is no custody of the robot.
+    #[error("the authority holds no authorisations of robot {0}")]
+    NoCustody(RobotId),
+    /// The approval keys could not be read.
+    #[error("the authority's approval keys: {0}")]
+    Vault(#[source] Box<dyn Error + Send + Sync>),
+    /// An earlier record does not read.
+    #[error(transparent)]
+    Robot(#[from] RobotError),
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Authority {
+    /// Takes an enrolment request; checks the robot's keys and its endorsement certificate; gives the challenge.
+    ///
+    /// # Errors
+    /// [`EnrolmentError`] says what is not as it must be.
+    pub fn begin_enrolment(&mut self, request: &[u8], now_ms: u64) -> Result<Vec<u8>, EnrolmentError> {
+        let received = Machine::receive(request)?;
+        self.check_name(
+            &received.request().robot,
+            received.request().endorsement_key.name().as_bytes(),
+        )?;
+        let roots = endorsement::read_roots(self.path())?;
+        let endorsement = endorsement::judge(received.request(), &roots, now_ms)?;
+        let admission = Admission {
+            ceiling: self.config.ceiling,
+            admit_simulators: self.config.admit_simulators,
+        };
+        let mut entropy = self.entropy;
+        let (challenged, message) =
+            received.challenge(endorsement, admission, self.issuer(), &mut entropy)?;
+        if self.enrolments.len() >= MAX_WAITING {
+            self.enrolments.clear();
+        }
+        self.enrolments.insert(challenged.session(), challenged);
+        Ok(message)
+    }
+
+    /// Takes the robot's answer: checks the proof, puts custody away, keeps the record, and only then gives the last
+    /// message with what was recorded.
+    ///
+    /// # Errors
+    /// [`EnrolmentError`]; the challenge counts no more, whatever was wrong.
+    pub fn finish_enrolment<V: ApprovalVault>(
+        &mut self,
+        response: &[u8],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<(EnrolmentRecord, Vec<u8>), EnrolmentError> {
+        let session = EnrolResponse::from_canonical(response)?.session;
+        let challenged = self
+            .enrolments
+            .remove(&session)
+            .ok_or(EnrolmentError::NotWaiting)?;
+        let anchors = self
+            .anchors(vault)
+            .map_err(|fault| EnrolmentError::Vault(Box::new(fault)))?;
+        let proven = challenged.answered(response, self.issuer())?;
+        let enrolled = proven.issue(&anchors, self.issuer(), now_ms)?;
+        let robot = &enrolled.record.robot;
+        self.check_name(robot, enrolled.record.endorsement_key.as_bytes())?;
+        self.put_custody(robot, &enrolled.custody)?;
+        robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
+        // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
+        robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
+        self.boots.remove(robot);
+        Ok((enrolled.record, enrolled.message))
+    }
+
+    /// The hierarchy authorisations of a robot, for its maintenance.
+    ///
+    /// # Errors
+    /// [`EnrolmentError::NoCustody`], or where they do not open.
+    pub fn custody(&self, robot: &RobotId) -> Result<HierarchyAuthorisations, EnrolmentError> {
+        let sealed = self.folder.get(CUSTODY, robot.as_str())?;
+        let sealed = sealed.ok_or_else(|| EnrolmentError::NoCustody(robot.clone()))?;
+        let secret = self.keys.unseal(&custody_label(robot), &sealed)?;
+        Ok(HierarchyAuthorisations::from_secret(&secret)?)
+    }
+
+    /// Takes the reference values that a robot's boots are judged by.
+    ///
+    /// # Errors
+    /// [`RobotError`]: not enrolled, or the folder refuses.
+    pub fn set_reference(&mut self, robot: &RobotId, values: &ReferenceValues) -> Result<(), RobotError> {
+        self.enrolment(robot)?;
+        robots::put_reference(&self.folder, robot, values)?;
+        self.boots.remove(robot);
+        Ok(())
+    }
+
+    fn put_custody(&self, robot: &RobotId, custody: &HierarchyAuthorisations) -> Result<(), EnrolmentError> {
+        let mut entropy = self.entropy;
+        let sealed = self
+            .keys
+            .seal(&custody_label(robot), &custody.to_secret(), &mut entropy)?;
+        Ok(self.folder.put(CUSTODY, robot.as_str(), &sealed)?)
+    }
+
+    /// A name stays with the TPM it was first given to.
+    fn check_name(&self, robot: &RobotId, endorsement_key: &[u8]) -> Result<(), EnrolmentError> {
+        match self.enrolment(robot) {
+            Ok(earlier) if earlier.record().endorsement_key.as_bytes() != endorsement_key => {
+                Err(EnrolmentError::NameTaken(robot.clone()))
+            }
+            Ok(_) | Err(RobotError::Unknown(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn custody_label(robot: &RobotId) -> Vec<u8> {
+    [domain::CUSTODY.as_bytes(), &[0], robot.as_str().as_bytes()].concat()
+}

@@ -1,0 +1,46 @@
+//! The fleet's authority: it enrols robots, judges their evidence, approves missions and rearms, and keeps what each
+//! of that rests on.
+//!
+//! **Does:** keep its state in a locked, versioned folder in which every record is whole or absent; check endorsement
+//! certificates and challenge TPMs before it issues anything; issue attestation results, leases, mission tokens and
+//! rearm records; count the votes of different persons before it asks its own TPM to sign for them.
+//!
+//! **Does not:** listen on a network, hold the approval keys (they live in a TPM behind [`ApprovalVault`]) or read the
+//! clock: every call is handed the time, UTC in milliseconds since 1970.
+//!
+//! The three most important types: [`Authority`]; [`ApprovalVault`], the approval keys in the authority's TPM;
+//! [`StateFolder`](store::StateFolder).
+//!
+//! Custody of the robots' hierarchy authorisations is sealed at rest with a key file that is kept apart from the state
+//! folder: a copy of the folder alone opens nothing, whoever reads both files opens all.
+#![forbid(unsafe_code)]
+
+mod approval;
+mod attestation;
+mod authority;
+mod endorsement;
+mod enrolment;
+mod entropy;
+mod exchanges;
+mod missions;
+mod operators;
+mod rearm;
+mod robots;
+mod secrets;
+pub mod store;
+
+pub use approval::{
+    ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, CountedVote, OperatorVote, count_votes,
+    sign_ballot,
+};
+pub use attestation::{Appraised, AttestationError};
+pub use authority::{Authority, AuthorityConfig, AuthorityError};
+pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
+pub use enrolment::EnrolmentError;
+pub use entropy::SystemEntropy;
+pub use exchanges::{EXCHANGE_MS, ExchangeError};
+pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
+pub use operators::{Operator, OperatorError, Operators};
+pub use rearm::{RearmApprovalError, RearmProposal};
+pub use robots::{RobotError, Standing};
+pub use secrets::KeyError;

@@ -1,0 +1,331 @@
+//! Approving missions: what was asked is checked against its level, the persons vote, the authority's TPM signs.
+
+use std::error::Error;
+
+use alcub3_command_authority::cose::SignError;
+use alcub3_command_authority::{
+    CommandPattern, Issuer, MissionError, MissionToken, Role, SafetyLimits, VerifiedMission,
+};
+use alcub3_crypto::Digest;
+use alcub3_fleet_protocol::VerifiedEnrolment;
+use alcub3_fleet_protocol::mission::{
+    CertifiedMission, MissionApproval, MissionRequest, MissionRequestError,
+};
+use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::policies::{PolicyBuildError, head_policy, mission_end_message};
+use alcub3_trust_model::{Level, LevelProfile, MissionId, OperatorId, RobotId, SessionId};
+
+use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
+use crate::authority::Authority;
+use crate::exchanges::{self, ExchangeError, Purpose};
+use crate::robots::RobotError;
+use crate::store::StoreError;
+
+const COLLECTION: &str = "missions";
+
+/// What the authority adds to a robot's request: who commands, and within which limits.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MissionPlan {
+    /// Who may command, and which commands.
+    pub issuers: Vec<(OperatorId, Vec<CommandPattern>)>,
+    /// The limits of every command.
+    pub limits: SafetyLimits,
+}
+
+/// A mission that passed every check and waits for its votes.
+#[derive(Clone, Debug)]
+pub struct MissionProposal {
+    ballot: Ballot,
+    token: MissionToken,
+    session: SessionId,
+}
+
+impl MissionProposal {
+    /// What each person signs.
+    pub const fn ballot(&self) -> &Ballot {
+        &self.ballot
+    }
+
+    /// What they approve.
+    pub const fn token(&self) -> &MissionToken {
+        &self.token
+    }
+}
+
+/// Why a mission was not approved.
+#[derive(Debug, thiserror::Error)]
+pub enum MissionApprovalError {
+    /// The message is not the one form allowed.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+    /// The exchange is unknown, used, late or another robot's.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// The robot's records.
+    #[error(transparent)]
+    Robot(#[from] RobotError),
+    /// The request proves nothing.
+    #[error(transparent)]
+    Request(#[from] MissionRequestError),
+    /// The identifier was used.
+    #[error("mission {0} was approved before: a mission's identifier is used once")]
+    Used(MissionId),
+    /// It lasts no time, or longer than the level allows.
+    #[error("a mission of {duration_ms} ms was asked for: {level} allows 1 to {most_ms} ms")]
+    Duration {
+        /// What was asked for, in milliseconds.
+        duration_ms: u64,
+        /// The level.
+        level: Level,
+        /// The longest allowed, in milliseconds.
+        most_ms: u64,
+    },
+    /// The robot's TPM is of a weaker kind than the level asks for.
+    #[error("{level} asks for a TPM that is at least {needed}, and the robot's is {found}")]
+    Tier {
+        /// The level.
+        level: Level,
+        /// What the level asks for.
+        needed: &'static str,
+        /// What the robot has.
+        found: &'static str,
+    },
+    /// The authority's own key is weaker than the level asks for.
+    #[error("{0} asks for a stronger suite than this authority's key has: use an authority with a P-384 key")]
+    Suite(Level),
+    /// The robot was not found trusted recently enough.
+    #[error("{level} asks for a trusted attestation at most {fresh_ms} ms old: attest first")]
+    NotFresh {
+        /// The level.
+        level: Level,
+        /// How old it may be, in milliseconds.
+        fresh_ms: u64,
+    },
+    /// An issuer is not registered.
+    #[error("issuer {0} is no registered operator")]
+    UnknownIssuer(OperatorId),
+    /// An approver was named as an issuer.
+    #[error("{0} is an approver, and approvers give no commands: name another issuer")]
+    ApproverIssues(OperatorId),
+    /// An issuer is not cleared for the mission.
+    #[error("{0} is not cleared for the mission's labels")]
+    NotCleared(OperatorId),
+    /// An issuer is trusted less than the mission asks for.
+    #[error("{0} has less integrity than the mission asks for")]
+    Integrity(OperatorId),
+    /// The token would be refused by the robot.
+    #[error("the robot would refuse the mission: {0}")]
+    Token(#[from] MissionError),
+    /// A policy could not be built.
+    #[error(transparent)]
+    Policy(#[from] PolicyBuildError),
+    /// The votes or the vault.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    /// The vault did not begin.
+    #[error("the authority's TPM did not begin the approval: {0}")]
+    Vault(#[source] Box<dyn Error + Send + Sync>),
+    /// The token could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Authority {
+    /// Opens the exchange in which a robot may ask for a mission. The robot's certifications name it.
+    ///
+    /// # Errors
+    /// [`MissionApprovalError`]: not enrolled, or the folder refuses.
+    pub fn open_mission(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, MissionApprovalError> {
+        self.enrolment(robot)?;
+        let mut entropy = self.entropy;
+        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Mission, robot, now_ms)?.session)
+    }
+
+    /// Checks a robot's request against its level, and begins the vote.
+    ///
+    /// # Errors
+    /// [`MissionApprovalError`] with the reason why the mission is refused.
+    pub fn propose_mission<V: ApprovalVault>(
+        &mut self,
+        request: &[u8],
+        plan: &MissionPlan,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<MissionProposal, MissionApprovalError> {
+        let request = MissionRequest::from_canonical(request)?;
+        let (robot, session) = (request.robot.clone(), request.session);
+        exchanges::close(&self.folder, Purpose::Mission, &robot, session, now_ms)?;
+        let enrolment = self.enrolment(&robot)?;
+        let mission = CertifiedMission::verify(request, &enrolment, session)?;
+        let profile = self.profile_for(mission.request().labels.level, enrolment.record().tier);
+        self.check_floors(&enrolment, &mission, &profile, now_ms)?;
+        let token = self.token(&mission, plan, &profile, now_ms)?;
+        self.check_token(&token)?;
+        let ballot = begin_ballot(vault, &token, &enrolment, &profile)?;
+        Ok(MissionProposal {
+            ballot,
+            token,
+            session,
+        })
+    }
+
+    fn check_floors(
+        &self,
+        enrolment: &VerifiedEnrolment,
+        mission: &CertifiedMission,
+        profile: &LevelProfile,
+        now_ms: u64,
+    ) -> Result<(), MissionApprovalError> {
+        let (level, request) = (profile.level, mission.request());
+        if self
+            .folder
+            .get(COLLECTION, &request.mission.to_string())?
+            .is_some()
+        {
+            return Err(MissionApprovalError::Used(request.mission));
+        }
+        let (duration_ms, most_ms) = (request.duration_ms, profile.max_mission_ms);
+        if duration_ms == 0 || duration_ms > most_ms {
+            return Err(MissionApprovalError::Duration {
+                duration_ms,
+                level,
+                most_ms,
+            });
+        }
+        let tier = enrolment.record().tier;
+        if !profile.admits_tier(tier) {
+            let (needed, found) = (profile.min_tier.name(), tier.name());
+            return Err(MissionApprovalError::Tier { level, needed, found });
+        }
+        if !profile.admits_suite(self.signing().suite()) {
+            return Err(MissionApprovalError::Suite(level));
+        }
+        let fresh_ms = profile.attestation_freshness_ms;
+        let trusted_at_ms = self.standing(&request.robot)?.trusted_at_ms;
+        let fresh = trusted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) <= fresh_ms);
+        if fresh {
+            Ok(())
+        } else {
+            Err(MissionApprovalError::NotFresh { level, fresh_ms })
+        }
+    }
+
+    fn token(
+        &self,
+        mission: &CertifiedMission,
+        plan: &MissionPlan,
+        profile: &LevelProfile,
+        now_ms: u64,
+    ) -> Result<MissionToken, MissionApprovalError> {
+        let request = mission.request();
+        let clock = mission.clock();
+        let issuers = plan
+            .issuers
+            .iter()
+            .map(|(operator, allowed)| self.issuer_for(request, operator, allowed));
+        Ok(MissionToken {
+            mission: request.mission,
+            robot: request.robot.clone(),
+            labels: request.labels.clone(),
+            not_before_ms: now_ms,
+            not_after_ms: now_ms.saturating_add(request.duration_ms),
+            end_clock_ms: clock.clock_ms.saturating_add(request.duration_ms),
+            anchor: request.anchor,
+            anchor_value: mission.anchor().value(),
+            robot_epoch: mission.robot_epoch().value(),
+            level_epoch: mission.level_epoch().value(),
+            reset_count: clock.reset_count,
+            allowed_resets: profile.allowed_resets,
+            issuers: issuers.collect::<Result<_, _>>()?,
+            limits: plan.limits,
+        })
+    }
+
+    fn issuer_for(
+        &self,
+        request: &MissionRequest,
+        operator: &OperatorId,
+        allowed: &[CommandPattern],
+    ) -> Result<Issuer, MissionApprovalError> {
+        let known = self.operators.get(operator);
+        let known = known.ok_or_else(|| MissionApprovalError::UnknownIssuer(operator.clone()))?;
+        if known.role == Role::Approver {
+            return Err(MissionApprovalError::ApproverIssues(operator.clone()));
+        }
+        if !known.labels.can_read(&request.labels) {
+            return Err(MissionApprovalError::NotCleared(operator.clone()));
+        }
+        if !known.labels.may_command(&request.labels) {
+            return Err(MissionApprovalError::Integrity(operator.clone()));
+        }
+        Ok(Issuer {
+            operator: operator.clone(),
+            role: known.role,
+            key: known.key.clone(),
+            integrity: known.labels.integrity,
+            allowed: allowed.to_vec(),
+        })
+    }
+
+    /// Asks the robot's own questions of the token, before any person is asked to approve it.
+    fn check_token(&self, token: &MissionToken) -> Result<Vec<u8>, MissionApprovalError> {
+        let signed = token.unsigned(self.signing().suite()).sign(self.signing())?;
+        VerifiedMission::verify(&signed, &self.verifying_key(), &token.robot)?;
+        Ok(signed)
+    }
+
+    /// Counts the votes, has the authority's TPM sign the mission's end, registers the mission and gives the approval.
+    ///
+    /// # Errors
+    /// [`MissionApprovalError`]; the proposal counts no more, whatever was wrong.
+    pub fn approve_mission<V: ApprovalVault>(
+        &mut self,
+        proposal: MissionProposal,
+        votes: &[OperatorVote],
+        vault: &mut V,
+    ) -> Result<MissionApproval, MissionApprovalError> {
+        let MissionProposal {
+            ballot,
+            token,
+            session,
+        } = proposal;
+        if self.folder.get(COLLECTION, &token.mission.to_string())?.is_some() {
+            vault.cancel(&ballot);
+            return Err(MissionApprovalError::Used(token.mission));
+        }
+        let (signature, _) = sign_ballot(&self.operators, vault, &ballot, votes)?;
+        let signed = self.check_token(&token)?;
+        self.folder.put(COLLECTION, &token.mission.to_string(), &signed)?;
+        Ok(MissionApproval {
+            session,
+            token: signed,
+            end_approval: signature.to_tpmt(),
+        })
+    }
+
+    /// The signed token of an approved mission.
+    ///
+    /// # Errors
+    /// What the folder refused.
+    pub fn mission(&self, mission: &MissionId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.folder.get(COLLECTION, &mission.to_string())
+    }
+}
+
+/// Begins the vote on the mission's end: the head of its keys' policy, as TPM2_PolicyAuthorize takes it.
+fn begin_ballot<V: ApprovalVault>(
+    vault: &mut V,
+    token: &MissionToken,
+    enrolment: &VerifiedEnrolment,
+    profile: &LevelProfile,
+) -> Result<Ballot, MissionApprovalError> {
+    let purpose = ApprovalPurpose::mission(profile.persons);
+    let head: Digest = head_policy(enrolment.nv_map().name_alg(), token.end_clock_ms)?.digest();
+    let failed = |fault: V::Fault| MissionApprovalError::Vault(Box::new(fault));
+    let alg = vault.approval_public(purpose).map_err(failed)?.name_alg();
+    let digest = alg.digest(&[&mission_end_message(&head, &token.mission)]);
+    vault.begin(purpose, &digest).map_err(failed)
+}

@@ -1,0 +1,271 @@
+//! What the authority keeps of each robot: its signed enrolment, its reference values, and what was last seen.
+
+use alcub3_attestation::appraisal::{LastSeen, ReferenceError, ReferenceValues};
+use alcub3_attestation::attest::ClockInfo;
+use alcub3_crypto::VerifyingKey;
+use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::{RobotId, StopId};
+
+use crate::store::{StateFolder, StoreError};
+
+const ENROLMENTS: &str = "robots";
+const REFERENCES: &str = "references";
+const STANDINGS: &str = "standings";
+const DOMAIN: &str = "alcub3/authority-standing/v1";
+const VERSION: u64 = 1;
+/// How many stops of one robot are remembered; the oldest are forgotten first, and a robot's log begins anew with
+/// every boot.
+const MAX_STOPS: usize = 256;
+
+/// A robot's records could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RobotError {
+    /// No such robot.
+    #[error("robot {0} is not enrolled with this authority: enrol it first")]
+    Unknown(RobotId),
+    /// The robot has no reference values.
+    #[error(
+        "robot {0} has no reference values: hand in the boot log of a known good start, or a reference document"
+    )]
+    NoReference(RobotId),
+    /// The enrolment record does not verify.
+    #[error("the enrolment of robot {robot}: {source}; restore the state folder from a backup")]
+    Enrolment {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// The reference values do not read.
+    #[error("the reference values of robot {robot}: {source}")]
+    Reference {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: ReferenceError,
+    },
+    /// What was last seen does not read.
+    #[error("what was last seen of robot {robot}: {source}; restore the state folder from a backup")]
+    Standing {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What was last seen of a robot.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Standing {
+    /// Its last evidence whose quote held.
+    pub last_seen: Option<LastSeen>,
+    /// When it was last found trusted, UTC in milliseconds.
+    pub trusted_at_ms: Option<u64>,
+    /// Stops of the whole robot that were seen in its evidence or its receipts, oldest first.
+    pub stops: Vec<StopId>,
+    /// Those of them that two persons have rearmed.
+    pub rearmed: Vec<StopId>,
+}
+
+impl Standing {
+    /// Notes stops.
+    pub(crate) fn saw_stops(&mut self, stops: impl IntoIterator<Item = StopId>) {
+        for stop in stops {
+            if !self.stops.contains(&stop) {
+                self.stops.push(stop);
+            }
+        }
+        let surplus = self.stops.len().saturating_sub(MAX_STOPS);
+        self.stops.drain(..surplus);
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let seen = self.last_seen.is_some();
+        let trusted = self.trusted_at_ms.is_some();
+        let mut out = Encoder::structure(DOMAIN, VERSION, 2 + usize::from(seen) + usize::from(trusted));
+        if let Some(LastSeen { sequence, clock }) = &self.last_seen {
+            out.u64(2).array(5).u64(*sequence).u64(clock.clock_ms);
+            out.u64(clock.reset_count.into())
+                .u64(clock.restart_count.into())
+                .bool(clock.safe);
+        }
+        if let Some(at) = self.trusted_at_ms {
+            out.u64(3).u64(at);
+        }
+        for (key, stops) in [(4, &self.stops), (5, &self.rearmed)] {
+            out.u64(key).array(stops.len());
+            for stop in stops {
+                out.bytes(stop.as_bytes());
+            }
+        }
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(DOMAIN, VERSION)?;
+        let seen = fields.optional(r, 2, "last_seen")?;
+        let last_seen = if seen { Some(decode_last_seen(r)?) } else { None };
+        let trusted = fields.optional(r, 3, "trusted_at_ms")?;
+        let trusted_at_ms = if trusted {
+            Some(r.u64("trusted_at_ms")?)
+        } else {
+            None
+        };
+        fields.key(r, 4, "stops")?;
+        let stops = decode_stops(r)?;
+        fields.key(r, 5, "rearmed")?;
+        let rearmed = decode_stops(r)?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            last_seen,
+            trusted_at_ms,
+            stops,
+            rearmed,
+        })
+    }
+}
+
+fn decode_last_seen(r: &mut Reader<'_>) -> Result<LastSeen, DecodeError> {
+    r.array_of("last_seen", 5)?;
+    let sequence = r.u64("sequence")?;
+    let clock_ms = r.u64("clock_ms")?;
+    let reset_count = r.u32("reset_count")?;
+    let restart_count = r.u32("restart_count")?;
+    let safe = r.bool("safe")?;
+    Ok(LastSeen {
+        sequence,
+        clock: ClockInfo {
+            clock_ms,
+            reset_count,
+            restart_count,
+            safe,
+        },
+    })
+}
+
+fn decode_stops(r: &mut Reader<'_>) -> Result<Vec<StopId>, DecodeError> {
+    let count = r.array("stops", MAX_STOPS)?;
+    let stop = |r: &mut Reader<'_>| {
+        StopId::from_slice(r.bytes("stops")?).map_err(|_| r.fault("stops", Fault::Value))
+    };
+    (0..count).map(|_| stop(r)).collect()
+}
+
+pub(crate) fn enrolment(
+    folder: &StateFolder,
+    authority: &VerifyingKey,
+    robot: &RobotId,
+) -> Result<VerifiedEnrolment, RobotError> {
+    let bytes = folder
+        .get(ENROLMENTS, robot.as_str())?
+        .ok_or_else(|| RobotError::Unknown(robot.clone()))?;
+    let verified = VerifiedEnrolment::verify(&bytes, authority);
+    let verified = verified.map_err(|source| RobotError::Enrolment {
+        robot: robot.clone(),
+        source,
+    })?;
+    // A record under another robot's name would lend that robot this one's key.
+    if verified.record().robot == *robot {
+        return Ok(verified);
+    }
+    let source = RecordError::WrongRobot(verified.record().robot.clone());
+    Err(RobotError::Enrolment {
+        robot: robot.clone(),
+        source,
+    })
+}
+
+pub(crate) fn put_enrolment(folder: &StateFolder, robot: &RobotId, signed: &[u8]) -> Result<(), StoreError> {
+    folder.put(ENROLMENTS, robot.as_str(), signed)
+}
+
+pub(crate) fn names(folder: &StateFolder) -> Result<Vec<String>, StoreError> {
+    folder.keys(ENROLMENTS)
+}
+
+pub(crate) fn reference(folder: &StateFolder, robot: &RobotId) -> Result<ReferenceValues, RobotError> {
+    let bytes = folder
+        .get(REFERENCES, robot.as_str())?
+        .ok_or_else(|| RobotError::NoReference(robot.clone()))?;
+    let values = ReferenceValues::from_json(&String::from_utf8_lossy(&bytes));
+    values.map_err(|source| RobotError::Reference {
+        robot: robot.clone(),
+        source,
+    })
+}
+
+pub(crate) fn put_reference(
+    folder: &StateFolder,
+    robot: &RobotId,
+    values: &ReferenceValues,
+) -> Result<(), StoreError> {
+    folder.put(REFERENCES, robot.as_str(), values.to_json().as_bytes())
+}
+
+pub(crate) fn standing(folder: &StateFolder, robot: &RobotId) -> Result<Standing, RobotError> {
+    let Some(bytes) = folder.get(STANDINGS, robot.as_str())? else {
+        return Ok(Standing::default());
+    };
+    Standing::decode(&bytes).map_err(|source| RobotError::Standing {
+        robot: robot.clone(),
+        source,
+    })
+}
+
+pub(crate) fn put_standing(
+    folder: &StateFolder,
+    robot: &RobotId,
+    standing: &Standing,
+) -> Result<(), StoreError> {
+    folder.put(STANDINGS, robot.as_str(), &standing.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_reads_back_exactly() {
+        let clock = ClockInfo {
+            clock_ms: 77,
+            reset_count: 3,
+            restart_count: 1,
+            safe: true,
+        };
+        let full = Standing {
+            last_seen: Some(LastSeen { sequence: 9, clock }),
+            trusted_at_ms: Some(1_790_000_000_000),
+            stops: vec![StopId::new([1; 16]), StopId::new([2; 16])],
+            rearmed: vec![StopId::new([1; 16])],
+        };
+        for standing in [Standing::default(), full] {
+            let bytes = standing.encode();
+            assert_eq!(Standing::decode(&bytes).unwrap(), standing);
+            for cut in 0..bytes.len() {
+                assert!(Standing::decode(&bytes[..cut]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn stops_are_noted_once_and_not_without_end() {
+        let mut standing = Standing::default();
+        let stop = |number: u16| {
+            let mut bytes = [0; 16];
+            bytes[..2].copy_from_slice(&number.to_be_bytes());
+            StopId::new(bytes)
+        };
+        standing.saw_stops((0..300).map(stop));
+        standing.saw_stops([stop(299)]);
+        assert_eq!(standing.stops.len(), MAX_STOPS);
+        assert_eq!(standing.stops.last(), Some(&stop(299)));
+        assert_eq!(Standing::decode(&standing.encode()).unwrap(), standing);
+    }
+}
