@@ -24,11 +24,15 @@ pub enum TestedAlgorithm {
     RsaPkcs1,
     /// RSASSA-PSS verification.
     RsaPss,
+    /// ECDH and KDFe: the salt shared with a TPM key.
+    SharedSeed(Curve),
+    /// HPKE opening.
+    Hpke,
 }
 
 impl TestedAlgorithm {
     /// Every algorithm that must have a known answer.
-    pub const ALL: [TestedAlgorithm; 19] = [
+    pub const ALL: [TestedAlgorithm; 22] = [
         TestedAlgorithm::Hash(HashAlg::Sha256),
         TestedAlgorithm::Hash(HashAlg::Sha384),
         TestedAlgorithm::Hash(HashAlg::Sha512),
@@ -48,10 +52,14 @@ impl TestedAlgorithm {
         TestedAlgorithm::Ecdsa(Curve::P384),
         TestedAlgorithm::RsaPkcs1,
         TestedAlgorithm::RsaPss,
+        TestedAlgorithm::SharedSeed(Curve::P256),
+        TestedAlgorithm::SharedSeed(Curve::P384),
+        TestedAlgorithm::Hpke,
     ];
 }
 
-/// An algorithm and what it must give for the fixed input of `check`; for signatures, the signature that must verify.
+/// An algorithm and what it must give for the fixed input of `check`; for signatures and
+/// HPKE, what must verify or open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownAnswer {
     /// The algorithm.
@@ -114,6 +122,20 @@ fn answer(algorithm: TestedAlgorithm) -> &'static str {
         }
         TestedAlgorithm::RsaPkcs1 => RSA_PKCS1,
         TestedAlgorithm::RsaPss => RSA_PSS,
+        // Made with Python's cryptography 48 (ECDH) and hashlib (KDFe): the keys of RFC 6979, A.2.5 and A.2.6, against the
+        // ephemeral scalar 01 02 03 and so on.
+        TestedAlgorithm::SharedSeed(Curve::P256) => {
+            "725e08b0515f73035b5b3cf076649083095cb0048a39e08a500b199168415848"
+        }
+        TestedAlgorithm::SharedSeed(Curve::P384) => {
+            "720b9f5f730125333687e99045b58f8b66a60a86cebcaf6366853805b7f935c061bd98b6c43219e8a006c975b6522b01"
+        }
+        // The message of `check`, sealed with Python's cryptography 48 to the key of RFC 6979, A.2.6.
+        TestedAlgorithm::Hpke => {
+            "0407999eafbef13e8cb612d3da24db2ddbe372b696234ba85ddeec9901c2291ba4a228dbd68fb774d18fa58a11bcb5437c\
+             d5266bc7bddb53fbb8f00da8f0d3a48042ebb9bf2194af7b702cef689151a7f1b012fc5ab235fc3843df5176f702f0ed\
+             9d7bc6ccff3df784a5576c04885fcb46919c4dbd530e140186660410942cdc9f125ce8"
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! What each known answer is the answer to.
 
 use super::answers::{KnownAnswer, RSA_MODULUS, TestedAlgorithm};
+use crate::hpke::RecipientKey;
+use crate::tpm::{Public, PublicTemplate, encrypt_salt};
 use crate::{
-    AeadKey, CryptoError, Curve, HashAlg, Secret, SignatureScheme, VerifyingKey, aes_cfb_decrypt,
-    aes_cfb_encrypt, hmac, kdfa, kdfe,
+    AeadKey, CryptoError, Curve, Entropy, EntropyError, HashAlg, Secret, SignatureScheme, VerifyingKey,
+    aes_cfb_decrypt, aes_cfb_encrypt, hmac, kdfa, kdfe,
 };
 
 const MESSAGE: &[u8] = b"sample";
@@ -30,6 +32,10 @@ const P384_POINT: (&str, &str) = (
     "8015d9b72d7d57244ea8ef9ac0c621896708a59367f9dfb9f54ca84b3f1c9db1288b231c3ae0d4fe7344fd2533264720",
 );
 
+/// The private half of the P-384 key of RFC 6979, A.2.6: published, and good for nothing but this.
+const P384_SCALAR: &str =
+    "6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba9aa47740787137d896d5724e4c70a825f872c9ea60d2edf5";
+
 /// Whether the algorithm gives the answer.
 pub(super) fn gives(answer: &KnownAnswer) -> Result<bool, CryptoError> {
     let expected = answer.expected.as_slice();
@@ -53,6 +59,8 @@ pub(super) fn gives(answer: &KnownAnswer) -> Result<bool, CryptoError> {
         TestedAlgorithm::Ecdsa(curve) => ecdsa(curve, expected)?,
         TestedAlgorithm::RsaPkcs1 => rsa(SignatureScheme::RsaPkcs1(HashAlg::Sha256), expected)?,
         TestedAlgorithm::RsaPss => rsa(SignatureScheme::RsaPss(HashAlg::Sha384), expected)?,
+        TestedAlgorithm::SharedSeed(curve) => shared_seed(curve, expected)?,
+        TestedAlgorithm::Hpke => hpke_opens(expected)?,
     })
 }
 
@@ -75,10 +83,7 @@ fn gcm(expected: &[u8]) -> Result<bool, CryptoError> {
 }
 
 fn ecdsa(curve: Curve, signature: &[u8]) -> Result<bool, CryptoError> {
-    let (x, y) = match curve {
-        Curve::P256 => P256_POINT,
-        Curve::P384 => P384_POINT,
-    };
+    let (x, y) = point(curve);
     let key = VerifyingKey::from_ec_point(curve, &bytes(x), &bytes(y))?;
     let digest = curve.hash().digest(&[MESSAGE]);
     let scheme = SignatureScheme::Ecdsa(curve.hash());
@@ -89,6 +94,43 @@ fn ecdsa(curve: Curve, signature: &[u8]) -> Result<bool, CryptoError> {
 fn rsa(scheme: SignatureScheme, signature: &[u8]) -> Result<bool, CryptoError> {
     let key = VerifyingKey::from_rsa(&bytes(RSA_MODULUS), 65537)?;
     Ok(key.verify(scheme, MESSAGE, signature).is_ok())
+}
+
+/// Shares a salt with a storage key, with an ephemeral key made of fixed bytes.
+fn shared_seed(curve: Curve, expected: &[u8]) -> Result<bool, CryptoError> {
+    let (x, y) = point(curve);
+    let template = PublicTemplate::storage_parent(curve).into_tpmt_bytes();
+    // A template ends with two empty coordinates, four bytes of size.
+    let head = template.strip_suffix(&[0; 4]).unwrap_or_default();
+    let size: &[u8] = if curve == Curve::P256 { &[0, 32] } else { &[0, 48] };
+    let key = Public::from_tpmt(&[head, size, &bytes(x), size, &bytes(y)].concat())?;
+    let (salt, _) = encrypt_salt(&key, &mut Ascending)?;
+    Ok(salt.expose() == expected)
+}
+
+fn hpke_opens(sealed: &[u8]) -> Result<bool, CryptoError> {
+    let key = RecipientKey::from_bytes(&bytes(P384_SCALAR))?;
+    let opened = key.open(b"alcub3 self test", &[], sealed);
+    Ok(opened.is_ok_and(|plain| plain.expose() == b"owner authorisation"))
+}
+
+/// Not random: 1, 2, 3 and so on, for the known answer alone.
+struct Ascending;
+
+impl Entropy for Ascending {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        for (value, byte) in (1..).zip(out) {
+            *byte = value;
+        }
+        Ok(())
+    }
+}
+
+fn point(curve: Curve) -> (&'static str, &'static str) {
+    match curve {
+        Curve::P256 => P256_POINT,
+        Curve::P384 => P384_POINT,
+    }
 }
 
 /// The constants above are hexadecimal; one that is not is empty and gives no right answer.
