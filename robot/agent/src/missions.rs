@@ -99,6 +99,10 @@ impl Robot {
             level: start.labels.level,
             anchor: start.anchor,
             end_clock_ms: mission.token().end_clock_ms,
+            max_reset_count: mission
+                .token()
+                .reset_count
+                .saturating_add(mission.token().allowed_resets),
             end_approval,
             token: approval.token,
         })?;

@@ -42,6 +42,8 @@ pub struct MissionGrant {
     pub anchor: ReservedAnchor,
     /// When it ends on the TPM's clock, in milliseconds.
     pub end_clock_ms: u64,
+    /// The last resetCount at which its key works.
+    pub max_reset_count: u32,
     /// The approval key's signature over that end.
     pub end_approval: Signature,
     /// The mission token, as signed by the authority.
@@ -127,7 +129,7 @@ impl RobotKeys {
 
     /// Makes the key of a granted mission and writes its record: from here on the mission is active.
     ///
-    /// Commands: 2 NV_Read, 1 ReadClock, 1 PCR_Read, a parent session, Create, a parent session, Load,
+    /// Commands: 2 NV_Read, 1 PCR_Read, a parent session, Create, a parent session, Load,
     /// CertifyCreation, the flushes.
     ///
     /// # Errors
@@ -138,11 +140,11 @@ impl RobotKeys {
         let use_parent = self.parent_use(grant.level)?;
         let mask = mission_pcr_mask(&self.pcrs, &level_profile);
         let ak = self.attestation_key();
-        let (keys, allowed_resets) = (self.clone(), level_profile.allowed_resets);
+        let keys = self.clone();
         let record = self
             .tpm
             .run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
-                Ok(keys.create_mission_key(chip, &grant, &parent, &use_parent, &ak, (mask, allowed_resets)))
+                Ok(keys.create_mission_key(chip, &grant, &parent, &use_parent, &ak, mask))
             })??;
         self.folder
             .write(&file_of(record.mission), &record.to_canonical())?;
@@ -156,12 +158,11 @@ impl RobotKeys {
         parent: &Key,
         use_parent: &(Policy, PolicyInputs),
         ak: &Key,
-        (mask, allowed_resets): (u32, u32),
+        mask: u32,
     ) -> Result<MissionRecord> {
         let hash = self.hash();
         let robot_epoch = read_counter(chip, self.nv, NvIndex::RobotEpoch)?;
         let level_epoch = read_counter(chip, self.nv, NvIndex::LevelEpoch(grant.level))?;
-        let clock = chip.read_clock()?;
         let values = chip.pcr_read(&[(hash, mask)])?;
         let pcr_digest = values
             .digest(hash, &[(hash, mask)])
@@ -180,7 +181,7 @@ impl RobotKeys {
             robot_epoch,
             level_epoch,
             anchor,
-            max_reset_count: clock.reset_count.saturating_add(allowed_resets),
+            max_reset_count: grant.max_reset_count,
             command_code: command_code::SIGN,
         })?;
         let attributes = attribute::FIXED_TPM
@@ -216,7 +217,7 @@ impl RobotKeys {
             robot_epoch: robot_epoch.value,
             level_epoch: level_epoch.value,
             pcr_digest,
-            max_reset_count: clock.reset_count.saturating_add(allowed_resets),
+            max_reset_count: grant.max_reset_count,
             public: made.public,
             private: made.private,
             creation: made.creation.data,
