@@ -78,7 +78,7 @@ fn cut_followed_and_future_blobs_name_the_part() {
     let mut future = bytes.clone();
     future[4] = 2;
     assert_eq!(part(&future), "the version");
-    let mut kind = bytes.clone();
+    let mut kind = bytes;
     kind[5] = 7;
     assert_eq!(part(&kind), "the kind");
 }

@@ -21,6 +21,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
 
 /// One entry of the authorisation area.
+#[expect(clippy::large_enum_variant, reason = "at most three, for the length of one command")]
 enum Attached<'a> {
     /// TPM_RS_PW with an empty value.
     EmptyPassword,
@@ -94,7 +95,7 @@ impl Chip {
         let command = encode(shape.code, &handles, &names, &mut sessions, &parameters)?;
         let response = self.transmit_with_retries(shape.code, &command)?;
         let returns_handle = returns_handle(shape.code);
-        let reply = self.accept(shape.code, returns_handle, &sessions, response)?;
+        let reply = self.accept(shape.code, returns_handle, &sessions, &response)?;
         Ok(reply)
     }
 
@@ -255,8 +256,8 @@ impl Chip {
     }
 
     /// Verifies a successful response's sessions, takes their new nonces and decrypts what is encrypted.
-    fn accept(&mut self, code: CommandCode, returns_handle: bool, sessions: &[Attached<'_>], response: Zeroizing<Vec<u8>>) -> Result<Reply> {
-        let parts = ResponseParts::split(code, returns_handle, !sessions.is_empty(), &response)?;
+    fn accept(&mut self, code: CommandCode, returns_handle: bool, sessions: &[Attached<'_>], response: &[u8]) -> Result<Reply> {
+        let parts = ResponseParts::split(code, returns_handle, !sessions.is_empty(), response)?;
         let mut area = parts.sessions;
         let mut decrypt: Option<(&SessionSecrets, SessionUse<'_>, Nonce)> = None;
         for session in sessions {
