@@ -340,7 +340,7 @@ fn what_was_reserved_before_a_crash_is_used_after_it() {
     windows.check_and_record(&alice, 1).unwrap();
     assert!(windows.wanted().is_empty());
     let stored = Reservation::from_canonical(&wanted[0].to_canonical()).unwrap();
-    let mut after = ReplayWindows::restored(LEASE, &[stored.clone()]);
+    let mut after = ReplayWindows::restored(LEASE, std::slice::from_ref(&stored));
     for sequence in [1, 2, RESERVE_AHEAD] {
         assert!(matches!(
             after.check_and_record(&alice, sequence),

@@ -302,7 +302,8 @@ fn moving(world: &World, sequence: u64, arguments: &[(&str, Value)]) -> CommandE
 #[test]
 fn movements_stay_within_the_limits() {
     let mut world = World::p256();
-    let cases: [(&[(&str, Value)], &[&str]); 11] = [
+    type Case<'a> = (&'a [(&'a str, Value)], &'a [&'a str]);
+    let cases: [Case<'_>; 11] = [
         (&[("speed_mm_per_s", Value::Int(1500))], &[]),
         (&[("speed_mm_per_s", Value::Int(1501))], &["safety-speed"]),
         (&[("speed_mm_per_s", Value::Int(-1501))], &["safety-speed"]),
@@ -369,7 +370,8 @@ fn movements_stay_within_the_fence() {
     };
     let high = vec![("altitude_mm", Value::Int(1001))];
     let half = vec![("latitude_e7_deg", Value::Int(150))];
-    let cases: [(Vec<(&str, Value)>, &[&str]); 7] = [
+    type Case<'a> = (Vec<(&'a str, Value)>, &'a [&'a str]);
+    let cases: [Case<'_>; 7] = [
         (at(100, -50), &[]),
         (at(200, 50), &[]),
         (at(99, 0), &["safety-geofence"]),
