@@ -49,7 +49,7 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
 }
 
 /// The payload of a finished message: what the targets put a right signature around.
-fn payload(message: Vec<u8>) -> SeedResult<Vec<u8>> {
+pub(super) fn payload(message: Vec<u8>) -> SeedResult<Vec<u8>> {
     Ok(Message::parse("a seed", &message)?.payload().to_vec())
 }
 

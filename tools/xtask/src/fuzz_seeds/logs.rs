@@ -38,13 +38,18 @@ fn event_logs() -> SeedResult<Vec<Seed>> {
         ("sha1-sha256", &[HashAlg::Sha1, HashAlg::Sha256]),
         ("all-banks", &HashAlg::ALL),
     ] {
-        let mut log = Builder::new(banks)?;
-        log.startup_locality(3).uefi_boot(&Boot::default());
-        seeds.push(seed("event_log", format!("boot-{name}"), log.finish()));
+        seeds.push(seed("event_log", format!("boot-{name}"), boot_log(banks)?));
         seeds.push(seed("event_log", format!("agent-{name}"), agent_log(banks)?));
     }
     seeds.push(seed("event_log", "sha1-legacy", legacy_log()));
     Ok(seeds)
+}
+
+/// A whole boot in the form real machines log it.
+pub(super) fn boot_log(banks: &[HashAlg]) -> SeedResult<Vec<u8>> {
+    let mut log = Builder::new(banks)?;
+    log.startup_locality(3).uefi_boot(&Boot::default());
+    Ok(log.finish())
 }
 
 fn agent_log(banks: &[HashAlg]) -> SeedResult<Vec<u8>> {
@@ -110,7 +115,8 @@ fn audit() -> SeedResult<Vec<Seed>> {
     ])
 }
 
-fn robot_state(missions: &[MissionId], position: Option<Position>) -> SeedResult<RobotState> {
+/// A state of the robot.
+pub(super) fn robot_state(missions: &[MissionId], position: Option<Position>) -> SeedResult<RobotState> {
     let digest = HashAlg::Sha384.digest(&[b"inventory"]);
     Ok(RobotState {
         robot: RobotId::new("robot-17")?,

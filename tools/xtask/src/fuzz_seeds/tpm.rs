@@ -29,20 +29,25 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
     Ok(seeds)
 }
 
-/// A throwaway swtpm, what is recorded of it, and the key that some operations expect.
-fn chip() -> SeedResult<(Chip, Tape)> {
+/// A throwaway swtpm with the key that some operations expect, what is recorded of it, and that key's creation data.
+fn chip() -> SeedResult<(Chip, Tape, Vec<u8>)> {
     let recorded = Recorded::to_memory(SwtpmTransport::start(&SwtpmOptions::throwaway())?);
     let tape = recorded.tape();
     let mut chip = Chip::new(Box::new(recorded), ChipOptions::default())?;
     let template = PublicTemplate::storage_parent(Curve::P256);
     let created = chip.create_primary(Hierarchy::Owner, Auth::Empty, template.as_tpmt_bytes(), None, &[])?;
     chip.evict_control_make(&Secret::from_slice(&[]), &created.object, KEY_HANDLE)?;
-    Ok((chip, tape))
+    Ok((chip, tape, created.creation.data))
+}
+
+/// TPMS_CREATION_DATA as swtpm writes it.
+pub(super) fn creation_data() -> SeedResult<Vec<u8>> {
+    chip().map(|(_, _, data)| data)
 }
 
 /// What a chip that was prepared beforehand answers to an operation.
 fn record((_, operation): Operation) -> SeedResult<Capture> {
-    let (mut chip, tape) = chip()?;
+    let (mut chip, tape, _) = chip()?;
     chip.nv_define(&Secret::from_slice(&[]), &counter()?, &Secret::from_slice(&[]))?;
     chip.nv_increment(COUNTER)?;
     chip.forget_nv(COUNTER);
@@ -75,7 +80,7 @@ fn input(number: u8, capture: &Capture) -> Vec<u8> {
 
 /// Sealed data too long for the chip itself.
 fn sealed() -> SeedResult<Vec<u8>> {
-    let (mut chip, _) = chip()?;
+    let (mut chip, ..) = chip()?;
     let parent = chip
         .persistent_key(KEY_HANDLE)?
         .ok_or("the storage parent is not there")?;

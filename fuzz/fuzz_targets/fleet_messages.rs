@@ -1,0 +1,20 @@
+//! What robot and authority say to each other after the enrolment: what is accepted has one encoding.
+#![no_main]
+
+use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
+use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
+use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
+use libfuzzer_sys::fuzz_target;
+
+macro_rules! one_encoding {
+    ($data:expr, $($message:ty),+) => {$(
+        if let Ok(message) = <$message>::from_canonical($data) {
+            assert_eq!(message.to_canonical(), $data, stringify!($message));
+        }
+    )+};
+}
+
+fuzz_target!(|data: &[u8]| {
+    one_encoding!(data, AttestRequest, AttestResult, EvidenceMessage);
+    one_encoding!(data, MissionApproval, MissionRequest, RearmApproval, RearmRequest);
+});

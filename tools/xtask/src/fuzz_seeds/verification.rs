@@ -1,0 +1,90 @@
+//! Seeds of what a verifier reads and writes: evidence, reference values, attestation results, EK certificates.
+
+use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_attestation::event_log::EventLog;
+use alcub3_attestation::evidence::Evidence;
+use alcub3_attestation::pcr::{PcrSelection, PcrValues};
+use alcub3_crypto::{Curve, Digest, HashAlg, SigningKey};
+use alcub3_testkit::SimulatorCa;
+use alcub3_trust_model::HardwareTier;
+use serde_json::json;
+
+use super::logs::{boot_log, robot_state};
+use super::{Seed, SeedResult, seed};
+
+pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
+    let mut seeds = evidence()?;
+    seeds.push(seed(
+        "attestation_result",
+        "affirming",
+        serde_json::to_vec(&result())?,
+    ));
+    seeds.push(seed(
+        "attestation_result",
+        "token",
+        b"eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl".to_vec(),
+    ));
+    seeds.extend(certificates()?);
+    Ok(seeds)
+}
+
+fn evidence() -> SeedResult<Vec<Seed>> {
+    let log = boot_log(&[HashAlg::Sha256])?;
+    let selection = PcrSelection::of(HashAlg::Sha256, &[0, 4, 7, 13])?;
+    let values: Vec<Digest> = selection.pcrs().map(|(alg, pcr)| alg.digest(&[&[pcr]])).collect();
+    let state = robot_state(&[], None)?.to_canonical();
+    let short = Evidence {
+        quote: &[1; 130],
+        signature: &[2; 72],
+        pcrs: PcrValues::new(selection, values)?,
+        state: &state,
+        mission: Digest::zero(HashAlg::Sha256),
+        sequence: 7,
+        tier: HardwareTier::Simulator,
+        uefi_log: None,
+        agent_log: None,
+    };
+    let long = Evidence {
+        uefi_log: Some(&log),
+        agent_log: Some(&[3; 40]),
+        ..short.clone()
+    };
+    let golden = ReferenceValues::golden(&EventLog::parse(&log)?, HashAlg::Sha256)?;
+    Ok(vec![
+        seed("evidence", "steady", short.to_canonical()),
+        seed("evidence", "with-logs", long.to_canonical()),
+        seed("evidence", "golden.json", golden.to_json().into_bytes()),
+        seed(
+            "evidence",
+            "any.json",
+            br#"{"version":1,"bank":"sha384","pcrs":{"1":{"any":true}}}"#.to_vec(),
+        ),
+    ])
+}
+
+/// The claims of a result, in the form of the EAR draft.
+fn result() -> serde_json::Value {
+    json!({
+        "eat_profile": alcub3_attestation::ear::PROFILE,
+        "iat": 1_789_999_990,
+        "exp": 1_790_000_600,
+        "eat_nonce": "00",
+        "ear.verifier-id": {"build": "alcub3 0.1.0", "developer": "alcub3"},
+        "submods": {}
+    })
+}
+
+/// A root and a certificate of it, for each kind of endorsement key.
+fn certificates() -> SeedResult<Vec<Seed>> {
+    let ca = SimulatorCa::new()?;
+    let root = ca.root_der();
+    let length = u16::try_from(root.len())?.to_le_bytes();
+    let mut seeds = Vec::new();
+    for curve in [Curve::P256, Curve::P384] {
+        let key = SigningKey::generate(curve)?.verifying_key();
+        let certificate = ca.issue(&key.to_spki_der())?;
+        let input = [&length[..], root, &certificate].concat();
+        seeds.push(seed("ek_certificate", format!("{curve:?}"), input));
+    }
+    Ok(seeds)
+}
