@@ -1,6 +1,8 @@
 //! Why a command has no answer, and what to do about it.
 
+use crate::authority_vault::VaultError;
 use crate::exit::Exit;
+use alcub3_agent::AgentError;
 use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
 use alcub3_crypto::CryptoError;
@@ -112,6 +114,81 @@ pub(crate) enum CliError {
         /// What is wrong.
         source: CryptoError,
     },
+    /// The authority's folder, keys or operators.
+    #[error(transparent)]
+    Authority(#[from] alcub3_server::AuthorityError),
+    /// A person could not be registered.
+    #[error(transparent)]
+    Operator(#[from] alcub3_server::OperatorError),
+    /// What the authority knows of a robot.
+    #[error(transparent)]
+    RobotRecords(#[from] alcub3_server::RobotError),
+    /// No judgement could be made.
+    #[error(transparent)]
+    Attestation(#[from] alcub3_server::AttestationError),
+    /// A mission was not approved.
+    #[error("the mission is refused: {0}")]
+    Mission(#[from] alcub3_server::MissionApprovalError),
+    /// A rearm was not approved.
+    #[error("the rearm is refused: {0}")]
+    Rearm(#[from] alcub3_server::RearmApprovalError),
+    /// The approval keys.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The robot.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The robot's keys.
+    #[error(transparent)]
+    Keys(#[from] alcub3_keys::KeysError),
+    /// The robot's state folder.
+    #[error(transparent)]
+    State(#[from] alcub3_keys::StateError),
+    /// A command could not be signed.
+    #[error("the command cannot be signed: {0}")]
+    SignCommand(#[from] alcub3_command_authority::cose::SignError),
+    /// A simulator's certificate could not be made.
+    #[error("the simulator's certificate: {0}")]
+    Testkit(#[source] alcub3_testkit::TestkitError),
+    /// A real chip would have been given a simulator's certificate.
+    #[error("this is no simulator, and only a simulator may be given a simulator's certificate")]
+    NotASimulator,
+    /// Cryptography in software.
+    #[error(transparent)]
+    Crypto(CryptoError),
+    /// An identifier.
+    #[error(transparent)]
+    Id(alcub3_trust_model::IdError),
+    /// A role, command or pattern.
+    #[error(transparent)]
+    Role(alcub3_command_authority::RoleError),
+    /// A command's argument.
+    #[error(transparent)]
+    Argument(alcub3_command_authority::ArgumentError),
+    /// A hardware fact.
+    #[error(transparent)]
+    Hardware(alcub3_fleet_protocol::FactError),
+    /// No reference values could be made of a log.
+    #[error("no reference values can be made of the event log: {0}")]
+    Golden(#[source] alcub3_attestation::appraisal::GoldenError),
+    /// A message is malformed.
+    #[error(transparent)]
+    Message {
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// The system gave no temporary folder.
+    #[error("no temporary folder could be made: {0}")]
+    Folder(#[source] std::io::Error),
+    /// Something that had to hold in the tour did not.
+    #[error("the tour ends here, because something did not hold: {0}")]
+    Demo(&'static str),
+    /// A robot that should be trusted is not.
+    #[error("the robot is not trusted: {findings}")]
+    Untrusted {
+        /// The reasons' codes.
+        findings: String,
+    },
     /// An answer could not be written as JSON.
     #[error("the answer cannot be written as JSON: {source}")]
     Json {
@@ -135,7 +212,10 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::Tpm(error) if is_unavailable(error) => Exit::Unavailable,
+            Self::Tpm(error) | Self::Vault(VaultError::Tpm(error)) if is_unavailable(error) => {
+                Exit::Unavailable
+            }
+            Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) => Exit::No,
             _ => Exit::Failure,
         }
     }
@@ -157,6 +237,21 @@ impl CliError {
             Self::KeyExists { .. } => "key-exists",
             Self::KeyExposed { .. } => "key-exposed",
             Self::Json { .. } => "output",
+            Self::Authority(_) | Self::Operator(_) | Self::RobotRecords(_) => "authority",
+            Self::Attestation(_) => "attestation",
+            Self::Mission(_) => "mission-refused",
+            Self::Rearm(_) => "rearm-refused",
+            Self::Vault(_) => "authority-tpm",
+            Self::Agent(_) | Self::Keys(_) | Self::State(_) => "robot",
+            Self::SignCommand(_) | Self::Crypto(_) => "cryptography",
+            Self::Testkit(_) | Self::NotASimulator => "simulator",
+            Self::Id(_) | Self::Role(_) | Self::Argument(_) | Self::Hardware(_) | Self::Message { .. } => {
+                "bad-value"
+            }
+            Self::Golden(_) => "bad-event-log",
+            Self::Folder(_) => "no-temporary-folder",
+            Self::Demo(_) => "not-proven",
+            Self::Untrusted { .. } => "untrusted",
         }
     }
 
@@ -219,7 +314,13 @@ impl CliError {
             Self::NotPem { .. } | Self::KeyFile { .. } => Some(
                 "name a P-256 or P-384 key as PEM: PKCS#8 for a private one, SubjectPublicKeyInfo for a public one",
             ),
-            Self::EventLog { .. } | Self::Tpm(_) | Self::Json { .. } => None,
+            Self::NotASimulator => Some("leave --simulator-ca out: a real chip has its vendor's certificate"),
+            Self::Folder(_) => Some("make the folder for temporary files writable, or set TMPDIR"),
+            Self::Demo(_) => {
+                Some("this is a fault of the program or of the software TPM: report it with the output")
+            }
+            Self::Untrusted { .. } => Some("see what the findings say, mend it, and attest again"),
+            _ => None,
         }
     }
 }

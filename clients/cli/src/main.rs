@@ -11,12 +11,15 @@
 
 mod args;
 mod authority_vault;
+mod clock;
 mod commands;
 mod error;
 mod exit;
 mod key_file;
+mod local_authority;
 mod output;
 mod sealed_file;
+mod simulator;
 mod state_dir;
 mod style;
 mod tpm_access;

@@ -16,6 +16,12 @@ pub(crate) fn open(spec: &TpmSpec) -> Result<Tpm, CliError> {
     Ok(tpm)
 }
 
+/// Opens the TPM and leaves it to the caller which key its sessions are salted to.
+pub(crate) fn start(spec: &TpmSpec) -> Result<Tpm, CliError> {
+    let transport = spec.open().map_err(|source| CliError::Tpm(source.into()))?;
+    Tpm::start(transport, TpmOptions::default()).map_err(CliError::Tpm)
+}
+
 /// Runs one operation and waits for it.
 pub(crate) fn run<T, F>(tpm: &Tpm, operation: F) -> Result<T, CliError>
 where

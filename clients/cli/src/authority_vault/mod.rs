@@ -40,13 +40,19 @@ pub(crate) enum VaultError {
     #[error("the authority's TPM: {0}")]
     Tpm(#[from] TpmError),
     /// The TPM holds no such key.
-    #[error("the authority's TPM holds no {0} key; name the TPM the authority was made with, or make a new authority")]
+    #[error(
+        "the authority's TPM holds no {0} key; name the TPM the authority was made with, or make a new authority"
+    )]
     NoKey(&'static str),
     /// The TPM holds approval keys already.
-    #[error("the authority's TPM holds approval keys already; use another TPM, or open the authority they belong to")]
+    #[error(
+        "the authority's TPM holds approval keys already; use another TPM, or open the authority they belong to"
+    )]
     Exists,
     /// The key is not one that these persons hold.
-    #[error("the {0} key in the authority's TPM is not held by this authority's approvers; name the right TPM")]
+    #[error(
+        "the {0} key in the authority's TPM is not held by this authority's approvers; name the right TPM"
+    )]
     OtherHolders(&'static str),
     /// A policy could not be built.
     #[error("the policy of an approval key: {0}")]
@@ -104,7 +110,10 @@ impl AuthorityVault {
         let purpose = ApprovalPurpose::Rearm;
         let key = find_key(&tpm, handle(purpose))?.ok_or(VaultError::NoKey(purpose.name()))?;
         for first in approvers {
-            for second in approvers.iter().filter(|other| other.to_spki_der() != first.to_spki_der()) {
+            for second in approvers
+                .iter()
+                .filter(|other| other.to_spki_der() != first.to_spki_der())
+            {
                 let holders = Holders::new(first, second)?;
                 if holders.policy(purpose)?.digest().as_bytes() == key.public().auth_policy() {
                     return Self::with_holders(tpm, holders);
@@ -116,28 +125,66 @@ impl AuthorityVault {
 
     /// Every key must be there, made in the chip, and have the policy of these holders.
     fn with_holders(tpm: Tpm, holders: Holders) -> Result<Self, VaultError> {
-        tpm.run(Lane::Background, WITHIN, |chip| chip.pin_salt_key(PARENT, None).map(|_| ()))?;
+        tpm.run(Lane::Background, WITHIN, |chip| {
+            chip.pin_salt_key(PARENT, None).map(|_| ())
+        })?;
         let mut keys = BTreeMap::new();
         for purpose in ApprovalPurpose::ALL {
             let key = find_key(&tpm, handle(purpose))?.ok_or(VaultError::NoKey(purpose.name()))?;
             let policy = holders.policy(purpose)?.digest();
             let fixed = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
-            let sound = key.public().has_attributes(fixed) && !key.public().has_attributes(attribute::USER_WITH_AUTH);
+            let sound =
+                key.public().has_attributes(fixed) && !key.public().has_attributes(attribute::USER_WITH_AUTH);
             if !sound || key.public().auth_policy() != policy.as_bytes() {
                 return Err(VaultError::OtherHolders(purpose.name()));
             }
             keys.insert(purpose, key);
         }
-        Ok(Self { tpm, holders, keys, ballots: BTreeMap::new(), next_session: 1 })
+        Ok(Self {
+            tpm,
+            holders,
+            keys,
+            ballots: BTreeMap::new(),
+            next_session: 1,
+        })
     }
 
     fn key(&self, purpose: ApprovalPurpose) -> Result<&PersistentKey, VaultError> {
         self.keys.get(&purpose).ok_or(VaultError::NoKey(purpose.name()))
     }
 
+    /// Gives the TPM whatever signatures there are, without counting them first: what is refused then is refused by the
+    /// TPM itself.
+    pub(crate) fn sign_with(
+        &mut self,
+        ballot: &Ballot,
+        votes: &[(VerifyingKey, Vec<u8>)],
+    ) -> Result<Signature, VaultError> {
+        let (mut voters, mut approvals) = (Vec::new(), Vec::new());
+        for (key, bytes) in votes {
+            let public = policies::public_of(key)?;
+            let signature = Signature {
+                scheme: key.native_scheme(),
+                bytes: bytes.clone(),
+            };
+            approvals.push(approval(ballot, public.clone(), signature));
+            voters.push(public.name());
+        }
+        let policy = policies::path_of(&voters)?;
+        self.sign(ballot, policy, approvals)
+    }
+
     /// Gives the TPM these signatures and asks it to sign. Whether they suffice is the TPM's decision.
-    fn sign(&mut self, ballot: &Ballot, policy: Policy, votes: Vec<SignedApproval>) -> Result<Signature, VaultError> {
-        let session = self.ballots.remove(&ballot.session).ok_or(VaultError::BallotClosed)?;
+    fn sign(
+        &mut self,
+        ballot: &Ballot,
+        policy: Policy,
+        votes: Vec<SignedApproval>,
+    ) -> Result<Signature, VaultError> {
+        let session = self
+            .ballots
+            .remove(&ballot.session)
+            .ok_or(VaultError::BallotClosed)?;
         let key = self.key(ballot.purpose)?.clone().into();
         let digest = ballot.digest;
         let inputs = votes.into_iter().fold(PolicyInputs::new(), PolicyInputs::signed);
@@ -158,11 +205,16 @@ impl ApprovalVault for AuthorityVault {
 
     fn begin(&mut self, purpose: ApprovalPurpose, digest: &Digest) -> Result<Ballot, VaultError> {
         if digest.alg() != CURVE.hash() {
-            return Err(VaultError::Hash { given: digest.alg().name(), wanted: CURVE.hash().name() });
+            return Err(VaultError::Hash {
+                given: digest.alg().name(),
+                wanted: CURVE.hash().name(),
+            });
         }
         let policy = self.holders.policy(purpose)?;
         let cp_hash = cp_hash_of_sign(self.key(purpose)?, digest);
-        let session = self.tpm.run(Lane::Background, WITHIN, move |chip| chip.begin_policy(&policy))?;
+        let session = self
+            .tpm
+            .run(Lane::Background, WITHIN, move |chip| chip.begin_policy(&policy))?;
         let ballot = Ballot {
             purpose,
             session: self.next_session,
@@ -177,10 +229,15 @@ impl ApprovalVault for AuthorityVault {
     }
 
     fn finish(&mut self, ballot: &Ballot, votes: &[CountedVote]) -> Result<Signature, VaultError> {
-        let voters: Vec<Public> =
-            votes.iter().map(|vote| policies::public_of(&vote.operator().key)).collect::<Result<_, _>>()?;
+        let voters: Vec<Public> = votes
+            .iter()
+            .map(|vote| policies::public_of(&vote.operator().key))
+            .collect::<Result<_, _>>()?;
         let policy = self.holders.policy_for(ballot.purpose, &voters)?;
-        let approvals = voters.into_iter().zip(votes).map(|(key, vote)| approval(ballot, key, vote.signature()));
+        let approvals = voters
+            .into_iter()
+            .zip(votes)
+            .map(|(key, vote)| approval(ballot, key, vote.signature()));
         let approvals = approvals.collect();
         self.sign(ballot, policy, approvals)
     }
@@ -205,9 +262,16 @@ fn approval(ballot: &Ballot, key: Public, signature: Signature) -> SignedApprova
 fn cp_hash_of_sign(key: &PersistentKey, digest: &Digest) -> Digest {
     const SCHEME_NULL: [u8; 2] = [0x00, 0x10];
     const NO_HASHCHECK_TICKET: [u8; 8] = [0x80, 0x24, 0x40, 0x00, 0x00, 0x07, 0x00, 0x00];
-    let size = u16::try_from(digest.as_bytes().len()).unwrap_or(u16::MAX).to_be_bytes();
+    let size = u16::try_from(digest.as_bytes().len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
     let parameters = [&size, digest.as_bytes(), &SCHEME_NULL, &NO_HASHCHECK_TICKET].concat();
-    cp_hash(key.public().name_alg(), command_code::SIGN, &[*key.name()], &parameters)
+    cp_hash(
+        key.public().name_alg(),
+        command_code::SIGN,
+        &[*key.name()],
+        &parameters,
+    )
 }
 
 fn find_key(tpm: &Tpm, handle: u32) -> Result<Option<PersistentKey>, VaultError> {

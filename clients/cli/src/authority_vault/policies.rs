@@ -20,10 +20,26 @@ pub(super) fn public_of(key: &VerifyingKey) -> Result<Public, StructureError> {
     PublicTemplate::external(key, hash).to_public()
 }
 
+/// PolicySigned by each of these, then PolicyCommandCode(Sign): the way through a policy that such signatures open.
+pub(super) fn path_of(voters: &[Name]) -> Result<Policy, VaultError> {
+    let signed = |name: &Name| Assertion::Signed {
+        signer_name: *name,
+        policy_ref: Vec::new(),
+    };
+    let code = Assertion::CommandCode(command_code::SIGN);
+    Ok(Policy::new(
+        Holders::alg(),
+        voters.iter().map(signed).chain([code]).collect(),
+    )?)
+}
+
 impl Holders {
     /// Two different approvers.
     pub(super) fn new(first: &VerifyingKey, second: &VerifyingKey) -> Result<Self, StructureError> {
-        Ok(Self { first: public_of(first)?, second: public_of(second)? })
+        Ok(Self {
+            first: public_of(first)?,
+            second: public_of(second)?,
+        })
     }
 
     const fn alg() -> HashAlg {
@@ -39,7 +55,11 @@ impl Holders {
     }
 
     /// The same policy on the path of those who voted.
-    pub(super) fn policy_for(&self, purpose: ApprovalPurpose, voters: &[Public]) -> Result<Policy, VaultError> {
+    pub(super) fn policy_for(
+        &self,
+        purpose: ApprovalPurpose,
+        voters: &[Public],
+    ) -> Result<Policy, VaultError> {
         match (purpose, voters) {
             (ApprovalPurpose::MissionByOne, [voter]) if [&self.first, &self.second].contains(&voter) => {
                 self.by_either(voter.name())
@@ -51,7 +71,9 @@ impl Holders {
 
     /// PolicySigned(first) ∧ PolicySigned(second) ∧ PolicyCommandCode(Sign).
     fn by_both(&self) -> Result<Policy, VaultError> {
-        let mut assertions = two_person_policy(Self::alg(), self.first.name(), self.second.name())?.assertions().to_vec();
+        let mut assertions = two_person_policy(Self::alg(), self.first.name(), self.second.name())?
+            .assertions()
+            .to_vec();
         assertions.push(Assertion::CommandCode(command_code::SIGN));
         Ok(Policy::new(Self::alg(), assertions)?)
     }
@@ -59,7 +81,10 @@ impl Holders {
     /// (PolicySigned(first) ∨ PolicySigned(second)), each ∧ PolicyCommandCode(Sign), on the path of `voter`.
     fn by_either(&self, voter: Name) -> Result<Policy, VaultError> {
         let path = |signer_name| {
-            let signed = Assertion::Signed { signer_name, policy_ref: Vec::new() };
+            let signed = Assertion::Signed {
+                signer_name,
+                policy_ref: Vec::new(),
+            };
             vec![signed, Assertion::CommandCode(command_code::SIGN)]
         };
         let mut branches = Vec::new();

@@ -24,7 +24,12 @@ fn start() -> Option<Authority> {
     let first = SigningKey::generate(Curve::P256).unwrap();
     let second = SigningKey::generate(Curve::P384).unwrap();
     let vault = AuthorityVault::create(tpm, &first.verifying_key(), &second.verifying_key()).unwrap();
-    Some(Authority { _swtpm: swtpm, vault, first, second })
+    Some(Authority {
+        _swtpm: swtpm,
+        vault,
+        first,
+        second,
+    })
 }
 
 fn digest(text: &str) -> Digest {
@@ -38,11 +43,23 @@ fn vote(ballot: &Ballot, key: &SigningKey) -> SignedApproval {
 fn vote_over(ballot: &Ballot, key: &SigningKey, message: &[u8]) -> SignedApproval {
     let public = policies::public_of(&key.verifying_key()).unwrap();
     let bytes = key.sign(message).unwrap();
-    approval(ballot, public, Signature { scheme: key.verifying_key().native_scheme(), bytes })
+    approval(
+        ballot,
+        public,
+        Signature {
+            scheme: key.verifying_key().native_scheme(),
+            bytes,
+        },
+    )
 }
 
 /// The TPM's refusal of these votes on the two-person policy, or on a policy an attacker would replay instead.
-fn refusal(vault: &mut AuthorityVault, ballot: &Ballot, policy: Policy, votes: Vec<SignedApproval>) -> ResponseCode {
+fn refusal(
+    vault: &mut AuthorityVault,
+    ballot: &Ballot,
+    policy: Policy,
+    votes: Vec<SignedApproval>,
+) -> ResponseCode {
     match vault.sign(ballot, policy, votes) {
         Err(VaultError::Tpm(TpmError::Refused { code, .. })) => code.base(),
         other => panic!("the TPM should have refused: {other:?}"),
@@ -50,14 +67,19 @@ fn refusal(vault: &mut AuthorityVault, ballot: &Ballot, policy: Policy, votes: V
 }
 
 fn signed_by(name: alcub3_crypto::tpm::Name) -> alcub3_crypto::tpm::policy::Assertion {
-    alcub3_crypto::tpm::policy::Assertion::Signed { signer_name: name, policy_ref: Vec::new() }
+    alcub3_crypto::tpm::policy::Assertion::Signed {
+        signer_name: name,
+        policy_ref: Vec::new(),
+    }
 }
 
 /// A path through the two-person policy that names other persons than the key's policy does.
 fn path(persons: &[&SigningKey]) -> Policy {
     let name = |key: &&SigningKey| signed_by(policies::public_of(&key.verifying_key()).unwrap().name());
     let mut assertions: Vec<_> = persons.iter().map(name).collect();
-    assertions.push(alcub3_crypto::tpm::policy::Assertion::CommandCode(command_code::SIGN));
+    assertions.push(alcub3_crypto::tpm::policy::Assertion::CommandCode(
+        command_code::SIGN,
+    ));
     Policy::new(HashAlg::Sha384, assertions).unwrap()
 }
 
@@ -71,7 +93,8 @@ fn two_persons_together_are_enough_and_the_signature_verifies() {
         let policy = vault.holders.policy(purpose).unwrap();
         let signature = vault.sign(&ballot, policy, votes).unwrap();
         let key = vault.approval_public(purpose).unwrap().verifying_key().unwrap();
-        key.verify_digest(signature.scheme, &ballot.digest, &signature.bytes).unwrap();
+        key.verify_digest(signature.scheme, &ballot.digest, &signature.bytes)
+            .unwrap();
     }
 }
 
@@ -80,13 +103,17 @@ fn either_of_them_is_enough_where_one_person_is_asked_for() {
     let Some(mut authority) = start() else { return };
     let vault = &mut authority.vault;
     for key in [&authority.first, &authority.second] {
-        let ballot = vault.begin(ApprovalPurpose::MissionByOne, &digest("mission")).unwrap();
+        let ballot = vault
+            .begin(ApprovalPurpose::MissionByOne, &digest("mission"))
+            .unwrap();
         let voter = policies::public_of(&key.verifying_key()).unwrap();
         let policy = vault.holders.policy_for(ballot.purpose, &[voter]).unwrap();
         vault.sign(&ballot, policy, vec![vote(&ballot, key)]).unwrap();
     }
     let stranger = SigningKey::generate(Curve::P256).unwrap();
-    let ballot = vault.begin(ApprovalPurpose::MissionByOne, &digest("mission")).unwrap();
+    let ballot = vault
+        .begin(ApprovalPurpose::MissionByOne, &digest("mission"))
+        .unwrap();
     let refused = refusal(vault, &ballot, path(&[&stranger]), vec![vote(&ballot, &stranger)]);
     assert_eq!(refused, ResponseCode::POLICY_FAIL);
 }
@@ -98,7 +125,10 @@ fn the_tpm_refuses_one_person_alone_and_one_person_twice() {
     for persons in [vec![first], vec![first, first]] {
         let ballot = vault.begin(ApprovalPurpose::Rearm, &digest("rearm")).unwrap();
         let votes = persons.iter().map(|key| vote(&ballot, key)).collect();
-        assert_eq!(refusal(vault, &ballot, path(&persons), votes), ResponseCode::POLICY_FAIL);
+        assert_eq!(
+            refusal(vault, &ballot, path(&persons), votes),
+            ResponseCode::POLICY_FAIL
+        );
     }
     // The honest path with the first person's signature in the second's place.
     let ballot = vault.begin(ApprovalPurpose::Rearm, &digest("rearm")).unwrap();
@@ -106,7 +136,10 @@ fn the_tpm_refuses_one_person_alone_and_one_person_twice() {
     forged.key = policies::public_of(&authority.second.verifying_key()).unwrap();
     let policy = vault.holders.policy(ApprovalPurpose::Rearm).unwrap();
     let votes = vec![vote(&ballot, first), forged];
-    assert!(matches!(vault.sign(&ballot, policy, votes), Err(VaultError::Tpm(TpmError::Refused { .. }))));
+    assert!(matches!(
+        vault.sign(&ballot, policy, votes),
+        Err(VaultError::Tpm(TpmError::Refused { .. }))
+    ));
 }
 
 #[test]
@@ -115,15 +148,35 @@ fn the_tpm_refuses_votes_for_another_digest_and_of_another_session() {
     let (first, second, vault) = (&authority.first, &authority.second, &mut authority.vault);
     let policy = vault.holders.policy(ApprovalPurpose::Rearm).unwrap();
     // Voted on one digest, used for another: the session's cpHash does not fit the command.
-    let voted = vault.begin(ApprovalPurpose::Rearm, &digest("what they read")).unwrap();
-    let other = Ballot { digest: digest("what is signed"), ..voted.clone() };
+    let voted = vault
+        .begin(ApprovalPurpose::Rearm, &digest("what they read"))
+        .unwrap();
+    let other = Ballot {
+        digest: digest("what is signed"),
+        ..voted.clone()
+    };
     let votes = vec![vote(&voted, first), vote(&voted, second)];
-    assert_eq!(refusal(vault, &other, policy.clone(), votes), ResponseCode::POLICY_FAIL);
+    assert_eq!(
+        refusal(vault, &other, policy.clone(), votes),
+        ResponseCode::POLICY_FAIL
+    );
     // Votes on one digest, claimed for the cpHash of another: the signatures do not verify.
-    let ballot = vault.begin(ApprovalPurpose::Rearm, &digest("what is signed")).unwrap();
-    let message = Ballot { cp_hash: digest("something else"), ..ballot.clone() }.message();
-    let votes = vec![vote_over(&ballot, first, &message), vote_over(&ballot, second, &message)];
-    assert_eq!(refusal(vault, &ballot, policy.clone(), votes), ResponseCode::SIGNATURE);
+    let ballot = vault
+        .begin(ApprovalPurpose::Rearm, &digest("what is signed"))
+        .unwrap();
+    let message = Ballot {
+        cp_hash: digest("something else"),
+        ..ballot.clone()
+    }
+    .message();
+    let votes = vec![
+        vote_over(&ballot, first, &message),
+        vote_over(&ballot, second, &message),
+    ];
+    assert_eq!(
+        refusal(vault, &ballot, policy.clone(), votes),
+        ResponseCode::SIGNATURE
+    );
     // Votes of an earlier session of the same digest.
     let earlier = vault.begin(ApprovalPurpose::Rearm, &digest("rearm")).unwrap();
     let votes = vec![vote(&earlier, first), vote(&earlier, second)];
@@ -137,7 +190,12 @@ fn the_tpm_refuses_votes_for_another_digest_and_of_another_session() {
 #[test]
 fn a_vault_is_opened_with_its_holders_only_and_made_once() {
     let Some(authority) = start() else { return };
-    let Authority { _swtpm, vault, first, second } = authority;
+    let Authority {
+        _swtpm,
+        vault,
+        first,
+        second,
+    } = authority;
     let tpm = vault.tpm.clone();
     let rearm = *vault.keys[&ApprovalPurpose::Rearm].name();
     drop(vault);
@@ -147,7 +205,10 @@ fn a_vault_is_opened_with_its_holders_only_and_made_once() {
     assert_eq!(*opened.keys[&ApprovalPurpose::Rearm].name(), rearm);
     let refused = AuthorityVault::open(tpm.clone(), &[stranger.clone(), first.clone()]);
     assert!(matches!(refused, Err(VaultError::OtherHolders(_))));
-    assert!(matches!(AuthorityVault::create(tpm, &stranger, &first), Err(VaultError::Exists)));
+    assert!(matches!(
+        AuthorityVault::create(tpm, &stranger, &first),
+        Err(VaultError::Exists)
+    ));
 }
 
 #[test]
@@ -155,8 +216,14 @@ fn digests_of_another_hash_and_closed_ballots_are_refused() {
     let Some(mut authority) = start() else { return };
     let vault = &mut authority.vault;
     let sha256 = HashAlg::Sha256.digest(&[b"rearm"]);
-    assert!(matches!(vault.begin(ApprovalPurpose::Rearm, &sha256), Err(VaultError::Hash { .. })));
+    assert!(matches!(
+        vault.begin(ApprovalPurpose::Rearm, &sha256),
+        Err(VaultError::Hash { .. })
+    ));
     let ballot = vault.begin(ApprovalPurpose::Rearm, &digest("rearm")).unwrap();
     vault.cancel(&ballot);
-    assert!(matches!(vault.finish(&ballot, &[]), Err(VaultError::BallotClosed)));
+    assert!(matches!(
+        vault.finish(&ballot, &[]),
+        Err(VaultError::BallotClosed)
+    ));
 }

@@ -1,6 +1,7 @@
 //! One module for each group of commands.
 
 mod checkquote;
+mod demo;
 mod ek;
 mod eventlog;
 pub(crate) mod files;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     /// Endorsement certificates
     #[command(subcommand)]
     Ek(ek::EkCommand),
+    /// A tour: one robot's life on two throwaway software TPMs
+    Demo(demo::Demo),
     /// Receipts of emergency stops
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
@@ -37,6 +40,7 @@ impl Command {
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
             Self::Ek(command) => ek::run(&command, context),
+            Self::Demo(arguments) => demo::run(&arguments, context),
             Self::Receipt(command) => receipt::run(&command, context),
         }
     }

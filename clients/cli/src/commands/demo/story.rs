@@ -66,7 +66,14 @@ pub(super) struct Story {
 impl Story {
     /// Starts with a heading. The counters are those of the robot's and of the authority's TPM.
     pub(super) fn begin(style: Style, silent: bool, robot: Counts, authority: Counts) -> Self {
-        let story = Self { style, silent, steps: Vec::new(), robot, authority, began: Instant::now() };
+        let story = Self {
+            style,
+            silent,
+            steps: Vec::new(),
+            robot,
+            authority,
+            began: Instant::now(),
+        };
         story.say(&format!("{}\n", style.bold("alcub3: one robot's life")));
         story.say("Two software TPMs (swtpm) stand in for the robot's chip and the authority's. Everything they do\n");
         story.say("is real; they and all files are deleted at the end. A simulator proves nothing about hardware:\n");
@@ -104,8 +111,15 @@ impl Story {
         }));
         let cost = cost(took, robot, authority);
         let head = format!("{number:>2}  {title}");
-        let gap = WIDTH.saturating_sub(head.chars().count() + cost.chars().count()).max(2);
-        self.say(&format!("\n{}{}{}\n", self.style.bold(&head), " ".repeat(gap), self.style.dim(&cost)));
+        let gap = WIDTH
+            .saturating_sub(head.chars().count() + cost.chars().count())
+            .max(2);
+        self.say(&format!(
+            "\n{}{}{}\n",
+            self.style.bold(&head),
+            " ".repeat(gap),
+            self.style.dim(&cost)
+        ));
         for line in &telling.lines {
             self.say(&self.line(line));
         }
@@ -125,7 +139,12 @@ impl Story {
     /// Ends the tour, and gives its document.
     pub(super) fn end(self, receipt: &Value) -> Value {
         let took = self.began.elapsed();
-        let refusals = self.steps.iter().filter_map(|step| step["refused"].as_array()).map(Vec::len).sum::<usize>();
+        let refusals = self
+            .steps
+            .iter()
+            .filter_map(|step| step["refused"].as_array())
+            .map(Vec::len)
+            .sum::<usize>();
         let totals = [self.robot.total(), self.authority.total()];
         self.say(&format!(
             "\n{}\n{} steps in {}; {} commands to the robot's TPM, {} to the authority's; {refusals} attacks and \
@@ -210,13 +229,19 @@ mod tests {
     #[test]
     fn durations_have_the_unit_that_suits_them() {
         let text = |micros| duration(Duration::from_micros(micros));
-        assert_eq!([text(999), text(1_500), text(45_000), text(2_340_000)], ["999 µs", "1.5 ms", "45 ms", "2.3 s"]);
+        assert_eq!(
+            [text(999), text(1_500), text(45_000), text(2_340_000)],
+            ["999 µs", "1.5 ms", "45 ms", "2.3 s"]
+        );
     }
 
     #[test]
     fn long_lines_are_broken_between_words() {
         let text = wrapped("did      ", &"seven-letter ".repeat(20));
-        assert!(text.lines().count() > 2 && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(
+            text.lines().count() > 2 && text.lines().all(|line| line.chars().count() <= 100),
+            "{text}"
+        );
         assert_eq!(text.matches("seven-letter").count(), 20);
     }
 }

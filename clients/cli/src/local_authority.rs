@@ -1,0 +1,144 @@
+//! The authority on this machine: its folder, its TPM, and what a robot and it say to each other within one process.
+
+use crate::authority_vault::AuthorityVault;
+use crate::clock::now_ms;
+use crate::error::CliError;
+use crate::tpm_access;
+use alcub3_agent::{AuthorityLink, BootLog, LinkError, ProvisionRequest, Robot, Surroundings};
+use alcub3_crypto::SigningKey;
+use alcub3_keys::{MissionRecord, RobotRecord, StateFolder};
+use alcub3_server::{Appraised, Authority, Ballot, MissionPlan, OperatorVote};
+use alcub3_tpm::{Tpm, TpmSpec};
+use alcub3_trust_model::{Labels, Level, OperatorId};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A person with their key at hand.
+#[derive(Debug)]
+pub(crate) struct Person {
+    /// The name.
+    pub(crate) id: OperatorId,
+    /// The key.
+    pub(crate) key: SigningKey,
+}
+
+impl Person {
+    /// The person's vote on a ballot.
+    pub(crate) fn vote(&self, ballot: &Ballot) -> Result<OperatorVote, CliError> {
+        let signature = self.key.sign(&ballot.message()).map_err(CliError::Crypto)?;
+        Ok(OperatorVote {
+            operator: self.id.clone(),
+            signature,
+        })
+    }
+}
+
+/// An authority and its approval keys.
+pub(crate) struct LocalAuthority {
+    /// The authority.
+    pub(crate) authority: Authority,
+    /// Its approval keys.
+    pub(crate) vault: AuthorityVault,
+}
+
+impl LocalAuthority {
+    /// Opens the authority of a folder with its TPM.
+    pub(crate) fn open(folder: &Path, tpm: &TpmSpec) -> Result<Self, CliError> {
+        let authority = Authority::open(folder)?;
+        let keys: Vec<_> = authority
+            .operators()
+            .iter()
+            .map(|operator| operator.key.clone())
+            .collect();
+        let vault = AuthorityVault::open(tpm_access::start(tpm)?, &keys)?;
+        Ok(Self { authority, vault })
+    }
+
+    /// Provisions and enrols a robot.
+    pub(crate) fn provision(
+        &mut self,
+        tpm: &Tpm,
+        folder: &StateFolder,
+        request: &ProvisionRequest,
+    ) -> Result<RobotRecord, CliError> {
+        Ok(alcub3_agent::provision(tpm, folder, request, self)?)
+    }
+
+    /// Asks a robot for evidence, judges it, and hands the robot the result. It takes the lease where it was trusted.
+    pub(crate) fn attest(&mut self, robot: &Robot, log: &BootLog) -> Result<Appraised, CliError> {
+        let request = self.authority.challenge(robot.robot(), now_ms())?;
+        let surroundings = Surroundings::unknown(robot.keys().hash());
+        let evidence = robot.attest(&request.to_canonical(), &surroundings, log, now_ms())?;
+        let appraised = self.authority.appraise(&evidence, now_ms())?;
+        if let Some(lease) = &appraised.answer.lease
+            && !robot.is_stopped()
+        {
+            robot.take_lease(lease)?;
+        }
+        Ok(appraised)
+    }
+
+    /// Rearms levels of a robot with these persons' votes.
+    pub(crate) fn rearm(
+        &mut self,
+        robot: &Robot,
+        levels: &[Level],
+        persons: &[Person],
+    ) -> Result<Vec<Level>, CliError> {
+        let session = self.authority.open_rearm(robot.robot(), now_ms())?;
+        let request = robot.rearm_request(session, levels)?;
+        let proposal = self
+            .authority
+            .propose_rearm(&request, &mut self.vault, now_ms())?;
+        let mut votes: BTreeMap<Level, Vec<OperatorVote>> = BTreeMap::new();
+        for (level, ballot) in proposal.ballots() {
+            let cast: Result<_, _> = persons.iter().map(|person| person.vote(ballot)).collect();
+            votes.insert(level, cast?);
+        }
+        let approval = self
+            .authority
+            .approve_rearm(proposal, &votes, &mut self.vault, now_ms())?;
+        Ok(robot.rearm(&approval.to_canonical(), session, now_ms())?)
+    }
+
+    /// Starts a mission with these persons' votes.
+    pub(crate) fn start_mission(
+        &mut self,
+        robot: &Robot,
+        labels: Labels,
+        duration_ms: u64,
+        plan: &MissionPlan,
+        persons: &[Person],
+    ) -> Result<MissionRecord, CliError> {
+        let session = self.authority.open_mission(robot.robot(), now_ms())?;
+        let (start, request) = robot.mission_request(session, labels, duration_ms)?;
+        let proposal = self
+            .authority
+            .propose_mission(&request, plan, &mut self.vault, now_ms())?;
+        let votes: Result<Vec<_>, _> = persons
+            .iter()
+            .map(|person| person.vote(proposal.ballot()))
+            .collect();
+        let approval = self
+            .authority
+            .approve_mission(proposal, &votes?, &mut self.vault)?;
+        Ok(robot.start_mission(&start, &approval.to_canonical(), now_ms())?)
+    }
+}
+
+impl AuthorityLink for LocalAuthority {
+    fn enrol(&mut self, request: &[u8]) -> Result<Vec<u8>, LinkError> {
+        self.authority
+            .begin_enrolment(request, now_ms())
+            .map_err(|error| LinkError(Box::new(error)))
+    }
+
+    fn respond(&mut self, response: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let enrolled = self
+            .authority
+            .finish_enrolment(response, &mut self.vault, now_ms());
+        enrolled
+            .map(|(_, message)| message)
+            .map_err(|error| LinkError(Box::new(error)))
+    }
+}
