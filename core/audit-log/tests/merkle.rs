@@ -180,17 +180,19 @@ fn every_proof_of_every_tree_up_to_forty_holds() {
     let leaves: Vec<NodeHash> = (0u64..40).map(|entry| leaf_hash(&entry.to_be_bytes())).collect();
     let roots: Vec<NodeHash> = (0..=40).map(|size| naive_root(&leaves[..size])).collect();
     for second in 0..=40u64 {
-        let second_root = &roots[second as usize];
+        let second_root = &roots[usize::try_from(second).unwrap()];
         assert_eq!(root_at(&tree, second).unwrap(), *second_root);
         for first in 0..=second {
             let proof = prove_consistency(&tree, first, second).unwrap();
             proof
-                .verify(&roots[first as usize], second_root)
+                .verify(&roots[usize::try_from(first).unwrap()], second_root)
                 .unwrap_or_else(|e| panic!("{first}..{second}: {e}"));
         }
         for index in 0..second {
             let proof = prove_inclusion(&tree, index, second).unwrap();
-            proof.verify(&leaves[index as usize], second_root).unwrap();
+            proof
+                .verify(&leaves[usize::try_from(index).unwrap()], second_root)
+                .unwrap();
         }
     }
 }
@@ -214,7 +216,7 @@ fn changed_proofs_do_not_hold() {
     assert!(shorter.verify(&leaf, &root).is_err());
     let longer = InclusionProof {
         path: [good.path.clone(), vec![leaf]].concat(),
-        ..good.clone()
+        ..good
     };
     assert!(matches!(
         longer.verify(&leaf, &root),

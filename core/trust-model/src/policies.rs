@@ -154,9 +154,14 @@ pub fn head_policy(alg: HashAlg, end_clock_ms: u64) -> Result<Policy, PolicyBuil
     Ok(Policy::new(alg, vec![clock_before(end_clock_ms)])?)
 }
 
-/// The policyRef under which a mission's end is approved: the domain, then the mission.
+/// The policyRef under which a mission's end is approved: SHA-256 over the domain and the mission.
 pub fn mission_end_ref(mission: &MissionId) -> Vec<u8> {
-    [domain::MISSION_END.as_bytes(), mission.as_bytes()].concat()
+    policy_ref(&[domain::MISSION_END.as_bytes(), mission.as_bytes()])
+}
+
+/// Hashed, because chips without SHA-384 take no more than 32 bytes (TPM2B_NONCE).
+fn policy_ref(parts: &[&[u8]]) -> Vec<u8> {
+    HashAlg::Sha256.digest(parts).as_bytes().to_vec()
 }
 
 /// The message that the approval key signs to set a mission's end.
@@ -219,17 +224,15 @@ pub fn parent_session_policy(
     )?)
 }
 
-/// The policyRef of a rearm approval: SHA-256 over the domain, the level, the robot. Without the level an approval that names a low
-/// level's epoch would open a higher level's parent; without the robot, an approval would open another robot whose
-/// epochs happen to stand alike, since the same index has the same Name on every chip.
+/// The policyRef of a rearm approval: SHA-256 over the domain, the level, the robot. Without the level an approval
+/// that names a low level's epoch would open a higher level's parent; without the robot, an approval would open
+/// another robot whose epochs happen to stand alike, since the same index has the same Name on every chip.
 pub fn rearm_ref(robot: &RobotId, level: Level) -> Vec<u8> {
-    // Hashed, because chips without SHA-384 take no more than 32 bytes (TPM2B_NONCE).
-    let parts: [&[u8]; 3] = [
+    policy_ref(&[
         domain::REARM_REF.as_bytes(),
         &[level.id()],
         robot.as_str().as_bytes(),
-    ];
-    HashAlg::Sha256.digest(&parts).as_bytes().to_vec()
+    ])
 }
 
 /// The message that the rearm key signs for a level.

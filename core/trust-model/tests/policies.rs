@@ -150,7 +150,7 @@ fn mission_policy_digest_is_that_of_the_specification() {
     let input = input();
     let mut d = vec![0u8; 32];
     d = h(&[&d, &0x16Au32.to_be_bytes(), input.approval_key.as_bytes()]);
-    d = h(&[&d, b"alcub3/mission-end/v1", &[7; 16]]);
+    d = h(&[&d, &h(&[b"alcub3/mission-end/v1", &[7; 16]])]);
     let selection = [0, 0, 0, 1, 0, 0x0B, 3, 0, 0x20, 0];
     d = h(&[&d, &0x17Fu32.to_be_bytes(), &selection, &h(&[&[0; 32]])]);
     for counter in [input.robot_epoch, input.level_epoch, input.anchor] {
@@ -232,7 +232,13 @@ fn approvals_name_what_they_approve() {
         mission_end_ref(&MissionId::new([6; 16]))
     );
     // TPM2B_NONCE holds a policyRef: never more than the smallest of our hashes may carry on any chip.
-    assert!(mission_end_ref(&mission).len() <= 48 && rearm_ref(&rover(), Level::TopSecret).len() <= 32);
+    assert_eq!(
+        (
+            mission_end_ref(&mission).len(),
+            rearm_ref(&rover(), Level::TopSecret).len()
+        ),
+        (32, 32)
+    );
 }
 
 #[test]

@@ -1,0 +1,563 @@
+//! The enrolment: its whole course, and every way in which it must end before anything is issued.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod fixture;
+
+use alcub3_attestation::certify::CertifyError;
+use alcub3_crypto::tpm::attribute::{
+    DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN,
+};
+use alcub3_crypto::{Curve, HashAlg, Secret, SigningKey};
+use alcub3_fleet_protocol::enrolment::{
+    Admission, Authority, AwaitingRecord, Challenged, CreationData, CreationError, Endorsement, EnrolError,
+    EnrolRequest, KeyFault, Robot, RobotChallenged,
+};
+use alcub3_fleet_protocol::{
+    HardwareFacts, HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment,
+};
+use alcub3_trust_model::canonical::Fault;
+use alcub3_trust_model::{HardwareTier, Level, RobotId};
+use fixture::{
+    ADMISSION, AK, Counting, Fleet, IDENTITY, NOW_MS, PARENT, SoftChip, authorisations, signing_public,
+};
+
+/// The exchange up to the challenge; gives what the TPM would recover as well.
+fn challenge(chip: &SoftChip, fleet: &Fleet) -> (RobotChallenged, Challenged, Secret) {
+    let (robot, message) = Robot::begin(chip.request(), fleet.signing.verifying_key());
+    let received = Authority::receive(&message).unwrap();
+    let mut entropy = Counting(1, vec![]);
+    let (challenged, message) = received
+        .challenge(chip.endorsement(), ADMISSION, fleet.issuer(), &mut entropy)
+        .unwrap();
+    let (robot, credential) = robot.challenged(&message).unwrap();
+    assert!(!credential.id_object.is_empty() && !credential.encrypted_secret.is_empty());
+    // Session, nonce, secret, in this order.
+    (robot, challenged, Secret::from_slice(&entropy.1[2]))
+}
+
+fn respond(robot: RobotChallenged, secret: &Secret) -> (AwaitingRecord, Vec<u8>) {
+    robot.respond(secret, &authorisations()).unwrap()
+}
+
+#[test]
+fn an_enrolment_ends_with_a_record_and_custody() {
+    for (curve, ceiling) in [(Curve::P256, Level::Cui), (Curve::P384, Level::TopSecret)] {
+        let (chip, fleet) = (SoftChip::new(curve), Fleet::new(curve));
+        let (robot, authority, secret) = challenge(&chip, &fleet);
+        let (robot, message) = respond(robot, &secret);
+        let proven = authority.answered(&message, fleet.issuer()).unwrap();
+        let enrolled = proven.issue(&fleet.anchors(), fleet.issuer(), NOW_MS).unwrap();
+        assert_eq!(enrolled.custody.owner.expose(), authorisations().owner.expose());
+        assert_eq!(
+            enrolled.custody.endorsement.expose(),
+            authorisations().endorsement.expose()
+        );
+        assert_eq!(
+            enrolled.custody.lockout.expose(),
+            authorisations().lockout.expose()
+        );
+        let verified = robot.enrolled(&enrolled.message).unwrap();
+        assert_eq!(verified.enrolment().record(), &enrolled.record);
+        assert_eq!(
+            (enrolled.record.ceiling, enrolled.record.tier),
+            (ceiling, HardwareTier::Discrete)
+        );
+        assert_eq!(verified.anchors(), &fleet.anchors());
+        assert_eq!(verified.enrolment().nv_map().name_alg(), curve.hash());
+        let alone =
+            VerifiedEnrolment::verify(&enrolled.signed_record, &fleet.signing.verifying_key()).unwrap();
+        assert_eq!(alone.record(), &enrolled.record);
+        assert_eq!(*alone.attestation_key(), chip.ak.verifying_key());
+    }
+}
+
+#[test]
+fn nothing_is_issued_without_the_secret() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let (robot, authority, _) = challenge(&chip, &fleet);
+    let (_, message) = respond(robot, &Secret::from_slice(&[0; 32]));
+    assert!(matches!(
+        authority.answered(&message, fleet.issuer()),
+        Err(EnrolError::Proof)
+    ));
+}
+
+/// Any bit of the response: the proof covers the sealed custody, and the session is the authority's own.
+#[test]
+fn a_changed_response_is_refused() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let length = {
+        let (robot, _, secret) = challenge(&chip, &fleet);
+        respond(robot, &secret).1.len()
+    };
+    for at in (0..length).step_by(3) {
+        let (robot, authority, secret) = challenge(&chip, &fleet);
+        let (_, mut message) = respond(robot, &secret);
+        message[at] ^= 1;
+        assert!(authority.answered(&message, fleet.issuer()).is_err(), "byte {at}");
+    }
+}
+
+/// The request is not signed: the proof over its digest is what binds it.
+#[test]
+fn a_request_changed_on_its_way_is_found_out() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let request = chip.request();
+    let (robot, _) = Robot::begin(request.clone(), fleet.signing.verifying_key());
+    let changed = EnrolRequest {
+        chip: "another".to_owned(),
+        ..request
+    };
+    let received = Authority::receive(&changed.to_canonical()).unwrap();
+    let mut entropy = Counting(1, vec![]);
+    let (_, message) = received
+        .challenge(chip.endorsement(), ADMISSION, fleet.issuer(), &mut entropy)
+        .unwrap();
+    assert!(matches!(
+        robot.challenged(&message),
+        Err(EnrolError::WrongSession)
+    ));
+}
+
+#[test]
+fn the_robot_believes_its_own_authority_only() {
+    let (chip, fleet, rogue) = (
+        SoftChip::new(Curve::P256),
+        Fleet::new(Curve::P256),
+        Fleet::new(Curve::P256),
+    );
+    let (robot, message) = Robot::begin(chip.request(), fleet.signing.verifying_key());
+    let received = Authority::receive(&message).unwrap();
+    let mut entropy = Counting(1, vec![]);
+    let (_, message) = received
+        .challenge(chip.endorsement(), ADMISSION, rogue.issuer(), &mut entropy)
+        .unwrap();
+    assert!(matches!(robot.challenged(&message), Err(EnrolError::Cose(_))));
+    let (robot, authority, secret) = challenge(&chip, &fleet);
+    let (robot, message) = respond(robot, &secret);
+    let proven = authority.answered(&message, fleet.issuer()).unwrap();
+    let forged = proven.issue(&rogue.anchors(), rogue.issuer(), NOW_MS).unwrap();
+    assert!(matches!(
+        robot.enrolled(&forged.message),
+        Err(EnrolError::Record(RecordError::Cose(_)))
+    ));
+}
+
+#[test]
+fn a_changed_challenge_or_record_is_refused() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let key = fleet.signing.verifying_key();
+    let (robot, message) = Robot::begin(chip.request(), key.clone());
+    let received = Authority::receive(&message).unwrap();
+    let (authority, signed) = received
+        .challenge(
+            chip.endorsement(),
+            ADMISSION,
+            fleet.issuer(),
+            &mut Counting(1, vec![]),
+        )
+        .unwrap();
+    for at in 0..signed.len() {
+        let mut changed = signed.clone();
+        changed[at] ^= 1;
+        assert!(robot.clone().challenged(&changed).is_err(), "byte {at}");
+    }
+    let secret = {
+        let mut entropy = Counting(1, vec![]);
+        let _ = Authority::receive(&message).unwrap().challenge(
+            chip.endorsement(),
+            ADMISSION,
+            fleet.issuer(),
+            &mut entropy,
+        );
+        Secret::from_slice(&entropy.1[2])
+    };
+    let (robot, message) = respond(robot.challenged(&signed).unwrap().0, &secret);
+    let enrolled = authority.answered(&message, fleet.issuer()).unwrap();
+    let enrolled = enrolled.issue(&fleet.anchors(), fleet.issuer(), NOW_MS).unwrap();
+    let name = RobotId::new("rover-17").unwrap();
+    for at in (0..enrolled.message.len()).step_by(5) {
+        let mut changed = enrolled.message.clone();
+        changed[at] ^= 1;
+        assert!(
+            VerifiedAnchors::verify(&changed, &key, &name).is_err(),
+            "byte {at}"
+        );
+    }
+    let longer = [enrolled.message.as_slice(), &[0]].concat();
+    assert!(VerifiedAnchors::verify(&longer, &key, &name).is_err());
+    let other = RobotId::new("rover-18").unwrap();
+    assert!(matches!(
+        VerifiedAnchors::verify(&enrolled.message, &key, &other),
+        Err(RecordError::WrongRobot(_))
+    ));
+    robot.enrolled(&enrolled.message).unwrap();
+}
+
+fn refused(request: &EnrolRequest) -> EnrolError {
+    Authority::receive(&request.to_canonical()).unwrap_err()
+}
+
+#[test]
+fn an_attestation_key_must_be_one() {
+    let chip = SoftChip::new(Curve::P256);
+    let with = |attributes| EnrolRequest {
+        attestation_key: signing_public(&chip.ak, attributes, HashAlg::Sha256),
+        ..chip.request()
+    };
+    for (bit, name) in [
+        (RESTRICTED, "restricted"),
+        (SIGN, "sign"),
+        (FIXED_TPM, "fixedTPM"),
+        (FIXED_PARENT, "fixedParent"),
+        (SENSITIVE_DATA_ORIGIN, "sensitiveDataOrigin"),
+    ] {
+        let EnrolError::Key {
+            key: "attestation",
+            fault,
+        } = refused(&with(AK & !bit))
+        else {
+            panic!("{name}")
+        };
+        assert_eq!(fault, KeyFault::MustBeSet(name));
+    }
+    let EnrolError::Key { fault, .. } = refused(&with(AK | DECRYPT)) else {
+        panic!()
+    };
+    assert_eq!(fault, KeyFault::MustBeClear("decrypt"));
+    let scheme = EnrolRequest {
+        attestation_key: signing_public(&chip.ak, AK, HashAlg::Sha384),
+        ..chip.request()
+    };
+    assert!(matches!(
+        refused(&scheme),
+        EnrolError::Key {
+            fault: KeyFault::Scheme,
+            ..
+        }
+    ));
+    let parent = EnrolRequest {
+        attestation_key: chip.request().storage_root,
+        ..chip.request()
+    };
+    assert!(matches!(
+        refused(&parent),
+        EnrolError::Key {
+            key: "attestation",
+            ..
+        }
+    ));
+}
+
+#[test]
+fn an_identity_key_must_be_the_chips_own() {
+    let chip = SoftChip::new(Curve::P256);
+    for (attributes, fault) in [
+        (IDENTITY & !FIXED_TPM, KeyFault::MustBeSet("fixedTPM")),
+        (
+            IDENTITY & !SENSITIVE_DATA_ORIGIN,
+            KeyFault::MustBeSet("sensitiveDataOrigin"),
+        ),
+        (IDENTITY | RESTRICTED, KeyFault::MustBeClear("restricted")),
+    ] {
+        let identity = signing_public(&chip.identity, attributes, HashAlg::Sha256);
+        let EnrolError::Key {
+            key: "identity",
+            fault: found,
+        } = refused(&EnrolRequest {
+            identity,
+            ..chip.request()
+        })
+        else {
+            panic!("{fault}")
+        };
+        assert_eq!(found, fault);
+    }
+    let stranger = SigningKey::generate(Curve::P256).unwrap();
+    let identity = signing_public(&stranger, IDENTITY, HashAlg::Sha256);
+    assert!(matches!(
+        refused(&EnrolRequest {
+            identity,
+            ..chip.request()
+        }),
+        EnrolError::OtherIdentity
+    ));
+    let bigger = SigningKey::generate(Curve::P384).unwrap();
+    let identity = signing_public(&bigger, IDENTITY, HashAlg::Sha384);
+    let refusal = refused(&EnrolRequest {
+        identity,
+        ..chip.request()
+    });
+    assert!(matches!(
+        refusal,
+        EnrolError::Key {
+            key: "identity",
+            fault: KeyFault::OtherCurve
+        }
+    ));
+}
+
+#[test]
+fn an_identity_must_be_certified_and_bound() {
+    let chip = SoftChip::new(Curve::P256);
+    let base = chip.request();
+    // Another robot, or other hardware, with the same certification.
+    let renamed = EnrolRequest {
+        robot: RobotId::new("rover-18").unwrap(),
+        ..base.clone()
+    };
+    assert!(matches!(
+        refused(&renamed),
+        EnrolError::Certification(CertifyError::ExtraData)
+    ));
+    let facts = HardwareFacts::new()
+        .with("board", "B-2")
+        .unwrap()
+        .binding(HashAlg::Sha256);
+    let moved = EnrolRequest {
+        hardware_binding: facts,
+        ..base.clone()
+    };
+    assert!(matches!(
+        refused(&moved),
+        EnrolError::Certification(CertifyError::ExtraData)
+    ));
+    // Certified by another attestation key.
+    let other = SoftChip::new(Curve::P256);
+    let crossed = EnrolRequest {
+        attestation_key: other.ak_public(),
+        ..base.clone()
+    };
+    assert!(matches!(
+        refused(&crossed),
+        EnrolError::Certification(CertifyError::Signature(_))
+    ));
+    // Other creation data, or another parent.
+    let mut creation = base.identity_creation.clone();
+    creation[6] ^= 1;
+    let changed = EnrolRequest {
+        identity_creation: creation,
+        ..base.clone()
+    };
+    assert!(matches!(
+        refused(&changed),
+        EnrolError::Creation(CreationError::OtherDigest)
+    ));
+    let parent = EnrolRequest {
+        storage_root: other.request().storage_root,
+        ..base
+    };
+    assert!(matches!(
+        refused(&parent),
+        EnrolError::Creation(CreationError::OtherParent)
+    ));
+}
+
+#[test]
+fn an_attestation_key_of_another_hierarchy_is_refused() {
+    let mut chip = SoftChip::new(Curve::P256);
+    chip.hierarchy = 0x4000_0001; // owner: it would quote scrambled counters
+    assert!(matches!(
+        refused(&chip.request()),
+        EnrolError::NotEndorsementHierarchy
+    ));
+}
+
+#[test]
+fn the_certificate_must_be_of_this_endorsement_key() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let receive = || Authority::receive(&chip.request().to_canonical()).unwrap();
+    let challenge = |endorsement, admission| {
+        receive()
+            .challenge(endorsement, admission, fleet.issuer(), &mut Counting(1, vec![]))
+            .map(|_| ())
+    };
+    let other = Endorsement {
+        key: chip.ak.verifying_key(),
+        ..chip.endorsement()
+    };
+    assert!(matches!(
+        challenge(other, ADMISSION),
+        Err(EnrolError::OtherEndorsementKey)
+    ));
+    let simulator = Endorsement {
+        tier: HardwareTier::Simulator,
+        ..chip.endorsement()
+    };
+    let none = challenge(simulator.clone(), ADMISSION);
+    assert!(matches!(
+        none,
+        Err(EnrolError::NoLevel {
+            tier: HardwareTier::Simulator
+        })
+    ));
+    challenge(
+        simulator,
+        Admission {
+            admit_simulators: true,
+            ..ADMISSION
+        },
+    )
+    .unwrap();
+    let nothing = Endorsement {
+        tier: HardwareTier::None,
+        ..chip.endorsement()
+    };
+    assert!(
+        challenge(
+            nothing,
+            Admission {
+                admit_simulators: true,
+                ..ADMISSION
+            }
+        )
+        .is_err()
+    );
+}
+
+fn ceiling(curve: Curve, tier: HardwareTier, admission: Admission) -> Option<Level> {
+    let (chip, fleet) = (SoftChip::new(curve), Fleet::new(curve));
+    let request = chip.request();
+    let received = Authority::receive(&request.to_canonical()).unwrap();
+    let mut entropy = Counting(1, vec![]);
+    let endorsement = Endorsement {
+        tier,
+        ..chip.endorsement()
+    };
+    let (authority, message) = received
+        .challenge(endorsement, admission, fleet.issuer(), &mut entropy)
+        .ok()?;
+    let (robot, _) = Robot::begin(request, fleet.signing.verifying_key());
+    let (_, message) = respond(
+        robot.challenged(&message).unwrap().0,
+        &Secret::from_slice(&entropy.1[2]),
+    );
+    let proven = authority.answered(&message, fleet.issuer()).unwrap();
+    Some(
+        proven
+            .issue(&fleet.anchors(), fleet.issuer(), NOW_MS)
+            .unwrap()
+            .record
+            .ceiling,
+    )
+}
+
+#[test]
+fn the_ceiling_is_what_chip_and_authority_allow() {
+    let to = |level| Admission {
+        ceiling: level,
+        admit_simulators: false,
+    };
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Discrete, ADMISSION),
+        Some(Level::TopSecret)
+    );
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Discrete, to(Level::Secret)),
+        Some(Level::Secret)
+    );
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Firmware, ADMISSION),
+        Some(Level::Cui)
+    );
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Virtual, ADMISSION),
+        Some(Level::Unclassified)
+    );
+    assert_eq!(
+        ceiling(Curve::P256, HardwareTier::Discrete, ADMISSION),
+        Some(Level::Cui)
+    );
+    let lenient = Admission {
+        admit_simulators: true,
+        ..ADMISSION
+    };
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Simulator, lenient),
+        Some(Level::TopSecret)
+    );
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Firmware, lenient),
+        Some(Level::Cui),
+        "real chips as before"
+    );
+}
+
+#[test]
+fn requests_are_read_strictly() {
+    let bytes = SoftChip::new(Curve::P256).request().to_canonical();
+    let request = EnrolRequest::from_canonical(&bytes).unwrap();
+    assert_eq!(request.to_canonical(), bytes);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        if let Ok(other) = EnrolRequest::from_canonical(&changed) {
+            assert_ne!(other, request);
+            assert_eq!(other.to_canonical(), changed);
+        }
+        assert!(EnrolRequest::from_canonical(&bytes[..at]).is_err());
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert_eq!(
+        EnrolRequest::from_canonical(&longer).unwrap_err().fault,
+        Fault::Trailing(1)
+    );
+    let mut newer = bytes;
+    let version = 1 + 1 + 2 + "alcub3/enrol-request/v1".len();
+    newer[version] = 9;
+    assert_eq!(
+        EnrolRequest::from_canonical(&newer).unwrap_err().fault,
+        Fault::UnknownVersion(9)
+    );
+}
+
+#[test]
+fn creation_data_is_parsed_exactly() {
+    let bytes = SoftChip::new(Curve::P256).request().identity_creation;
+    CreationData::parse(&bytes).unwrap();
+    for length in 0..bytes.len() {
+        CreationData::parse(&bytes[..length]).unwrap_err();
+    }
+    assert_eq!(
+        CreationData::parse(&[bytes.as_slice(), &[0]].concat()),
+        Err(CreationError::Trailing(1))
+    );
+    assert_eq!(
+        CreationData::parse(&[0xFF; 64]),
+        Err(CreationError::Truncated("PCR selection"))
+    );
+    assert_ne!(PARENT, AK);
+}
+
+#[test]
+fn custody_holds_no_open_hierarchy() {
+    let all = authorisations();
+    let again = HierarchyAuthorisations::from_secret(&all.to_secret()).unwrap();
+    assert_eq!(again.lockout.expose(), all.lockout.expose());
+    let open = HierarchyAuthorisations {
+        owner: Secret::from_slice(&[]),
+        ..all
+    };
+    HierarchyAuthorisations::from_secret(&open.to_secret()).unwrap_err();
+    assert_eq!(format!("{open:?}"), "HierarchyAuthorisations(..)");
+}
+
+#[test]
+fn hardware_facts_have_one_binding() {
+    let facts = |pairs: &[(&str, &str)]| {
+        pairs.iter().fold(HardwareFacts::new(), |facts, (name, value)| {
+            facts.with(*name, *value).unwrap()
+        })
+    };
+    let one = facts(&[("a", "1"), ("b", "2")]).binding(HashAlg::Sha256);
+    assert_eq!(one, facts(&[("b", "2"), ("a", "1")]).binding(HashAlg::Sha256));
+    assert_ne!(one, facts(&[("a", "1b"), ("b", "2")]).binding(HashAlg::Sha256));
+    HardwareFacts::new().with("", "x").unwrap_err();
+    HardwareFacts::new().with("x", "y".repeat(257)).unwrap_err();
+}
