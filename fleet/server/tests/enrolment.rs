@@ -1,0 +1,214 @@
+//! Enrolment with the authority: nothing is issued before the TPM proved itself.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use std::fs;
+
+use alcub3_server::store::StoreError;
+use alcub3_server::{
+    Authority, AuthorityError, EnrolmentError, KeyError, OperatorError, RobotError, SIMULATOR_ROOTS,
+};
+use alcub3_trust_model::{HardwareTier, Level};
+use support::robot::Robot;
+use support::{NOW, Person, World, config, rover, state};
+
+#[test]
+fn an_enrolled_robot_is_recorded_with_its_custody_and_survives_a_restart() {
+    let mut world = World::new();
+    let robot = Robot::new("rover-1");
+    world.enrol(&robot);
+    let record = world.authority.enrolment(&robot.id).unwrap().record().clone();
+    assert_eq!(record.tier, HardwareTier::Simulator);
+    assert_eq!(
+        record.ceiling,
+        Level::TopSecret,
+        "admitted as a simulator, with a P-384 key"
+    );
+    assert_eq!(record.attestation_key, robot.ak);
+
+    let state = world.state();
+    drop(world.authority);
+    let authority = Authority::open(&state).unwrap();
+    assert_eq!(authority.robots().unwrap(), ["rover-1"]);
+    assert_eq!(authority.enrolment(&robot.id).unwrap().record(), &record);
+    let custody = authority.custody(&robot.id).unwrap();
+    assert_eq!(custody.owner.expose(), robot.custody.owner.expose());
+    assert_eq!(custody.lockout.expose(), robot.custody.lockout.expose());
+    assert_eq!(authority.operators().iter().count(), 3);
+}
+
+#[test]
+fn custody_at_rest_opens_with_the_key_file_that_is_kept_apart_only() {
+    let mut world = World::new();
+    let robot = Robot::new("rover-1");
+    world.enrol(&robot);
+    let sealed = fs::read(world.state().join("custody/rover-1")).unwrap();
+    assert!(
+        !sealed.windows(32).any(|window| window == [1; 32]),
+        "the owner authorisation lies in the clear"
+    );
+    let other = robot_custody_under_another_name(&world);
+    assert!(
+        matches!(other, Err(EnrolmentError::Custody(KeyError::Crypto(_)))),
+        "{other:?}"
+    );
+
+    let seal = world.dir.path().join("seal.key");
+    let (state, moved) = (world.state(), world.dir.path().join("away.key"));
+    drop(world.authority);
+    fs::rename(&seal, &moved).unwrap();
+    assert!(matches!(
+        Authority::open(&state),
+        Err(AuthorityError::Keys(KeyError::Io { .. }))
+    ));
+    fs::write(&seal, [9; 32]).unwrap();
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert!(
+            matches!(
+                Authority::open(&state),
+                Err(AuthorityError::Keys(KeyError::Open(_)))
+            ),
+            "0644 by default"
+        );
+        fs::set_permissions(&seal, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let wrong_key = Authority::open(&state).unwrap();
+    assert!(matches!(
+        wrong_key.custody(&robot.id),
+        Err(EnrolmentError::Custody(KeyError::Crypto(_)))
+    ));
+}
+
+fn robot_custody_under_another_name(world: &World) -> Result<(), EnrolmentError> {
+    let folder = world.state().join("custody");
+    fs::copy(folder.join("rover-1"), folder.join("rover-2")).unwrap();
+    world
+        .authority
+        .custody(&alcub3_trust_model::RobotId::new("rover-2").unwrap())
+        .map(|_| ())
+}
+
+#[test]
+fn a_wrong_proof_issues_nothing_and_ends_the_exchange() {
+    let mut world = World::new();
+    let robot = Robot::new("rover-1");
+    fs::write(world.state().join(SIMULATOR_ROOTS).join("r.der"), &robot.root).unwrap();
+    let message = robot.begin();
+    let challenge = world.authority.begin_enrolment(&message, NOW).unwrap();
+    let good = robot.answer(&message, &challenge, &world.authority.verifying_key());
+    let mut bad = good.clone();
+    let at = bad.len() - 1;
+    bad[at] ^= 1;
+    let refusal = world
+        .authority
+        .finish_enrolment(&bad, &mut world.vault, NOW)
+        .unwrap_err();
+    assert!(matches!(refusal, EnrolmentError::Exchange(_)), "{refusal}");
+    assert!(world.authority.robots().unwrap().is_empty());
+    let again = world
+        .authority
+        .finish_enrolment(&good, &mut world.vault, NOW)
+        .unwrap_err();
+    assert!(
+        matches!(again, EnrolmentError::NotWaiting),
+        "one answer to one challenge: {again}"
+    );
+}
+
+#[test]
+fn certificates_without_a_root_and_of_another_key_are_refused() {
+    let mut world = World::new();
+    let (robot, other) = (Robot::new("rover-1"), Robot::new("rover-2"));
+    let refusal = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
+    assert!(
+        matches!(refusal, EnrolmentError::Endorsement(_)),
+        "no roots: {refusal}"
+    );
+    fs::write(world.state().join(SIMULATOR_ROOTS).join("r.der"), &other.root).unwrap();
+    let mut request = robot.request();
+    request.endorsement_certificate = other.certificate.clone();
+    let refusal = world
+        .authority
+        .begin_enrolment(&request.to_canonical(), NOW)
+        .unwrap_err();
+    assert!(refusal.to_string().contains("another key"), "{refusal}");
+}
+
+#[test]
+fn a_name_stays_with_its_tpm() {
+    let mut world = World::new();
+    let (robot, impostor) = (Robot::new("rover-1"), Robot::new("rover-1"));
+    world.enrol(&robot);
+    world.enrol(&robot);
+    fs::write(world.state().join(SIMULATOR_ROOTS).join("i.der"), &impostor.root).unwrap();
+    let refusal = world
+        .authority
+        .begin_enrolment(&impostor.begin(), NOW)
+        .unwrap_err();
+    assert!(matches!(refusal, EnrolmentError::NameTaken(_)), "{refusal}");
+}
+
+#[test]
+fn an_authority_of_real_chips_admits_no_simulator() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut production = config(dir.path());
+    production.admit_simulators = false;
+    let mut authority = Authority::create(&state(dir.path()), production).unwrap();
+    let robot = Robot::new("rover-1");
+    fs::write(state(dir.path()).join(SIMULATOR_ROOTS).join("r.der"), &robot.root).unwrap();
+    let refusal = authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
+    assert!(refusal.to_string().contains("simulator"), "{refusal}");
+}
+
+#[test]
+fn one_key_is_one_person_and_names_are_given_once() {
+    let mut world = World::new();
+    let mut twin = Person::new("alice-again").as_operator(alcub3_command_authority::Role::Approver);
+    twin.key = world.alice.key.verifying_key();
+    assert!(matches!(
+        world.authority.register_operator(twin),
+        Err(OperatorError::KeyTaken { .. })
+    ));
+    let renamed = Person::new("alice").as_operator(alcub3_command_authority::Role::Approver);
+    assert!(matches!(
+        world.authority.register_operator(renamed),
+        Err(OperatorError::NameTaken(_))
+    ));
+}
+
+#[test]
+fn the_folder_explains_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = state(dir.path());
+    assert!(matches!(
+        Authority::open(&path),
+        Err(AuthorityError::Store(StoreError::Absent(_)))
+    ));
+    let mut inside = config(dir.path());
+    inside.seal_file = path.join("seal.key");
+    assert!(matches!(
+        Authority::create(&path, inside),
+        Err(AuthorityError::Keys(KeyError::NotApart(_)))
+    ));
+    fs::remove_dir_all(&path).unwrap();
+    let authority = Authority::create(&path, config(dir.path())).unwrap();
+    let held = Authority::open(&path).err().unwrap().to_string();
+    assert!(held.contains("in use by process"), "{held}");
+    let unknown = authority.enrolment(&rover()).unwrap_err();
+    assert!(matches!(unknown, RobotError::Unknown(_)));
+    {
+        use std::os::unix::fs::PermissionsExt;
+        for file in ["keys/signing.p8", "keys/custody.hpke", "../seal.key"] {
+            let mode = fs::metadata(path.join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! A robot whose TPM is in software: it signs what a TPM would sign, and recovers what a TPM would recover.
+
+use std::collections::BTreeMap;
+
+use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::certify::Signed;
+use alcub3_attestation::event_log::EventLog;
+use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
+use alcub3_attestation::event_log::builder::{Boot, Builder};
+use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
+use alcub3_attestation::pcr::{PcrSelection, PcrValues};
+use alcub3_crypto::tpm::{Name, Public, PublicTemplate, Signature, attribute};
+use alcub3_crypto::{
+    Curve, Digest, HashAlg, Secret, SigningKey, VerifyingKey, aes_cfb_decrypt, hmac, kdfa, kdfe,
+};
+use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
+use alcub3_fleet_protocol::enrolment::{Credential, EnrolRequest, Robot as Machine};
+use alcub3_fleet_protocol::mission::{MissionRequest, mission_binding};
+use alcub3_fleet_protocol::rearm::{RearmRequest, rearm_binding};
+use alcub3_fleet_protocol::{HierarchyAuthorisations, identity_binding};
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
+use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::{
+    BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperationalMode, RobotId, RobotState,
+    SessionId, StopId,
+};
+use aws_lc_rs::agreement::{self, ECDH_P384, PrivateKey};
+
+use super::{ALG, NOW};
+
+pub const BANK: HashAlg = HashAlg::Sha256;
+/// What a key that the TPM made and never gives away has.
+pub const BOUND: u32 = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
+
+/// A template with its point filled in, as the TPM gives it back.
+pub fn with_point(template: PublicTemplate, key: &VerifyingKey) -> Public {
+    let (_, x, y) = key.ec_point().unwrap();
+    let mut bytes = template.into_tpmt_bytes();
+    assert_eq!(
+        bytes.split_off(bytes.len() - 4),
+        [0; 4],
+        "the template's point is empty"
+    );
+    for coordinate in [x, y] {
+        bytes.extend(sized(coordinate));
+    }
+    Public::from_tpmt(&bytes).unwrap()
+}
+
+pub fn sized(bytes: &[u8]) -> Vec<u8> {
+    [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+}
+
+pub struct Robot {
+    pub id: RobotId,
+    pub root: Vec<u8>,
+    pub certificate: Vec<u8>,
+    ek_key: SigningKey,
+    pub ek: Public,
+    ak_key: SigningKey,
+    pub ak: Public,
+    root_public: Public,
+    identity: Public,
+    pub hardware: Digest,
+    pub uefi_log: Vec<u8>,
+    pub stops: Vec<StopId>,
+    pub stopped: bool,
+    pub sequence: u64,
+    pub clock: ClockInfo,
+    pub counters: BTreeMap<u32, u64>,
+    pub custody: HierarchyAuthorisations,
+}
+
+impl Robot {
+    pub fn new(name: &str) -> Self {
+        let key = || SigningKey::generate(Curve::P384).unwrap();
+        let (ek_key, ak_key, root_key, identity_key) = (key(), key(), key(), key());
+        let ek = with_point(PublicTemplate::ek_ecc_p384(), &ek_key.verifying_key());
+        let ak = with_point(
+            PublicTemplate::attestation_key(Curve::P384),
+            &ak_key.verifying_key(),
+        );
+        let root_public = with_point(
+            PublicTemplate::storage_parent(Curve::P384),
+            &root_key.verifying_key(),
+        );
+        let identity = PublicTemplate::signing_key(
+            Curve::P384,
+            BOUND | attribute::USER_WITH_AUTH | attribute::SIGN,
+            None,
+        );
+        let (root, certificate) = certify(&ek_key);
+        Self {
+            id: RobotId::new(name).unwrap(),
+            root,
+            certificate,
+            ek_key,
+            ek,
+            ak_key,
+            ak,
+            root_public,
+            identity: with_point(identity, &identity_key.verifying_key()),
+            hardware: ALG.digest(&[b"serial numbers"]),
+            uefi_log: Builder::new(&[HashAlg::Sha1, BANK])
+                .unwrap()
+                .uefi_boot(&Boot::default())
+                .clone()
+                .finish(),
+            stops: Vec::new(),
+            stopped: false,
+            sequence: 0,
+            clock: ClockInfo {
+                clock_ms: 50_000,
+                reset_count: 3,
+                restart_count: 0,
+                safe: true,
+            },
+            counters: BTreeMap::new(),
+            custody: HierarchyAuthorisations {
+                owner: Secret::from_slice(&[1; 32]),
+                endorsement: Secret::from_slice(&[2; 32]),
+                lockout: Secret::from_slice(&[3; 32]),
+            },
+        }
+    }
+
+    fn sign(&self, message: Vec<u8>) -> Signed {
+        let scheme = self.ak_key.verifying_key().native_scheme();
+        let signature = Signature {
+            scheme,
+            bytes: self.ak_key.sign(&message).unwrap(),
+        }
+        .to_tpmt();
+        Signed { message, signature }
+    }
+
+    /// A TPMS_ATTEST of a kind.
+    fn attest(&self, kind: u16, extra: &[u8], attested: &[u8]) -> Vec<u8> {
+        let signer = self.ak.qualified_name(&Name::of_handle(0x4000_000B));
+        let mut out = vec![0xff, 0x54, 0x43, 0x47];
+        out.extend(kind.to_be_bytes());
+        out.extend(sized(signer.as_bytes()));
+        out.extend(sized(extra));
+        out.extend(self.clock.clock_ms.to_be_bytes());
+        out.extend(self.clock.reset_count.to_be_bytes());
+        out.extend(self.clock.restart_count.to_be_bytes());
+        out.push(u8::from(self.clock.safe));
+        out.extend([0; 8]);
+        out.extend(attested);
+        out
+    }
+
+    /// The first message of an enrolment.
+    pub fn begin(&self) -> Vec<u8> {
+        self.request().to_canonical()
+    }
+
+    pub fn request(&self) -> EnrolRequest {
+        let binding = identity_binding(ALG, &self.id, &self.hardware);
+        let mut creation = vec![0; 4];
+        creation.extend(sized(ALG.digest(&[]).as_bytes()));
+        creation.push(1);
+        creation.extend(ALG.tpm_id().to_be_bytes());
+        creation.extend(sized(self.root_public.name().as_bytes()));
+        creation.extend(sized(
+            self.root_public
+                .qualified_name(&Name::of_handle(0x4000_0001))
+                .as_bytes(),
+        ));
+        creation.extend(sized(binding.as_bytes()));
+        let attested = [
+            sized(self.identity.name().as_bytes()),
+            sized(ALG.digest(&[&creation]).as_bytes()),
+        ]
+        .concat();
+        EnrolRequest {
+            robot: self.id.clone(),
+            endorsement_key: self.ek.clone(),
+            endorsement_certificate: self.certificate.clone(),
+            certificate_chain: Vec::new(),
+            attestation_key: self.ak.clone(),
+            storage_root: self.root_public.clone(),
+            identity: self.identity.clone(),
+            identity_creation: creation,
+            identity_certification: self.sign(self.attest(0x801A, binding.as_bytes(), &attested)),
+            hardware_binding: self.hardware,
+            chip: "software".to_owned(),
+        }
+    }
+
+    /// The answer to the authority's challenge.
+    pub fn answer(&self, request: &[u8], challenge: &[u8], authority: &VerifyingKey) -> Vec<u8> {
+        let request = EnrolRequest::from_canonical(request).unwrap();
+        let (machine, _) = Machine::begin(request, authority.clone());
+        let (challenged, credential) = machine.challenged(challenge).unwrap();
+        let secret = self.activate(&credential);
+        challenged.respond(&secret, &self.custody).unwrap().1
+    }
+
+    /// TPM2_ActivateCredential (TPM 2.0 Library Part 1, §24).
+    fn activate(&self, credential: &Credential) -> Secret {
+        let point = &credential.encrypted_secret;
+        let (x, y) = (&point[2..50], &point[52..100]);
+        let private = PrivateKey::from_private_key_der(&ECDH_P384, self.ek_key.to_pkcs8().expose()).unwrap();
+        let peer = agreement::UnparsedPublicKey::new(&ECDH_P384, [&[4], x, y].concat());
+        let ek = self.ek_key.verifying_key();
+        let ours = ek.ec_point().unwrap().1;
+        let seed = agreement::agree(&private, peer, (), |z| {
+            Ok(kdfe(ALG, z, b"IDENTITY", x, ours, 384))
+        })
+        .unwrap();
+        let name = self.ak.name();
+        let (integrity, sealed) = credential.id_object[2..].split_at(48);
+        let mac_key = kdfa(ALG, seed.expose(), b"INTEGRITY", &[], &[], 384);
+        assert_eq!(
+            hmac(ALG, mac_key.expose(), &[sealed, name.as_bytes()]).as_bytes(),
+            integrity
+        );
+        let key = kdfa(ALG, seed.expose(), b"STORAGE", name.as_bytes(), &[], 256);
+        let mut plain = sealed.to_vec();
+        aes_cfb_decrypt(key.expose(), &[0; 16], &mut plain).unwrap();
+        Secret::from_slice(&plain[2..])
+    }
+
+    pub fn boot(&self) -> BootId {
+        BootId::new([1; 16])
+    }
+
+    pub fn state(&self) -> RobotState {
+        let digest = ALG.digest(&[b"x"]);
+        RobotState {
+            robot: self.id.clone(),
+            boot: self.boot(),
+            time_ms: NOW,
+            mode: OperationalMode::Idle,
+            stopped: self.stopped,
+            level: Level::Unclassified,
+            missions: Vec::new(),
+            software: "alcub3".to_owned(),
+            firmware: digest,
+            calibration: digest,
+            hardware: digest,
+            speed_mm_per_s: 0,
+            battery_permille: 900,
+            position: None,
+        }
+    }
+
+    fn events(&self) -> Vec<AgentEvent> {
+        let event = |stop: &StopId| {
+            AgentEvent::Stop(StopEvent {
+                stop: *stop,
+                robot: self.id.clone(),
+                scope: StopScope::Robot,
+                cause: 0,
+                called_utc_ms: NOW,
+            })
+        };
+        self.stops.iter().map(event).collect()
+    }
+
+    fn pcrs(&self) -> PcrValues {
+        let replay = EventLog::parse(&self.uefi_log).unwrap().replay().unwrap();
+        let selected: Vec<u8> = (0..=15).chain([23]).collect();
+        let selection = PcrSelection::of(BANK, &selected).unwrap();
+        let events = self.events();
+        let value = |pcr: u8| {
+            let mine = events.iter().filter(|event| event.pcr(&PcrMap::DEFAULT) == pcr);
+            let start = replay.value(BANK, pcr).unwrap();
+            mine.fold(start, |value, event| value.extend(event.digest(BANK).as_bytes()))
+        };
+        PcrValues::new(selection, selection.pcrs().map(|(_, pcr)| value(pcr)).collect()).unwrap()
+    }
+
+    /// The evidence message that answers a request.
+    pub fn evidence(&mut self, request: &AttestRequest) -> Vec<u8> {
+        self.sequence += 1;
+        self.clock.clock_ms += 100;
+        let (state, mission) = (self.state().to_canonical(), ALG.digest(&[b"no missions"]));
+        let nonce = Nonce(request.nonce.as_slice().try_into().unwrap());
+        let extra = qualifying_data(ALG, &nonce, &ALG.digest(&[&state]), &mission, self.sequence).unwrap();
+        let pcrs = self.pcrs();
+        let attested = [pcrs.selection().encode(), sized(pcrs.digest(ALG).as_bytes())].concat();
+        let quote = self.sign(self.attest(0x8018, extra.as_bytes(), &attested));
+        let mut log = Builder::new(&[BANK]).unwrap();
+        let events = self.events();
+        for event in &events {
+            log.agent(event.pcr(&PcrMap::DEFAULT), event);
+        }
+        let agent_log = log.finish();
+        let evidence = Evidence {
+            quote: &quote.message,
+            signature: &quote.signature,
+            pcrs,
+            state: &state,
+            mission,
+            sequence: self.sequence,
+            tier: HardwareTier::Simulator,
+            uefi_log: Some(&self.uefi_log),
+            agent_log: (!events.is_empty()).then_some(agent_log.as_slice()),
+        };
+        let evidence = evidence.to_canonical();
+        let (robot, boot, lease) = (self.id.clone(), self.boot(), LeaseId::new([9; 16]));
+        EvidenceMessage {
+            session: request.session,
+            robot,
+            boot,
+            lease,
+            evidence,
+        }
+        .to_canonical()
+    }
+
+    /// TPM2_NV_Certify of a counter.
+    fn certify_counter(&self, index: NvIndex, extra: &Digest) -> Signed {
+        let name = NvMap::new(ALG).unwrap().spec(index).tpm_name(true);
+        let value = self.counters.get(&index.handle()).copied().unwrap_or(1);
+        let attested = [sized(name.as_bytes()), vec![0, 0], sized(&value.to_be_bytes())].concat();
+        self.sign(self.attest(0x8014, extra.as_bytes(), &attested))
+    }
+
+    pub fn set_counter(&mut self, index: NvIndex, value: u64) {
+        self.counters.insert(index.handle(), value);
+    }
+
+    pub fn mission_request(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        level: Level,
+        duration_ms: u64,
+    ) -> Vec<u8> {
+        let anchor = MissionAnchor::new(2).unwrap();
+        let binding = mission_binding(ALG, session, mission);
+        MissionRequest {
+            session,
+            robot: self.id.clone(),
+            mission,
+            labels: Labels::new(level, Integrity::Operational),
+            duration_ms,
+            anchor,
+            robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
+            level_epoch: self.certify_counter(NvIndex::LevelEpoch(level), &binding),
+            anchor_value: self.certify_counter(NvIndex::MissionAnchor(anchor), &binding),
+        }
+        .to_canonical()
+    }
+
+    pub fn rearm_request(&self, session: SessionId, levels: &[Level]) -> Vec<u8> {
+        let binding = rearm_binding(ALG, session, &self.id);
+        let certify = |level: &Level| {
+            (
+                *level,
+                self.certify_counter(NvIndex::LevelEpoch(*level), &binding),
+            )
+        };
+        RearmRequest {
+            session,
+            robot: self.id.clone(),
+            robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
+            level_epochs: levels.iter().map(certify).collect(),
+        }
+        .to_canonical()
+    }
+}
+
+/// A simulator's root and an endorsement certificate under it, both DER.
+fn certify(ek: &SigningKey) -> (Vec<u8>, Vec<u8>) {
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    let root_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+    let mut root = CertificateParams::new(Vec::new()).unwrap();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.distinguished_name
+        .push(rcgen::DnType::CommonName, "Simulator root");
+    let root_certificate = root.self_signed(&root_key).unwrap();
+    let issuer = Issuer::new(root, root_key);
+    let ek = KeyPair::try_from(ek.to_pkcs8().expose()).unwrap();
+    let mut leaf = CertificateParams::new(Vec::new()).unwrap();
+    leaf.distinguished_name
+        .push(rcgen::DnType::CommonName, "Simulated TPM");
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, 1])];
+    let leaf = leaf.signed_by(&ek, &issuer).unwrap();
+    (root_certificate.der().to_vec(), leaf.der().to_vec())
+}
