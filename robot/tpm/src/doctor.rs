@@ -3,12 +3,15 @@
 //! Nothing here changes the chip. It works with a chip that could not be opened, and goes on after a check that
 //! failed: what could not be looked at is a finding too.
 
+mod contents;
+mod opening;
+
 use crate::ops::{ChipInfo, ClockReading, LockoutState};
 use crate::transport::{TransportError, TransportKind};
 use crate::{Chip, TpmError};
 use alcub3_crypto::Suite;
-use alcub3_trust_model::handle_map::{self, EK_CERTIFICATES, Persistent};
-use alcub3_trust_model::nv_map::{NvIndex, NvKind};
+use contents::Contents;
+use opening::unopened;
 use std::fmt;
 use std::path::Path;
 
@@ -141,54 +144,6 @@ fn failed(error: &TpmError) -> Finding {
         why,
         "mend the cause, then run doctor again",
     )
-}
-
-/// `root` is `/`, or a folder that stands for it in a test.
-fn unopened(error: &TransportError, root: &Path) -> Finding {
-    let code = match error {
-        TransportError::DeviceAbsent { .. } => return absent_device(error, root),
-        TransportError::PermissionDenied { .. } => "permission",
-        TransportError::DeviceBusy { .. } => "busy",
-        TransportError::NotADevice { .. } => "not-a-device",
-        TransportError::SwtpmMissing => "swtpm-missing",
-        TransportError::SwtpmExited { .. } => "swtpm-ended",
-        TransportError::StateLocked { .. } => "state-locked",
-        TransportError::StateCorrupt { .. } => "state-corrupt",
-        TransportError::ConnectFailed { .. } => "no-simulator",
-        TransportError::DeadlineExceeded { .. } => "no-answer",
-        _ => "channel",
-    };
-    let why = "without a TPM this robot has no identity and takes no command; a stop still works";
-    Finding::new(
-        Severity::Fault,
-        code,
-        error.to_string(),
-        why,
-        "follow the advice of the message",
-    )
-}
-
-/// Tells a missing chip from a missing driver by what the kernel shows.
-fn absent_device(error: &TransportError, root: &Path) -> Finding {
-    let exists = |path: &str| root.join(path).exists();
-    let why = "without a TPM this robot has no identity and takes no command; a stop still works";
-    let (code, remedy) = if exists("sys/class/tpm/tpm0") {
-        (
-            "device-node",
-            "the driver is there but its device file is not: check udev, or the container's device list",
-        )
-    } else if exists("sys/firmware/acpi/tables/TPM2") || exists("proc/device-tree/tpm") {
-        (
-            "driver",
-            "the firmware announces a TPM but no driver took it: load tpm_tis, tpm_tis_spi, tpm_crb or tpm_ftpm_tee",
-        )
-    } else {
-        (
-            "no-device",
-            "turn the TPM on in the firmware settings (fTPM, PTT, security device), or fit one",
-        )
-    };
-    Finding::new(Severity::Fault, code, error.to_string(), why, remedy)
 }
 
 fn channel_findings(chip: &Chip) -> Vec<Finding> {
@@ -334,157 +289,10 @@ fn lockout_findings(state: &LockoutState) -> Vec<Finding> {
     findings
 }
 
-/// What is in the chip.
-struct Contents {
-    persistent: Vec<u32>,
-    indices: Vec<u32>,
-    strangers: usize,
-    counters_free: Option<u32>,
-}
-
-impl Contents {
-    fn read(chip: &mut Chip) -> Result<Self, TpmError> {
-        let transient = chip.handles(0x8000_0000)?.len();
-        Ok(Self {
-            persistent: chip.handles(0x8100_0000)?,
-            indices: chip.handles(0x0100_0000)?,
-            strangers: transient.saturating_sub(chip.slot_usage().objects_loaded),
-            counters_free: chip.tpm_properties(0x20b, 0x20b)?.get(&0x20b).copied(),
-        })
-    }
-
-    fn findings(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        if self.strangers > 0 {
-            let what = format!(
-                "{} transient objects of other programs are loaded",
-                self.strangers
-            );
-            let why = "they take slots that this software counts on";
-            let remedy = "end the program, or flush them (tpm2_flushcontext -t)";
-            findings.push(Finding::new(
-                Severity::Warning,
-                "left-over-objects",
-                what,
-                why,
-                remedy,
-            ));
-        }
-        if !self.persistent.contains(&handle_map::EK) {
-            let why = "sessions have no key to be salted to, and the chip cannot prove where it is from";
-            let what = format!("no endorsement key at 0x{:08x}", handle_map::EK);
-            findings.push(Finding::new(
-                Severity::Warning,
-                "ek-absent",
-                what,
-                why,
-                "provision the robot",
-            ));
-        }
-        if !EK_CERTIFICATES
-            .iter()
-            .any(|(index, _)| self.indices.contains(index))
-        {
-            let why = "nothing in the chip says who made it";
-            let remedy =
-                "fetch the certificate from the manufacturer; chips with an on-line service keep none in NV";
-            findings.push(Finding::new(
-                Severity::Note,
-                "ek-certificate",
-                "no endorsement certificate in NV",
-                why,
-                remedy,
-            ));
-        }
-        findings.extend(self.provisioning());
-        findings
-    }
-
-    fn provisioning(&self) -> Vec<Finding> {
-        let keys = Persistent::all()
-            .filter(|key| !self.persistent.contains(&key.handle()))
-            .count();
-        let indices: Vec<_> = NvIndex::all()
-            .filter(|index| !self.indices.contains(&index.handle()))
-            .collect();
-        let counters = indices
-            .iter()
-            .filter(|index| index.kind() == NvKind::Counter)
-            .count();
-        let mut findings = Vec::new();
-        if keys + indices.len() > 0 {
-            let what = format!(
-                "{keys} keys and {} NV indices of a provisioned robot are absent",
-                indices.len()
-            );
-            let why = "the robot has no identity, or lost a part of it";
-            let remedy = "run `alcub3 provision`";
-            findings.push(Finding::new(
-                Severity::Warning,
-                "unprovisioned",
-                what,
-                why,
-                remedy,
-            ));
-        }
-        let free = self
-            .counters_free
-            .map(|free| usize::try_from(free).unwrap_or(usize::MAX));
-        if free.is_some_and(|free| free < counters) {
-            let what = format!(
-                "{counters} NV counters are to be defined and {} fit",
-                free.unwrap_or(0)
-            );
-            let why = "provisioning would end with NV_SPACE";
-            let remedy = "undefine indices that nobody needs (tpm2_getcap handles-nv-index)";
-            findings.push(Finding::new(Severity::Fault, "nv-full", what, why, remedy));
-        }
-        findings
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
-
-    fn absent() -> TransportError {
-        TransportError::DeviceAbsent {
-            path: "/dev/tpmrm0".into(),
-        }
-    }
-
-    #[test]
-    fn an_absent_device_is_told_from_an_absent_driver_and_an_absent_node() {
-        let root = std::env::temp_dir().join(format!("alcub3-doctor-{}", std::process::id()));
-        assert_eq!(unopened(&absent(), &root).code, "no-device");
-        std::fs::create_dir_all(root.join("sys/firmware/acpi/tables/TPM2")).unwrap();
-        assert_eq!(unopened(&absent(), &root).code, "driver");
-        std::fs::create_dir_all(root.join("sys/class/tpm/tpm0")).unwrap();
-        let finding = unopened(&absent(), &root);
-        std::fs::remove_dir_all(&root).unwrap();
-        assert_eq!((finding.code, finding.severity), ("device-node", Severity::Fault));
-        assert!(finding.to_string().contains("/dev/tpmrm0"));
-    }
-
-    #[test]
-    fn what_kept_it_from_opening_has_its_own_code() {
-        let code = |error: TransportError| Diagnosis::of_unopened(&error).findings[0].code;
-        assert_eq!(
-            code(TransportError::PermissionDenied {
-                path: "/dev/tpm0".into()
-            }),
-            "permission"
-        );
-        assert_eq!(code(TransportError::SwtpmMissing), "swtpm-missing");
-        assert_eq!(
-            code(TransportError::DeviceBusy {
-                path: "/dev/tpm0".into()
-            }),
-            "busy"
-        );
-        assert!(!Diagnosis::of_unopened(&TransportError::SwtpmMissing).is_healthy());
-    }
 
     #[test]
     fn lockout_says_how_long_to_wait() {
@@ -510,33 +318,5 @@ mod tests {
         };
         let codes: Vec<_> = lockout_findings(&near).iter().map(|f| f.code).collect();
         assert_eq!(codes, ["lockout-near", "open-hierarchies"]);
-    }
-
-    #[test]
-    fn a_full_chip_is_a_fault_before_provisioning_starts() {
-        let full = Contents {
-            persistent: vec![],
-            indices: vec![],
-            strangers: 1,
-            counters_free: Some(1),
-        };
-        let codes: Vec<_> = full.findings().iter().map(|f| f.code).collect();
-        assert_eq!(
-            codes,
-            [
-                "left-over-objects",
-                "ek-absent",
-                "ek-certificate",
-                "unprovisioned",
-                "nv-full"
-            ]
-        );
-        let whole = Contents {
-            persistent: Persistent::all().map(Persistent::handle).collect(),
-            indices: NvIndex::all().map(NvIndex::handle).chain([0x01c0_000a]).collect(),
-            strangers: 0,
-            counters_free: Some(0),
-        };
-        assert!(whole.findings().is_empty());
     }
 }

@@ -98,7 +98,7 @@ fn nv_rows(m: &mut Meter) {
     m.of("nv_counter", |f| f.chip.nv_counter(EPOCH).unwrap());
     m.of("nv_extend", |f| f.chip.nv_extend(REGISTER, b"x").unwrap());
     m.of("nv_write, 512 bytes", |f| {
-        f.chip.nv_write(DATA, Auth::Empty, &[1; 512]).unwrap()
+        f.chip.nv_write(DATA, Auth::Empty, &[1; 512]).unwrap();
     });
     m.of("nv_read, 512 bytes", |f| f.chip.nv_read(DATA).unwrap());
     m.of("nv_certify", |f| f.chip.nv_certify(&ak, EPOCH, b"q").unwrap());
@@ -114,7 +114,7 @@ fn pcr_and_random_rows(m: &mut Meter) {
         f.chip.pcr_read(&[(HashAlg::Sha256, 0xff)]).unwrap()
     });
     m.of("pcr_extend, all banks", |f| {
-        f.chip.pcr_extend(16, &digests).unwrap()
+        f.chip.pcr_extend(16, &digests).unwrap();
     });
     m.of("pcr_event", |f| f.chip.pcr_event(16, b"event").unwrap());
     m.of("pcr_reset", |f| f.chip.pcr_reset(16).unwrap());
@@ -143,7 +143,7 @@ fn object_rows(m: &mut Meter) {
     drop(primary);
     m.of("read_public, known", |f| f.chip.read_public(0x8101_0077).unwrap());
     m.of("evict_control_remove", |f| {
-        f.chip.evict_control_remove(&nothing(), &kept).unwrap()
+        f.chip.evict_control_remove(&nothing(), &kept).unwrap();
     });
     let made = m.of("create", |f| {
         f.chip

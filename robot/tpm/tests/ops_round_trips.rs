@@ -89,12 +89,26 @@ fn a_counter_counts_and_its_name_is_followed_without_asking() {
     let (read, sent) = f.sent(|f| f.chip.nv_read_public(public.index).unwrap());
     assert_eq!(sent, ["NV_ReadPublic", "NV_ReadPublic"]);
     assert_eq!(read.attributes, public.attributes | nv_attribute::WRITTEN);
-    f.chip.nv_expect(&public).unwrap();
     let other = alcub3_tpm::ops::NvPublic {
         size: 9,
         ..public.clone()
     };
-    assert!(f.chip.nv_expect(&other).is_err());
+    for known in [true, false] {
+        if !known {
+            f.chip.forget_nv(public.index);
+        }
+        let (found, sent) = f.sent(|f| f.chip.nv_expect(&public).unwrap());
+        assert!(found.is_written());
+        assert_eq!(sent.len(), usize::from(!known));
+        f.chip.forget_nv(public.index);
+        let error = f.chip.nv_expect(&other).unwrap_err();
+        assert!(matches!(error, TpmError::Malformed { .. }), "{error}");
+    }
+    let fresh = f.define(0x0181_0009, nv_attribute::COUNTER, 8);
+    f.chip.forget_nv(fresh.index);
+    let (found, sent) = f.sent(|f| f.chip.nv_expect(&fresh).unwrap());
+    assert_eq!((found.is_written(), sent.len()), (false, 2));
+    f.chip.nv_read_public(public.index).unwrap();
     let ((), sent) = f.sent(|f| f.chip.nv_undefine(&nothing(), public.index).unwrap());
     assert_eq!(sent, ["NV_UndefineSpace"]);
     assert!(
@@ -410,7 +424,7 @@ fn hierarchies_take_authorisations_and_give_them_back() {
     let change = |f: &mut support::Fixture| {
         f.chip
             .change_hierarchy_auth(Hierarchy::Owner, &nothing(), &owner)
-            .unwrap()
+            .unwrap();
     };
     let ((), sent) = f.sent(change);
     assert_eq!(sent, ["HierarchyChangeAuth"]);

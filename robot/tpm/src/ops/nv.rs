@@ -118,20 +118,36 @@ impl Chip {
         Ok(public)
     }
 
-    /// Takes an index to be defined as `public` says, written or not. Where the chip's index differs, the protected read
-    /// is refused. Commands: 1 NV_ReadPublic, 2 where WRITTEN is not as given; none where it is known already.
+    /// Confirms that an index is defined as `public` says, written or not, and returns its public area as it stands: the
+    /// chip refuses the protected question where the Name is another. Commands: 1 NV_ReadPublic where it was written, 2
+    /// where not, none where it is known already.
     ///
     /// # Errors
     /// HANDLE where it does not exist; [`TpmError::Malformed`] where it is defined otherwise.
     pub fn nv_expect(&mut self, public: &NvPublic) -> Result<NvPublic> {
-        let found = self.nv_read_public(public.index)?;
-        if found.written() == public.written() {
-            return Ok(found);
-        }
-        Err(TpmError::Malformed {
+        let otherwise = TpmError::Malformed {
             command: READ_PUBLIC,
             part: "the NV index, which is not defined as expected",
-        })
+        };
+        if self.cache.nv.contains_key(&public.index) || self.salt_key().is_none() {
+            let found = self.nv_read_public(public.index)?;
+            return if found.written() == public.written() {
+                Ok(found)
+            } else {
+                Err(otherwise)
+            };
+        }
+        for candidate in [public.written(), public.unwritten()] {
+            match self.nv_read_public_as(public.index, &candidate.name(), Protect::Integrity) {
+                Ok(found) if found == candidate => {
+                    self.cache.nv.insert(public.index, found.clone());
+                    return Ok(found);
+                }
+                Err(error) if !name_may_be_stale(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Err(otherwise)
     }
 
     fn nv_read_public_as(&mut self, index: u32, name: &Name, protect: Protect) -> Result<NvPublic> {

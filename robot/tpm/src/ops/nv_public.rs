@@ -109,6 +109,13 @@ impl NvPublic {
         self.attributes & nv_attribute::WRITTEN != 0
     }
 
+    pub(super) fn unwritten(&self) -> Self {
+        Self {
+            attributes: self.attributes & !nv_attribute::WRITTEN,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn written(&self) -> Self {
         Self {
             attributes: self.attributes | nv_attribute::WRITTEN,

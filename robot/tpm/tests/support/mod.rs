@@ -3,7 +3,7 @@
 
 use alcub3_crypto::tpm::{Public, PublicTemplate};
 use alcub3_crypto::{Curve, HashAlg, Secret};
-use alcub3_testkit::{Served, Swtpm, Tools};
+use alcub3_testkit::{Bus, Hostile, Served, Swtpm, Tools};
 use alcub3_tpm::ops::{Hierarchy, Key, NvPublic, nv_attribute};
 use alcub3_tpm::transport::{Counted, Counts};
 use alcub3_tpm::{Auth, Chip, ChipOptions, CommandCode, Object};
@@ -19,6 +19,8 @@ pub(crate) struct Fixture {
     pub(crate) ak: Key,
     pub(crate) srk: Key,
     pub(crate) swtpm: Swtpm,
+    /// Who listens on the bus, and attacks if told to.
+    pub(crate) bus: Bus,
     baseline: Vec<u32>,
 }
 
@@ -28,14 +30,18 @@ pub(crate) fn nothing() -> Secret {
 
 /// A chip with nothing in it and no protection.
 pub(crate) fn bare() -> (Chip, Counts, Swtpm) {
+    let (chip, counts, swtpm, _) = overheard();
+    (chip, counts, swtpm)
+}
+
+fn overheard() -> (Chip, Counts, Swtpm, Bus) {
     let swtpm = Swtpm::start().unwrap();
-    let counted = Counted::new(swtpm.transport());
+    let hostile = Hostile::new(swtpm.transport());
+    let bus = hostile.bus();
+    let counted = Counted::new(hostile);
     let counts = counted.counts();
-    (
-        Chip::new(Box::new(counted), ChipOptions::default()).unwrap(),
-        counts,
-        swtpm,
-    )
+    let chip = Chip::new(Box::new(counted), ChipOptions::default()).unwrap();
+    (chip, counts, swtpm, bus)
 }
 
 pub(crate) fn primary(chip: &mut Chip, hierarchy: Hierarchy, template: &PublicTemplate) -> Object {
@@ -45,7 +51,7 @@ pub(crate) fn primary(chip: &mut Chip, hierarchy: Hierarchy, template: &PublicTe
 }
 
 pub(crate) fn fixture() -> Fixture {
-    let (mut chip, counts, swtpm) = bare();
+    let (mut chip, counts, swtpm, bus) = overheard();
     let mut keep = |hierarchy, template: PublicTemplate, handle| {
         let object = primary(&mut chip, hierarchy, &template);
         Key::from(chip.evict_control_make(&nothing(), &object, handle).unwrap())
@@ -67,6 +73,7 @@ pub(crate) fn fixture() -> Fixture {
         ak,
         srk,
         swtpm,
+        bus,
         baseline,
     }
 }
