@@ -343,7 +343,7 @@ fn a_rearm_request_of_another_exchange_is_refused() {
         Err(RearmError::Counter(_))
     ));
     let mut high = base.clone();
-    high.level_epochs.insert(Level::Secret, base.robot_epoch.clone());
+    high.level_epochs.insert(Level::Secret, base.robot_epoch);
     assert!(matches!(
         CertifiedEpochs::verify(&high, &enrolment, SESSION),
         Err(RearmError::AboveCeiling(_))
