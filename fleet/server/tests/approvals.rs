@@ -100,7 +100,7 @@ fn two_persons_approve_a_secret_mission_and_the_robot_accepts_it() {
         .unwrap();
     assert_eq!(
         world.authority.mission(&token.mission).unwrap(),
-        Some(approval.token.clone())
+        Some(approval.token)
     );
 }
 
@@ -226,7 +226,7 @@ fn what_a_level_does_not_allow_is_refused_before_anybody_votes() {
     operator.labels.level = Level::Cui;
     world.authority.register_operator(operator).unwrap();
     let mut uncleared = plan(&world);
-    uncleared.issuers[0].0 = low.id.clone();
+    uncleared.issuers[0].0 = low.id;
     for (plan, says) in [
         (no_issuer, "no issuer"),
         (approver, "approver"),

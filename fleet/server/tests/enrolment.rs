@@ -134,7 +134,7 @@ fn certificates_without_a_root_and_of_another_key_are_refused() {
     );
     fs::write(world.state().join(SIMULATOR_ROOTS).join("r.der"), &other.root).unwrap();
     let mut request = robot.request();
-    request.endorsement_certificate = other.certificate.clone();
+    request.endorsement_certificate = other.certificate;
     let refusal = world
         .authority
         .begin_enrolment(&request.to_canonical(), NOW)
