@@ -32,7 +32,7 @@ pub struct Evidence<'a> {
     pub mission: Digest,
     /// Number of this evidence; higher than of all before.
     pub sequence: u64,
-    /// The kind of TPM the robot says it has.
+    /// The kind of TPM the robot says it has. Not signed: an appraisal takes the lower of this and what was enrolled.
     pub tier: HardwareTier,
     /// The UEFI log; left out where the verifier has already judged it for this boot.
     pub uefi_log: Option<&'a [u8]>,

@@ -168,7 +168,7 @@ impl PcrSelection {
     /// Number of selected PCRs over all banks.
     #[must_use]
     pub fn pcr_count(&self) -> usize {
-        self.banks().map(|(_, mask)| mask.count_ones() as usize).sum()
+        self.banks().map(|(_, mask)| ones(mask)).sum()
     }
 
     /// The same with its banks ordered by algorithm, weakest first.
@@ -179,6 +179,11 @@ impl PcrSelection {
         }
         self
     }
+}
+
+/// Number of selected PCRs in a bitmap; a count of bits fits any usize.
+const fn ones(mask: u32) -> usize {
+    mask.count_ones() as usize
 }
 
 fn mask(pcrs: &[u8]) -> Result<u32, SelectionError> {
@@ -248,6 +253,12 @@ pub enum PcrValuesError {
 }
 
 impl PcrValues {
+    /// No PCRs, no values.
+    pub(crate) const EMPTY: Self = Self {
+        selection: PcrSelection::EMPTY,
+        values: Vec::new(),
+    };
+
     /// Values in the order of [`PcrSelection::pcrs`].
     ///
     /// # Errors
@@ -289,9 +300,15 @@ impl PcrValues {
     /// One PCR's value, if it is selected.
     #[must_use]
     pub fn value(&self, alg: HashAlg, pcr: u8) -> Option<&Digest> {
-        self.iter()
-            .find(|(bank, number, _)| (*bank, *number) == (alg, pcr))
-            .map(|(_, _, value)| value)
+        let mut before = 0;
+        for (bank, mask) in self.selection.banks() {
+            if bank == alg {
+                let bit = 1_u32.checked_shl(u32::from(pcr)).filter(|bit| mask & bit != 0)?;
+                return self.values.get(before + ones(mask & (bit - 1)));
+            }
+            before += ones(mask);
+        }
+        None
     }
 
     /// The digest a quote holds of them: over all values in the selection's order.

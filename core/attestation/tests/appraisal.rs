@@ -10,7 +10,7 @@
 mod software_robot;
 
 use alcub3_attestation::appraisal::{
-    LastSeen, Policy, Reason, ReferenceError, ReferenceValues, Severity, Verdict, appraise,
+    LastSeen, Policy, Reason, ReferenceError, ReferenceValues, Severity, Verdict, VerdictReport, appraise,
 };
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::event_log::agent::AgentEvent;
@@ -437,6 +437,21 @@ fn references_come_from_json_strictly() {
         let error: ReferenceError = ReferenceValues::from_json(&json).unwrap_err();
         assert!(error.to_string().contains(wrong), "{json}: {error}");
     }
+}
+
+#[test]
+fn a_report_says_what_the_verdict_says() {
+    let mut robot = Robot::new();
+    let good = serde_json::to_value(VerdictReport::of(&judge(&robot))).unwrap();
+    assert_eq!(good["verdict"], "trusted");
+    assert_eq!(good["attested"]["robot"], "r1");
+    assert_eq!(good["attested"]["simulator"], false);
+    robot.nonce = Nonce([0; 32]);
+    let bad = serde_json::to_value(VerdictReport::of(&judge(&robot))).unwrap();
+    assert_eq!(bad["verdict"], "untrusted");
+    assert_eq!(bad["findings"][0]["reason"], "binding");
+    assert_eq!(bad["findings"][0]["severity"], "untrusted");
+    assert!(bad.get("attested").is_none());
 }
 
 #[test]

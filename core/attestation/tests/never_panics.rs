@@ -7,14 +7,20 @@
     clippy::indexing_slicing
 )]
 
+mod software_robot;
+
+use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote::{parse_pcr_file, public_key, write_pcr_file};
+use alcub3_attestation::ek_certificate::{RootKind, Roots, verify};
 use alcub3_attestation::event_log::{
     EventLog, ReplayReport,
     agent::AgentEvent,
     builder::{Boot, Builder},
 };
+use alcub3_attestation::evidence::Evidence;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
+use alcub3_attestation::receipt::Receipt;
 use alcub3_crypto::{Digest, HashAlg};
 use proptest::prelude::*;
 
@@ -28,6 +34,18 @@ fn every_parser(bytes: &[u8]) {
     let _ = PcrSelection::parse(bytes);
     if let Ok(values) = parse_pcr_file(bytes) {
         let _ = values.digest(HashAlg::Sha256);
+    }
+    if let Ok(evidence) = Evidence::from_canonical(bytes) {
+        assert_eq!(evidence.to_canonical(), bytes);
+    }
+    if let Ok(receipt) = Receipt::from_canonical(bytes) {
+        assert_eq!(receipt.to_canonical(), bytes);
+    }
+    let mut roots = Roots::new();
+    let _ = roots.add(RootKind::Production, bytes);
+    let _ = verify(bytes, &[bytes], &roots, 1_704_067_200);
+    if let Ok(text) = core::str::from_utf8(bytes) {
+        let _ = ReferenceValues::from_json(text);
     }
 }
 
@@ -104,6 +122,11 @@ proptest! {
         if let Ok(values) = parse_pcr_file(&bytes) {
             prop_assert_eq!(write_pcr_file(&values), bytes);
         }
+    }
+
+    #[test]
+    fn on_changed_evidence(bytes in mutated(software_robot::Robot::new().evidence())) {
+        every_parser(&bytes);
     }
 
     #[test]

@@ -6,20 +6,24 @@
 mod boot;
 mod reason;
 mod reference;
+mod report;
 
 pub use boot::BootRecord;
 pub use reason::{Finding, Reason, Severity};
 pub use reference::{GoldenError, ReferenceError, ReferenceValues, Rule};
+pub use report::{AttestedReport, VerdictReport};
 
 use crate::attest::ClockInfo;
 use crate::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use crate::event_log::{Event, EventLog, EventType};
 use crate::evidence::{Evidence, Nonce, qualifying_data};
+use crate::pcr::PcrValues;
 use crate::quote::{QuoteError, VerifiedQuote, verify_quote};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
 use alcub3_trust_model::pcr_map::{BOOT, PcrMap};
 use alcub3_trust_model::{HardwareTier, RobotId, RobotState, StopId};
+use std::borrow::Cow;
 
 /// What a verifier holds a robot to. Everything is a reference: parse keys and reference values once.
 #[derive(Debug, Clone)]
@@ -164,7 +168,7 @@ struct Check<'p> {
     findings: Vec<Finding>,
 }
 
-impl Check<'_> {
+impl<'p> Check<'p> {
     fn run(&mut self, bytes: &[u8]) -> Option<(Attested, Option<BootRecord>)> {
         let decoded = Evidence::from_canonical(bytes);
         let mut evidence = decoded
@@ -176,10 +180,13 @@ impl Check<'_> {
         self.freshness(evidence.sequence, quote.clock());
         self.quoted(&quote);
         let boot = self.boot(evidence.uefi_log, &quote);
-        let stops = self.agent_log(evidence.agent_log, &quote, boot.as_ref());
+        let stops = self.agent_log(evidence.agent_log, &quote, boot.as_deref());
         let stops = self.stops(stops, state.as_ref());
         let (mission, sequence) = (evidence.mission, evidence.sequence);
-        let judged_now = boot.filter(|_| evidence.uefi_log.is_some());
+        let judged_now = match boot {
+            Some(Cow::Owned(record)) => Some(record),
+            _ => None,
+        };
         Some((
             Attested {
                 quote,
@@ -224,7 +231,7 @@ impl Check<'_> {
             return None;
         };
         let key = self.policy.attestation_key;
-        let pcrs = evidence.pcrs.clone();
+        let pcrs = core::mem::replace(&mut evidence.pcrs, PcrValues::EMPTY);
         let quote = verify_quote(key, &signature, evidence.quote, expected.as_bytes(), pcrs);
         quote
             .map_err(|error| self.find(reason_of(&error), error.to_string()))
@@ -320,10 +327,10 @@ impl Check<'_> {
         }
     }
 
-    fn boot(&mut self, log: Option<&[u8]>, quote: &VerifiedQuote) -> Option<BootRecord> {
+    fn boot(&mut self, log: Option<&[u8]>, quote: &VerifiedQuote) -> Option<Cow<'p, BootRecord>> {
         let references = self.policy.references;
         if let Some(log) = log {
-            return boot::judge(log, quote.pcrs(), references, &mut self.findings);
+            return boot::judge(log, quote.pcrs(), references, &mut self.findings).map(Cow::Owned);
         }
         let known = self
             .policy
@@ -332,7 +339,7 @@ impl Check<'_> {
         if known.is_none() {
             self.find(Reason::BootLogMissing, "send the whole binary_bios_measurements");
         }
-        known.cloned()
+        known.map(Cow::Borrowed)
     }
 
     /// The agent's events in its own log, once they explain the lockdown and the retire PCR.
