@@ -30,7 +30,7 @@ pub struct Files<'a> {
     pub message: &'a [u8],
     /// `-s`: the signature, a TPMT_SIGNATURE.
     pub signature: &'a [u8],
-    /// `-f`: the PCR values as `tpm2_quote -o` writes them; without them the quote is checked, the values are not.
+    /// `-f`: the PCR values as `tpm2_quote -o` writes them. Always needed: a quote without values says nothing.
     pub pcrs: &'a [u8],
     /// `-g`: the hash algorithm, where the caller states one.
     pub hash: Option<HashAlg>,
