@@ -6,6 +6,7 @@ use alcub3_agent::AgentError;
 use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
 use alcub3_crypto::CryptoError;
+use alcub3_keys::KeysError;
 use alcub3_tpm::TpmError;
 use alcub3_tpm::transport::TransportError;
 use alcub3_trust_model::canonical::DecodeError;
@@ -189,6 +190,46 @@ pub(crate) enum CliError {
         /// The reasons' codes.
         findings: String,
     },
+    /// Not two approvers.
+    #[error("an authority is made with exactly two approvers, and {given} were given")]
+    Approvers {
+        /// How many were given.
+        given: usize,
+    },
+    /// One approver twice.
+    #[error("the two approvers have one name or one key")]
+    SameApprover,
+    /// Neither a log nor a document was named.
+    #[error("nothing was named to read")]
+    NoInput,
+    /// Reference values do not read.
+    #[error("{}: {source}", path.display())]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: alcub3_attestation::appraisal::ReferenceError,
+    },
+    /// A file holds no usable root.
+    #[error("{}: {reason}", path.display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A stored mission token does not verify.
+    #[error("the mission's token: {source}")]
+    Token {
+        /// What is wrong.
+        source: alcub3_command_authority::MissionError,
+    },
+    /// A word that is no argument.
+    #[error("{text:?} is no argument of a command")]
+    NotAnArgument {
+        /// The word.
+        text: String,
+    },
     /// An answer could not be written as JSON.
     #[error("the answer cannot be written as JSON: {source}")]
     Json {
@@ -211,17 +252,37 @@ impl CliError {
     /// How the process ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage { .. } => Exit::Usage,
-            Self::Tpm(error) | Self::Vault(VaultError::Tpm(error)) if is_unavailable(error) => {
-                Exit::Unavailable
-            }
+            Self::Usage { .. }
+            | Self::Approvers { .. }
+            | Self::SameApprover
+            | Self::NoInput
+            | Self::NotAnArgument { .. } => Exit::Usage,
+            _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
             Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) => Exit::No,
+            Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
+            Self::Agent(
+                AgentError::Rearm(_) | AgentError::RearmRecord(_) | AgentError::Gate(_) | AgentError::Link(_),
+            ) => Exit::No,
             _ => Exit::Failure,
+        }
+    }
+
+    /// What a TPM said, however deep it lies.
+    fn tpm_error(&self) -> Option<&TpmError> {
+        match self {
+            Self::Tpm(error)
+            | Self::Vault(VaultError::Tpm(error))
+            | Self::Keys(KeysError::Tpm(error))
+            | Self::Agent(AgentError::Tpm(error) | AgentError::Keys(KeysError::Tpm(error))) => Some(error),
+            _ => None,
         }
     }
 
     /// A word for programs.
     pub(crate) fn code(&self) -> &'static str {
+        if let Some(error) = self.tpm_error() {
+            return tpm_code(error);
+        }
         match self {
             Self::Usage { .. } => "usage",
             Self::NoStateFolder => "no-state-folder",
@@ -229,7 +290,7 @@ impl CliError {
             Self::Write { .. } => "unwritable-file",
             Self::TooLong { .. } => "file-too-long",
             Self::EventLog { .. } => "bad-event-log",
-            Self::Tpm(error) => tpm_code(error),
+            Self::Tpm(_) => "tpm",
             Self::SealedFile { .. } => "bad-sealed-file",
             Self::PublicKey { .. } | Self::NvMap { .. } | Self::NotPem { .. } | Self::KeyFile { .. } => {
                 "bad-key"
@@ -237,6 +298,10 @@ impl CliError {
             Self::KeyExists { .. } => "key-exists",
             Self::KeyExposed { .. } => "key-exposed",
             Self::Json { .. } => "output",
+            Self::Approvers { .. } | Self::SameApprover | Self::NoInput | Self::NotAnArgument { .. } => {
+                "usage"
+            }
+            Self::Reference { .. } | Self::Root { .. } | Self::Token { .. } => "bad-value",
             Self::Authority(_) | Self::Operator(_) | Self::RobotRecords(_) => "authority",
             Self::Attestation(_) => "attestation",
             Self::Mission(_) => "mission-refused",
@@ -288,8 +353,18 @@ impl CliError {
     }
 
     fn own_remedy(&self) -> Option<&'static str> {
+        if let Some(TpmError::Open(error) | TpmError::Transport { source: error, .. }) = self.tpm_error() {
+            return Some(transport_remedy(error));
+        }
         match self {
-            Self::Usage { .. } => Some("see `alcub3 --help`"),
+            Self::Usage { .. } | Self::NoInput => Some("see `alcub3 --help`"),
+            Self::Approvers { .. } | Self::SameApprover => Some(
+                "give --approver NAME=FILE twice, for two persons with a key each (`authority operator key`)",
+            ),
+            Self::Reference { .. } => Some("name a document as the authority's documentation describes"),
+            Self::Root { .. } => Some("name a root certificate as PEM or DER"),
+            Self::Token { .. } => Some("restore the state folder, or end the mission"),
+            Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),
             Self::NoStateFolder => Some("name a folder with --state DIR"),
             Self::Read { source, .. } => Some(match source.kind() {
                 std::io::ErrorKind::NotFound => "check the path",
@@ -300,9 +375,6 @@ impl CliError {
             }),
             Self::TooLong { .. } => Some("check that this is the file you mean"),
             Self::Write { .. } => Some("check the path, its permissions and the room on its disk"),
-            Self::Tpm(TpmError::Open(error) | TpmError::Transport { source: error, .. }) => {
-                Some(transport_remedy(error))
-            }
             Self::SealedFile { .. } => Some("name the file that `alcub3 tpm seal --out` wrote, unchanged"),
             Self::PublicKey { .. } | Self::NvMap { .. } => {
                 Some("name the robot's attestation key as TPM2B_PUBLIC, TPMT_PUBLIC or PEM")

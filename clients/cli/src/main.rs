@@ -18,6 +18,7 @@ mod exit;
 mod key_file;
 mod local_authority;
 mod output;
+mod parties;
 mod sealed_file;
 mod simulator;
 mod state_dir;

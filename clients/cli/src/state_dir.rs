@@ -8,8 +8,20 @@ use std::path::PathBuf;
 /// # Errors
 /// [`CliError::NoStateFolder`] for a user without a home.
 pub(crate) fn default() -> Result<PathBuf, CliError> {
+    named("alcub3")
+}
+
+/// The authority's folder when none was named: apart from the robot's, as the two are different parties.
+///
+/// # Errors
+/// As [`default`].
+pub(crate) fn authority() -> Result<PathBuf, CliError> {
+    named("alcub3-authority")
+}
+
+fn named(name: &str) -> Result<PathBuf, CliError> {
     if is_root() {
-        return Ok(PathBuf::from("/var/lib/alcub3"));
+        return Ok(PathBuf::from("/var/lib").join(name));
     }
     let absolute = |name| {
         std::env::var_os(name)
@@ -18,7 +30,7 @@ pub(crate) fn default() -> Result<PathBuf, CliError> {
     };
     absolute("XDG_STATE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".local/state")))
-        .map(|base| base.join("alcub3"))
+        .map(|base| base.join(name))
         .ok_or(CliError::NoStateFolder)
 }
 

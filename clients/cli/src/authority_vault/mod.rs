@@ -149,6 +149,21 @@ impl AuthorityVault {
         })
     }
 
+    /// Removes the keys again; for an authority that could not be made after all.
+    pub(crate) fn remove(self) {
+        let keys: Vec<PersistentKey> = self.keys.into_values().collect();
+        let removed = self.tpm.run(Lane::Background, WITHIN, move |chip| {
+            let owner = Secret::from_slice(&[]);
+            let parent = chip.persistent_key(PARENT)?;
+            keys.iter()
+                .chain(&parent)
+                .try_for_each(|key| chip.evict_control_remove(&owner, key))
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "keys of an authority that was not made were left in its TPM");
+        }
+    }
+
     fn key(&self, purpose: ApprovalPurpose) -> Result<&PersistentKey, VaultError> {
         self.keys.get(&purpose).ok_or(VaultError::NoKey(purpose.name()))
     }

@@ -1,10 +1,17 @@
 //! One module for each group of commands.
 
+mod attest;
+mod authority;
 mod checkquote;
+mod command;
 mod demo;
 mod ek;
+mod estop;
 mod eventlog;
 pub(crate) mod files;
+mod identity;
+mod mission;
+mod provision;
 mod receipt;
 mod tpm;
 
@@ -18,6 +25,26 @@ pub(crate) enum Command {
     /// The chip
     #[command(subcommand)]
     Tpm(tpm::TpmCommand),
+    /// Provision a robot: from a blank chip to an enrolled robot
+    Provision(provision::Provision),
+    /// Who this robot is
+    #[command(subcommand)]
+    Identity(identity::IdentityCommand),
+    /// Prove this robot's state to an authority
+    Attest(attest::Attest),
+    /// Judge a robot's evidence
+    Appraise(attest::Appraise),
+    /// What a robot may do, until when, at whose command
+    #[command(subcommand)]
+    Mission(mission::MissionCommand),
+    /// Signed commands
+    #[command(subcommand)]
+    Command(command::CommandCommand),
+    /// Emergency stop, and arming again
+    Estop(estop::Estop),
+    /// The local authority
+    #[command(subcommand)]
+    Authority(authority::AuthorityCommand),
     /// Parse and replay a UEFI event log (binary_bios_measurements)
     Eventlog(eventlog::Eventlog),
     /// Check a quote in tpm2-tools' files
@@ -37,6 +64,14 @@ impl Command {
     pub(crate) fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
             Self::Tpm(command) => tpm::run(&command, context),
+            Self::Provision(arguments) => provision::run(&arguments, context),
+            Self::Identity(command) => identity::run(&command, context),
+            Self::Attest(arguments) => attest::run(&arguments, context),
+            Self::Appraise(arguments) => attest::appraise(&arguments, context),
+            Self::Mission(command) => mission::run(&command, context),
+            Self::Command(command) => command::run(&command, context),
+            Self::Estop(arguments) => estop::run(&arguments, context),
+            Self::Authority(command) => authority::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
             Self::Ek(command) => ek::run(&command, context),

@@ -6,7 +6,12 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-const WIDTH: usize = 78;
+/// Columns of a line.
+const WIDTH: usize = 96;
+/// Columns before the text of a line.
+const MARGIN: usize = 14;
+/// Longer words are digests; people get their beginning.
+const LONGEST_WORD: usize = 64;
 
 /// One line of a step.
 #[derive(Clone, Debug)]
@@ -77,7 +82,14 @@ impl Story {
         story.say(&format!("{}\n", style.bold("alcub3: one robot's life")));
         story.say("Two software TPMs (swtpm) stand in for the robot's chip and the authority's. Everything they do\n");
         story.say("is real; they and all files are deleted at the end. A simulator proves nothing about hardware:\n");
-        story.say("an authority admits one only when told to, as here, and says so in all that it issues.\n");
+        story.say(
+            "an authority admits one only when told to, as here, and says so in all that it issues.
+",
+        );
+        story.say(
+            "Beside each step: how long it took, and the commands to the robot's TPM + the authority's.
+",
+        );
         story
     }
 
@@ -131,7 +143,7 @@ impl Story {
             Line::Done(text) => (style.dim("did      "), text),
             Line::Enforced(text) => (style.good("enforced "), text),
             Line::Refused(text) => (style.bad("refused  "), text),
-            Line::Fact(name, value) => return wrapped(&style.dim("         "), &format!("{name}: {value}")),
+            Line::Fact(name, value) => return wrapped("         ", &format!("{name}: {value}")),
         };
         wrapped(&word, text)
     }
@@ -147,7 +159,7 @@ impl Story {
             .sum::<usize>();
         let totals = [self.robot.total(), self.authority.total()];
         self.say(&format!(
-            "\n{}\n{} steps in {}; {} commands to the robot's TPM, {} to the authority's; {refusals} attacks and \
+            "\n{}\n{} steps in {}; {} commands to the robot's TPM, {} to the authority's;\n{refusals} attacks and \
              mistakes, all refused.\n",
             self.style.good("The tour is over, and everything held."),
             self.steps.len(),
@@ -178,16 +190,14 @@ fn fact(line: &Line) -> Option<(String, Value)> {
     }
 }
 
+/// Time and TPM commands: the robot's, and the authority's where there are any.
 fn cost(took: Duration, robot: u64, authority: u64) -> String {
-    let plural = |n: u64| if n == 1 { "" } else { "s" };
-    let mut cost = duration(took);
-    if robot > 0 || authority == 0 {
-        cost.push_str(&format!(" · {robot} TPM command{}", plural(robot)));
+    let took = duration(took);
+    match (robot, authority) {
+        (1, 0) => format!("{took} · 1 TPM command"),
+        (_, 0) => format!("{took} · {robot} TPM commands"),
+        _ => format!("{took} · {robot} + {authority} TPM commands"),
     }
-    if authority > 0 {
-        cost.push_str(&format!(" · {authority} on the authority's"));
-    }
-    cost
 }
 
 /// A duration in the unit that suits it.
@@ -202,24 +212,36 @@ pub(super) fn duration(took: Duration) -> String {
 
 /// `word` and the text beside it, broken between words.
 fn wrapped(word: &str, text: &str) -> String {
-    const INDENT: &str = "    ";
-    const ROOM: usize = WIDTH + 14;
-    let mut out = format!("{INDENT}{word} ");
+    let mut out = format!("    {word} ");
     let mut used = 0;
     for part in text.split_whitespace() {
+        let part = shortened(part);
         let length = part.chars().count();
-        if used > 0 && used + 1 + length > ROOM - 14 {
-            out.push_str(&format!("\n{INDENT}          "));
+        if used > 0 && MARGIN + used + 1 + length > WIDTH {
+            out.push_str(&format!("\n{}", " ".repeat(MARGIN)));
             used = 0;
         } else if used > 0 {
             out.push(' ');
             used += 1;
         }
-        out.push_str(part);
+        out.push_str(&part);
         used += length;
     }
     out.push('\n');
     out
+}
+
+fn shortened(word: &str) -> String {
+    if word.chars().count() <= LONGEST_WORD {
+        return word.to_owned();
+    }
+    let beginning: String = word.chars().take(24).collect();
+    let end: String = word
+        .chars()
+        .rev()
+        .take_while(|c| !c.is_ascii_alphanumeric())
+        .collect();
+    format!("{beginning}…{end}")
 }
 
 #[cfg(test)]
@@ -243,5 +265,9 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches("seven-letter").count(), 20);
+        assert_eq!(
+            shortened(&format!("sha384:{},", "ab".repeat(48))),
+            "sha384:ababababababababa…,"
+        );
     }
 }

@@ -20,7 +20,7 @@ use alcub3_crypto::{Curve, Secret, Suite};
 use alcub3_keys::{KeysError, MissionKey, MissionRecord};
 use alcub3_security_hal::{GateVerdict, Step, StopCause, StopReport, StopScope};
 use alcub3_server::{Appraised, ApprovalPurpose, ApprovalVault, MissionPlan};
-use alcub3_tpm::{PolicySession, ResponseCode, Tpm};
+use alcub3_tpm::{PolicySession, ResponseCode, Tpm, TpmError};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{Integrity, Labels, Level};
 use serde_json::Value;
@@ -130,7 +130,10 @@ fn found_authority(
     let refused = held(refused, "the authority's TPM signed for one person alone")?;
     telling
         .enforced("a rearm is signed only after both approvers signed this one digest in this one session");
-    telling.refused(format!("alice alone asks the TPM for a rearm: {refused}"));
+    telling.refused(format!(
+        "alice alone asks the TPM for a rearm: {}",
+        said(&refused)
+    ));
     Ok(authority)
 }
 
@@ -179,7 +182,8 @@ fn provision(
         "the robot's epoch counter could be removed without the owner authorisation",
     )?;
     telling.refused(format!(
-        "root on the robot tries to remove the stop's counter: {refused}"
+        "root on the robot tries to remove the stop's counter: {}",
+        said(&refused)
     ));
     telling.fact("robot", record.robot.to_string());
     telling.fact(
@@ -525,10 +529,16 @@ impl Life {
         };
         let old = keys.sign_armed(key, armed, digest).err().and_then(code);
         let old = held(old, "a session armed before the stop still signs")?;
-        telling.refused(format!("the session that was armed before the stop: {old}"));
+        telling.refused(format!(
+            "the session that was armed before the stop: {}",
+            said(&old)
+        ));
         let new = keys.arm(key).err().and_then(code);
         let new = held(new, "the mission key can be armed after the stop")?;
-        telling.refused(format!("a new session with the same approvals: {new}"));
+        telling.refused(format!(
+            "a new session with the same approvals: {}: the lockdown PCR is not what the policy names",
+            said(&new)
+        ));
         let late = self.envelope(record, 5, 100)?;
         self.refuse(telling, "a command after the stop", &late)
     }
@@ -564,6 +574,12 @@ impl Life {
         ));
         Ok(receipt::to_json(&verdict))
     }
+}
+
+/// What the TPM said, without the advice for those who did not mean it.
+fn said(error: &TpmError) -> String {
+    let text = error.to_string();
+    text.split("; ").next().unwrap_or_default().to_owned()
 }
 
 fn copy_of(key: &alcub3_crypto::SigningKey) -> Result<alcub3_crypto::SigningKey, CliError> {

@@ -1,0 +1,155 @@
+//! `attest` and `appraise`: evidence, and the judgement of it.
+
+use super::files;
+use crate::args::Context;
+use crate::clock::now_ms;
+use crate::error::CliError;
+use crate::output::Answer;
+use crate::parties::{self, AuthorityArgs};
+use crate::style::Style;
+use alcub3_agent::{BootLog, Surroundings};
+use alcub3_attestation::appraisal::Severity;
+use alcub3_fleet_protocol::attestation::AttestResult;
+use alcub3_server::Appraised;
+use alcub3_trust_model::RobotId;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+const LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Arguments of `attest`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Attest {
+    /// Answer this request of an authority elsewhere, instead of the one on this machine
+    #[arg(long, value_name = "FILE", requires = "out", conflicts_with = "take")]
+    request: Option<PathBuf>,
+    /// Where the evidence goes
+    #[arg(long, value_name = "FILE", requires = "request")]
+    out: Option<PathBuf>,
+    /// Take the result of an authority elsewhere, with the lease in it
+    #[arg(long, value_name = "FILE")]
+    take: Option<PathBuf>,
+    /// The UEFI event log [default: the machine's own, where it has one]
+    #[arg(long, value_name = "FILE")]
+    eventlog: Option<PathBuf>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Makes evidence, or goes through a whole attestation with the authority on this machine.
+pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliError> {
+    let log = arguments
+        .eventlog
+        .clone()
+        .map_or(BootLog::Platform, BootLog::File);
+    if let Some(path) = &arguments.take {
+        return take(path, context);
+    }
+    if let (Some(request), Some(out)) = (&arguments.request, &arguments.out) {
+        let request = files::read(request, "a request", LIMIT)?;
+        let robot = parties::open_robot(context)?;
+        let surroundings = Surroundings::unknown(robot.keys().hash());
+        let evidence = robot.attest(&request, &surroundings, &log, now_ms())?;
+        robot.close()?;
+        files::write_private(out, &evidence)?;
+        let json = json!({"evidence": out, "bytes": evidence.len()});
+        return Ok(Answer::done(
+            json,
+            format!("evidence of {} bytes: {}", evidence.len(), out.display()),
+        ));
+    }
+    let mut authority = arguments.authority.open()?;
+    let robot = parties::open_robot(context)?;
+    let appraised = authority.attest(&robot, &log)?;
+    robot.close()?;
+    Ok(answer(&appraised, context.style()))
+}
+
+fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
+    let bytes = files::read(path, "a result", LIMIT)?;
+    let result = AttestResult::from_canonical(&bytes).map_err(|source| CliError::Message { source })?;
+    let robot = parties::open_robot(context)?;
+    let Some(lease) = &result.lease else {
+        let json = json!({"lease": false});
+        return Ok(Answer::verdict(
+            false,
+            json,
+            "the authority found the robot untrusted: there is no lease",
+        ));
+    };
+    robot.take_lease(lease)?;
+    let lease = robot.lease_id();
+    robot.close()?;
+    Ok(Answer::done(
+        json!({"lease": lease}),
+        format!("lease {lease} is taken"),
+    ))
+}
+
+/// Arguments of `appraise`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Appraise {
+    /// The evidence to judge
+    #[arg(
+        value_name = "EVIDENCE",
+        required_unless_present = "request",
+        conflicts_with = "request"
+    )]
+    evidence: Option<PathBuf>,
+    /// Ask this robot for evidence: write the request to the file of --out
+    #[arg(long, value_name = "ROBOT", requires = "out")]
+    request: Option<RobotId>,
+    /// Where the request, or the result for the robot, goes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Asks for evidence, or judges it. Needs no TPM.
+pub(crate) fn appraise(arguments: &Appraise, context: &Context) -> Result<Answer, CliError> {
+    let mut authority = arguments.authority.open_records()?;
+    if let (Some(robot), Some(out)) = (&arguments.request, &arguments.out) {
+        let request = authority.challenge(robot, now_ms())?;
+        files::write_private(out, &request.to_canonical())?;
+        let json = json!({"request": out, "robot": robot, "session": request.session});
+        return Ok(Answer::done(
+            json,
+            format!("request for {robot}: {}", out.display()),
+        ));
+    }
+    let Some(evidence) = &arguments.evidence else {
+        return Err(CliError::NoInput);
+    };
+    let evidence = files::read(evidence, "evidence", LIMIT)?;
+    let appraised = authority.appraise(&evidence, now_ms())?;
+    if let Some(out) = &arguments.out {
+        files::write_private(out, &appraised.answer.to_canonical())?;
+    }
+    Ok(answer(&appraised, context.style()))
+}
+
+fn answer(appraised: &Appraised, style: Style) -> Answer {
+    let verdict = &appraised.verdict;
+    let trusted = verdict.is_trusted();
+    let json = json!({
+        "robot": appraised.robot, "trusted": trusted, "findings": verdict.findings(), "result": appraised.ear,
+        "lease": appraised.answer.lease.is_some(), "judged_at_ms": verdict.judged_at_ms(),
+    });
+    let word = if trusted {
+        style.good("trusted")
+    } else {
+        style.bad("untrusted")
+    };
+    let mut text = format!("{}: {word}\n", appraised.robot);
+    for finding in verdict.findings() {
+        let mark = match finding.severity {
+            Severity::Untrusted => style.bad("untrusted"),
+            Severity::Warning => style.warn("warning  "),
+            Severity::Info => style.dim("note     "),
+        };
+        let _ = writeln!(text, "  {mark}  {}: {}", finding.reason.code(), finding.detail);
+    }
+    Answer::verdict(trusted, json, text)
+}

@@ -1,0 +1,39 @@
+//! `authority`: the local authority's folder, persons and reference values.
+
+mod init;
+mod operator;
+pub(super) mod reference;
+mod show;
+
+pub(super) use operator::curve;
+
+use crate::args::Context;
+use crate::error::CliError;
+use crate::output::Answer;
+
+/// The commands of the group.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum AuthorityCommand {
+    /// Make an authority: its folder, its keys, and the approval keys in its own TPM
+    Init(init::Init),
+    /// What the authority is, and whom it knows
+    Show(show::Show),
+    /// Persons who command or approve
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+    /// Set what a robot's boot is compared with
+    Reference(reference::Reference),
+    /// Add roots of vendors' (or simulators') endorsement certificates
+    Roots(reference::AddRoots),
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answer, CliError> {
+    match command {
+        AuthorityCommand::Init(arguments) => init::run(arguments, context),
+        AuthorityCommand::Show(arguments) => show::run(arguments, context),
+        AuthorityCommand::Operator(command) => operator::run(command),
+        AuthorityCommand::Reference(arguments) => reference::run(arguments),
+        AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),
+    }
+}

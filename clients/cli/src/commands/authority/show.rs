@@ -1,0 +1,82 @@
+//! `authority show`.
+
+use crate::args::Context;
+use crate::error::CliError;
+use crate::key_file;
+use crate::output::{Answer, pairs, table};
+use crate::parties::AuthorityArgs;
+use alcub3_trust_model::RobotId;
+use serde_json::json;
+
+/// Arguments of `authority show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Shows configuration, key, persons and robots. Needs no TPM.
+pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliError> {
+    let authority = arguments.authority.open_records()?;
+    let config = authority.config();
+    let key = key_file::public_pem(&authority.verifying_key());
+    let mut robots = Vec::new();
+    for name in authority.robots().map_err(alcub3_server::AuthorityError::from)? {
+        let robot = RobotId::new(name).map_err(CliError::Id)?;
+        let enrolment = authority.enrolment(&robot)?;
+        let trusted_at_ms = authority.standing(&robot)?.trusted_at_ms;
+        robots.push((
+            robot,
+            enrolment.record().tier,
+            enrolment.record().ceiling,
+            trusted_at_ms,
+        ));
+    }
+    let operators: Vec<_> = authority.operators().iter().collect();
+    let json = json!({
+        "authority": authority.path(), "public_key": key, "ceiling": config.ceiling,
+        "admit_simulators": config.admit_simulators,
+        "operators": operators.iter().map(|operator| json!({
+            "id": operator.id, "role": operator.role, "labels": operator.labels,
+        })).collect::<Vec<_>>(),
+        "robots": robots.iter().map(|(robot, tier, ceiling, trusted_at_ms)| json!({
+            "robot": robot, "tier": tier.name(), "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
+        })).collect::<Vec<_>>(),
+    });
+    let mut text = pairs([
+        ("authority", authority.path().display().to_string()),
+        ("ceiling", config.ceiling.to_string()),
+        (
+            "simulators",
+            if config.admit_simulators {
+                "ADMITTED (development only)"
+            } else {
+                "refused"
+            }
+            .to_owned(),
+        ),
+    ]);
+    text.push_str(&format!("\n{key}\n{}\n", context.style().bold("persons")));
+    let rows = operators.iter().map(|operator| {
+        let labels = &operator.labels;
+        [
+            operator.id.to_string(),
+            operator.role.to_string(),
+            labels.level.to_string(),
+            labels.integrity.to_string(),
+        ]
+    });
+    text.push_str(&table(["name", "role", "level", "integrity"], rows));
+    text.push_str(&format!("\n{}\n", context.style().bold("robots")));
+    let rows = robots.iter().map(|(robot, tier, ceiling, trusted)| {
+        let trusted = if trusted.is_some() { "yes" } else { "no" };
+        [
+            robot.to_string(),
+            tier.name().to_owned(),
+            ceiling.to_string(),
+            trusted.to_owned(),
+        ]
+    });
+    text.push_str(&table(["name", "TPM", "ceiling", "last found trusted"], rows));
+    Ok(Answer::done(json, text))
+}

@@ -1,0 +1,157 @@
+//! `command sign` and `command validate`.
+
+use super::files;
+use crate::args::Context;
+use crate::clock::now_ms;
+use crate::error::CliError;
+use crate::output::Answer;
+use crate::{key_file, parties};
+use alcub3_command_authority::{
+    Arguments, CommandEnvelope, CommandName, MAX_ENVELOPE_BYTES, Value as Argument,
+};
+use alcub3_security_hal::GateVerdict;
+use alcub3_trust_model::{Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// The commands of the group.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum CommandCommand {
+    /// Sign a command for a robot
+    Sign(Sign),
+    /// Let the robot judge a signed command; the verdict goes into its audit log
+    Validate(Validate),
+}
+
+/// Arguments of `command sign`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sign {
+    /// The command, for example move.velocity
+    #[arg(value_name = "COMMAND", value_parser = name)]
+    command: CommandName,
+    /// An argument, as NAME=VALUE: a whole number, true, false, or text
+    #[arg(long, value_name = "NAME=VALUE")]
+    arg: Vec<String>,
+    /// The robot
+    #[arg(long)]
+    robot: RobotId,
+    /// The mission (`mission show`)
+    #[arg(long)]
+    mission: MissionId,
+    /// The robot's lease of this boot (`mission show`)
+    #[arg(long)]
+    lease: LeaseId,
+    /// Who commands
+    #[arg(long, value_name = "NAME")]
+    issuer: OperatorId,
+    /// The issuer's private key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The issuer's number of this command under this lease, from 1 upward, each used once
+    #[arg(long)]
+    sequence: u64,
+    /// The command's level
+    #[arg(long, default_value = "UNCLASSIFIED")]
+    level: Level,
+    /// The command's integrity
+    #[arg(long, default_value = "operational")]
+    integrity: Integrity,
+    /// How long it stays valid, in milliseconds, at most 60000
+    #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    valid_ms: u64,
+    /// Where the envelope goes
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Arguments of `command validate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Validate {
+    /// The envelope, or - for standard input
+    #[arg(value_name = "ENVELOPE")]
+    file: PathBuf,
+}
+
+fn name(text: &str) -> Result<CommandName, String> {
+    CommandName::new(text).map_err(|error| error.to_string())
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &CommandCommand, context: &Context) -> Result<Answer, CliError> {
+    match command {
+        CommandCommand::Sign(arguments) => sign(arguments),
+        CommandCommand::Validate(arguments) => validate(arguments, context),
+    }
+}
+
+fn sign(arguments: &Sign) -> Result<Answer, CliError> {
+    let key = key_file::read_private(&arguments.key)?;
+    let issued_at_ms = now_ms();
+    let envelope = CommandEnvelope {
+        robot: arguments.robot.clone(),
+        mission: arguments.mission,
+        lease: arguments.lease,
+        issuer: arguments.issuer.clone(),
+        sequence: arguments.sequence,
+        issued_at_ms,
+        expires_at_ms: issued_at_ms.saturating_add(arguments.valid_ms),
+        command: arguments.command.clone(),
+        labels: Labels::new(arguments.level, arguments.integrity),
+        arguments: parse_arguments(&arguments.arg)?,
+    };
+    let signed = envelope.unsigned(key.suite()).sign(&key)?;
+    files::write_private(&arguments.out, &signed)?;
+    let json =
+        json!({"envelope": arguments.out, "bytes": signed.len(), "expires_at_ms": envelope.expires_at_ms});
+    Ok(Answer::done(
+        json,
+        format!("{} signed: {}", arguments.command, arguments.out.display()),
+    ))
+}
+
+fn parse_arguments(words: &[String]) -> Result<Arguments, CliError> {
+    let mut arguments = Arguments::new();
+    for word in words {
+        let (name, value) = word
+            .split_once('=')
+            .ok_or_else(|| CliError::NotAnArgument { text: word.clone() })?;
+        let value = match (value.parse::<i64>(), value.parse::<bool>()) {
+            (Ok(number), _) => Argument::Int(number),
+            (_, Ok(truth)) => Argument::Bool(truth),
+            _ => Argument::Text(value.to_owned()),
+        };
+        arguments = arguments.with(name, value).map_err(CliError::Argument)?;
+    }
+    Ok(arguments)
+}
+
+fn validate(arguments: &Validate, context: &Context) -> Result<Answer, CliError> {
+    // One byte more than allowed is enough for the robot itself to say that it is too long.
+    let limit = u64::try_from(MAX_ENVELOPE_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    let envelope = files::read(&arguments.file, "a command envelope", limit)?;
+    let robot = parties::open_robot(context)?;
+    let verdict = robot.validate(&envelope, Some(now_ms()))?;
+    let answer = match &verdict {
+        GateVerdict::Admitted(admitted) => {
+            let command = admitted.command();
+            let json = json!({
+                "admitted": true, "command": command.name().as_str(), "issuer": command.issuer(),
+                "mission": command.mission(), "sequence": command.sequence(),
+            });
+            let word = context.style().good("admitted");
+            Answer::done(
+                json,
+                format!("{word}: {} by {}", command.name(), command.issuer()),
+            )
+        }
+        GateVerdict::Refused(refusal) => {
+            let reasons: Vec<String> = refusal.reasons().iter().map(ToString::to_string).collect();
+            let text = format!("{}: {}", context.style().bad("refused"), reasons.join(", "));
+            Answer::verdict(false, json!({"admitted": false, "reasons": reasons}), text)
+        }
+    };
+    robot.close()?;
+    Ok(answer)
+}

@@ -1,0 +1,198 @@
+//! `estop` and `estop reset`.
+
+use super::files;
+use crate::args::Context;
+use crate::clock::now_ms;
+use crate::error::CliError;
+use crate::output::{Answer, table};
+use crate::parties::{self, AuthorityArgs, NamedFile};
+use crate::style::Style;
+use alcub3_attestation::receipt::Outcome;
+use alcub3_keys::StateFolder;
+use alcub3_security_hal::{StopCause, StopReport, StopScope};
+use alcub3_trust_model::{Level, MissionId, RobotId};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where the robot keeps its receipts, inside its state folder.
+const RECEIPTS: &str = "receipts";
+
+/// Stop a robot now. Anyone who may reach it may stop it; starting again takes two persons (`estop reset`).
+///
+/// A security-triggered protective stop with evidence; not a certified ISO 13850 emergency stop.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Estop {
+    /// How much: robot, level:LEVEL or mission:MISSION
+    #[arg(long, value_name = "SCOPE", default_value = "robot")]
+    scope: Scope,
+    /// Why: operator, safety, security or fleet
+    #[arg(long, value_name = "REASON", default_value = "operator", value_parser = cause)]
+    reason: StopCause,
+    /// Write the receipt to this file as well; the robot keeps one in any case
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<EstopCommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum EstopCommand {
+    /// Arm a stopped robot again: two approvers vote
+    Reset(Reset),
+}
+
+/// Arguments of `estop reset`.
+#[derive(Debug, clap::Args)]
+struct Reset {
+    /// A level to arm; all that the robot serves where none is named
+    #[arg(long, value_name = "LEVEL")]
+    level: Vec<Level>,
+    /// An approver with their private key, as NAME=FILE; two different persons
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    approve: Vec<NamedFile>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// How much is stopped.
+#[derive(Clone, Debug)]
+enum Scope {
+    Robot,
+    Level(Level),
+    Mission(MissionId),
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "robot" => Ok(Self::Robot),
+            Some(("level", level)) => level.parse().map(Self::Level).map_err(|error| format!("{error}")),
+            Some(("mission", mission)) => mission
+                .parse()
+                .map(Self::Mission)
+                .map_err(|error| format!("{error}")),
+            _ => Err("use robot, level:LEVEL or mission:MISSION".to_owned()),
+        }
+    }
+}
+
+fn cause(text: &str) -> Result<StopCause, &'static str> {
+    let found = StopCause::ALL.into_iter().find(|cause| cause.name() == text);
+    found.ok_or("use operator, safety, security or fleet")
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
+    match &arguments.command {
+        Some(EstopCommand::Reset(reset)) => rearm(reset, context),
+        None => stop(arguments, context),
+    }
+}
+
+fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
+    let robot = parties::open_robot(context)?;
+    let scope = match &arguments.scope {
+        Scope::Robot => StopScope::Robot,
+        Scope::Level(level) => StopScope::Level(*level),
+        Scope::Mission(mission) => robot.mission_scope(*mission)?,
+    };
+    let report = robot.stop(scope, arguments.reason, now_ms())?;
+    if let (Some(path), Some(receipt)) = (&arguments.receipt, &report.receipt) {
+        // The stop stands whatever becomes of the copy.
+        if let Err(error) = files::write_private(path, receipt) {
+            tracing::error!(%error, "the receipt was not written; the robot keeps its own");
+        }
+    }
+    let closed = robot.close();
+    if let Err(error) = closed {
+        tracing::warn!(%error, "the robot's files were not closed in order");
+    }
+    Ok(Answer::verdict(
+        report.is_complete(),
+        to_json(&report),
+        text(&report, context.style()),
+    ))
+}
+
+fn to_json(report: &StopReport) -> Value {
+    let steps = report.steps.iter().map(|step| {
+        json!({
+            "step": step.step.name(), "confirmed": step.outcome.is_done(), "outcome": step.outcome.to_string(),
+            "began_ns": step.began_ns, "ended_ns": step.ended_ns,
+        })
+    });
+    json!({
+        "stop": report.stop, "scope": report.scope.name(), "complete": report.is_complete(),
+        "joined": report.joined, "called_utc_ms": report.called_utc_ms,
+        "steps": steps.collect::<Vec<_>>(), "receipt": report.receipt.as_ref().map(hex::encode),
+    })
+}
+
+fn text(report: &StopReport, style: Style) -> String {
+    let head = if report.is_complete() {
+        style.good("stopped, and every step is confirmed")
+    } else {
+        style.bad("stopped; not every step could be confirmed, so treat those as not done")
+    };
+    let rows = report.steps.iter().map(|step| {
+        let ended = format!("{} us", step.ended_ns / 1_000);
+        [step.step.name().to_owned(), ended, step.outcome.to_string()]
+    });
+    let table = table(["step", "ended after", "outcome"], rows);
+    format!(
+        "{head}\nstop {}, scope {}\n{table}",
+        report.stop,
+        report.scope.name()
+    )
+}
+
+fn rearm(arguments: &Reset, context: &Context) -> Result<Answer, CliError> {
+    let persons = parties::persons(&arguments.approve)?;
+    let mut authority = arguments.authority.open()?;
+    let (robot, folder) = parties::open_robot_and_folder(context)?;
+    let served = robot.keys().record().parents.iter().map(|parent| parent.level);
+    let levels = if arguments.level.is_empty() {
+        served.collect()
+    } else {
+        arguments.level.clone()
+    };
+    show_receipts(&folder, robot.robot(), &mut authority.authority)?;
+    let armed = authority.rearm(&robot, &levels, &persons)?;
+    let name: RobotId = robot.robot().clone();
+    robot.close()?;
+    let names: Vec<String> = armed.iter().map(ToString::to_string).collect();
+    let json = json!({"robot": name, "armed": names});
+    Ok(Answer::done(
+        json,
+        format!(
+            "{name} is armed for {}; attest it before it is given missions",
+            names.join(", ")
+        ),
+    ))
+}
+
+/// Lets the authority see the receipts of the robot's stops, so that what is approved includes them.
+fn show_receipts(
+    folder: &StateFolder,
+    robot: &RobotId,
+    authority: &mut alcub3_server::Authority,
+) -> Result<(), CliError> {
+    for name in folder.list(RECEIPTS)? {
+        let Some(receipt) = folder.read(&format!("{RECEIPTS}/{name}"))? else {
+            continue;
+        };
+        let verdict = authority.verify_receipt(robot, &receipt)?;
+        if verdict.outcome != Outcome::Proven {
+            tracing::warn!(
+                receipt = name,
+                outcome = verdict.outcome.name(),
+                "this receipt does not prove its stop fully"
+            );
+        }
+    }
+    Ok(())
+}

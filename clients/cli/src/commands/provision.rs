@@ -1,0 +1,141 @@
+//! `provision`: from a blank chip to an enrolled robot.
+
+use super::authority::reference;
+use crate::args::Context;
+use crate::error::CliError;
+use crate::output::{Answer, pairs};
+use crate::parties::AuthorityArgs;
+use crate::{simulator, tpm_access};
+use alcub3_agent::{BootLog, ProvisionRequest};
+use alcub3_crypto::Curve;
+use alcub3_fleet_protocol::HardwareFacts;
+use alcub3_keys::StateFolder;
+use alcub3_server::SIMULATOR_ROOTS;
+use alcub3_trust_model::{Level, RobotId};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `provision`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Provision {
+    /// The robot's name in the fleet
+    #[arg(value_name = "ROBOT")]
+    robot: RobotId,
+    /// The curve of its keys: p384, or p256 for chips without P-384 (no level from CONFIDENTIAL up)
+    #[arg(long, default_value = "p384", value_parser = super::authority::curve)]
+    curve: Curve,
+    /// A level it is to serve; all that the curve allows where none is named
+    #[arg(long, value_name = "LEVEL")]
+    level: Vec<Level>,
+    /// A fact of its hardware that stays the same for its life, as NAME=VALUE
+    #[arg(long, value_name = "NAME=VALUE", value_parser = fact)]
+    fact: Vec<(String, String)>,
+    /// The event log of this start, as its reference [default: the machine's own, where it has one]
+    #[arg(long, value_name = "FILE")]
+    eventlog: Option<PathBuf>,
+    /// Give this simulator an endorsement certificate of a new simulator CA; a real chip is refused
+    #[arg(long)]
+    simulator_ca: bool,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+fn fact(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Provisions the robot against the authority of this machine. A run that was cut short is taken up by the next.
+pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, CliError> {
+    let log = arguments
+        .eventlog
+        .clone()
+        .map_or(BootLog::Platform, BootLog::File)
+        .read()?;
+    let mut authority = arguments.authority.open()?;
+    let folder = StateFolder::open(&context.state_dir()?)?;
+    let tpm = tpm_access::start(context.tpm_spec())?;
+    if arguments.simulator_ca {
+        let root = simulator::certify(&tpm, arguments.curve)?;
+        let path = authority
+            .authority
+            .path()
+            .join(SIMULATOR_ROOTS)
+            .join(format!("{}.pem", arguments.robot));
+        super::files::write_private(&path, root.as_bytes())?;
+    }
+    let facts = arguments
+        .fact
+        .iter()
+        .try_fold(HardwareFacts::new(), |facts, (name, value)| {
+            facts.with(name, value)
+        });
+    let request = ProvisionRequest {
+        robot: arguments.robot.clone(),
+        curve: arguments.curve,
+        levels: levels(arguments),
+        hardware: facts.map_err(CliError::Hardware)?,
+        certificate_chain: Vec::new(),
+        authority: authority.authority.verifying_key(),
+    };
+    let record = authority.provision(&tpm, &folder, &request)?;
+    if let Some(log) = &log {
+        let path = arguments
+            .eventlog
+            .as_deref()
+            .unwrap_or(Path::new("the machine's event log"));
+        let values = reference::golden(log, path, arguments.curve.hash())?;
+        authority.authority.set_reference(&arguments.robot, &values)?;
+    }
+    let enrolment = authority.authority.enrolment(&arguments.robot)?;
+    let tier = enrolment.record().tier.name();
+    let levels: Vec<String> = record
+        .parents
+        .iter()
+        .map(|parent| parent.level.to_string())
+        .collect();
+    let json = json!({
+        "robot": record.robot, "tpm": tier, "levels": levels, "simulator_ca": arguments.simulator_ca,
+        "reference_set": log.is_some(),
+        "endorsement_key": record.endorsement_key.name().to_hex(),
+        "attestation_key": record.attestation_key.name().to_hex(),
+        "identity": record.identity.name().to_hex(),
+    });
+    let style = context.style();
+    let mut text = format!(
+        "{}\n",
+        style.good(&format!("{} is provisioned and enrolled", record.robot))
+    );
+    text.push_str(&pairs([
+        ("TPM", tier.to_owned()),
+        ("levels", levels.join(", ")),
+        ("endorsement key", record.endorsement_key.name().to_hex()),
+        ("attestation key", record.attestation_key.name().to_hex()),
+        ("identity", record.identity.name().to_hex()),
+    ]));
+    if arguments.simulator_ca {
+        text.push_str(&format!(
+            "{}\n",
+            style.warn("its endorsement certificate is a simulator CA's, and says so")
+        ));
+    }
+    if log.is_none() {
+        text.push_str("no event log here: set its reference values with `alcub3 authority reference`\n");
+    }
+    text.push_str("it is stopped until two persons arm it: `alcub3 estop reset`\n");
+    Ok(Answer::done(json, text))
+}
+
+fn levels(arguments: &Provision) -> Vec<Level> {
+    if !arguments.level.is_empty() {
+        return arguments.level.clone();
+    }
+    let suite = match arguments.curve {
+        Curve::P256 => alcub3_crypto::Suite::EcdsaP256Sha256,
+        Curve::P384 => alcub3_crypto::Suite::EcdsaP384Sha384,
+    };
+    Level::ALL
+        .into_iter()
+        .filter(|level| alcub3_trust_model::profile(*level).admits_suite(suite))
+        .collect()
+}

@@ -1,0 +1,332 @@
+//! One robot's life over the command line: two software TPMs, an authority, two approvers, an operator.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use alcub3_attestation::event_log::EventLog;
+use alcub3_attestation::event_log::builder::{Boot, Builder};
+use alcub3_crypto::HashAlg;
+use alcub3_testkit::{Served, Swtpm};
+use serde_json::Value;
+use std::path::Path;
+use support::{Run, assert_error, command, finished, installed};
+
+struct Fleet {
+    robot: Served,
+    authority: Served,
+    robot_swtpm: Swtpm,
+    _authority_swtpm: Swtpm,
+    folder: tempfile::TempDir,
+}
+
+impl Fleet {
+    fn start() -> Option<Self> {
+        if !installed(&["swtpm", "tpm2_pcrread"]) {
+            return None;
+        }
+        let (robot_swtpm, authority_swtpm) = (Swtpm::start().unwrap(), Swtpm::start().unwrap());
+        let fleet = Self {
+            robot: robot_swtpm.serve().unwrap(),
+            authority: authority_swtpm.serve().unwrap(),
+            robot_swtpm,
+            _authority_swtpm: authority_swtpm,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fleet.boot();
+        Some(fleet)
+    }
+
+    /// Writes a boot log and extends it into the robot's TPM.
+    fn boot(&self) {
+        let mut log = Builder::new(&[HashAlg::Sha256, HashAlg::Sha384]).unwrap();
+        let log = log.uefi_boot(&Boot::default()).clone().finish();
+        std::fs::write(self.path().join("boot.log"), &log).unwrap();
+        let tools = self.robot.tools();
+        for event in EventLog::parse(&log)
+            .unwrap()
+            .events()
+            .iter()
+            .filter(|event| event.is_extended())
+        {
+            let [sha256, sha384] =
+                [HashAlg::Sha256, HashAlg::Sha384].map(|alg| event.digest(alg).unwrap().to_hex());
+            tools
+                .run(
+                    "pcrextend",
+                    &[&format!("{}:sha256={sha256},sha384={sha384}", event.pcr)],
+                )
+                .unwrap();
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, words: &str) -> Run {
+        let mut command = command();
+        command
+            .env("ALCUB3_TPM", self.robot.spec())
+            .env("ALCUB3_STATE", self.path().join("robot"))
+            .env("ALCUB3_AUTHORITY", self.path().join("authority"))
+            .env("ALCUB3_AUTHORITY_TPM", self.authority.spec())
+            .current_dir(self.path());
+        finished(command.args(words.split_whitespace()).output().unwrap())
+    }
+
+    fn yes(&self, words: &str) -> Value {
+        let run = self.run(&format!("--json {words}"));
+        assert_eq!(run.code, 0, "{words}: {}{}", run.stdout, run.stderr);
+        run.json()
+    }
+
+    fn no(&self, words: &str) -> Value {
+        let run = self.run(&format!("--json {words}"));
+        assert_eq!(run.code, 1, "{words}: {}{}", run.stdout, run.stderr);
+        run.json()
+    }
+
+    fn founded(&self) {
+        for name in ["alice", "bob", "carol"] {
+            self.yes(&format!("authority operator key {name}.key"));
+        }
+        self.yes(
+            "authority init --approver alice=alice.key.pub --approver bob=bob.key.pub --admit-simulators",
+        );
+        self.yes(
+            "authority operator add carol --role operator --key carol.key.pub --level SECRET --integrity operational",
+        );
+    }
+
+    fn provisioned(&self) -> Value {
+        self.founded();
+        self.yes("provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca --eventlog boot.log --fact model=test")
+    }
+
+    fn mission(&self) -> Value {
+        self.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+        let attested = self.yes("attest --eventlog boot.log");
+        assert_eq!(
+            (&attested["trusted"], &attested["lease"]),
+            (&true.into(), &true.into())
+        );
+        self.yes(
+            "mission start --level SECRET --duration-s 600 --issuer carol=move.* --approve alice=alice.key --approve \
+             bob=bob.key",
+        )
+    }
+
+    fn sign(&self, mission: &Value, sequence: u64, speed: i64, out: &str) {
+        let (id, lease) = (
+            mission["mission"].as_str().unwrap(),
+            mission["lease"].as_str().unwrap(),
+        );
+        self.yes(&format!(
+            "command sign move.velocity --arg velocity_x_mm_per_s={speed} --robot r1 --mission {id} --lease {lease} \
+             --issuer carol --key carol.key --sequence {sequence} --level SECRET --out {out}"
+        ));
+    }
+}
+
+#[test]
+fn a_life_from_provisioning_to_a_proven_stop_and_back() {
+    let Some(fleet) = Fleet::start() else { return };
+    let provisioned = fleet.provisioned();
+    assert_eq!(
+        (&provisioned["tpm"], &provisioned["reference_set"]),
+        (&"simulator".into(), &true.into())
+    );
+    let identity = fleet.yes("identity show --ak ak.pub");
+    assert_eq!(
+        (&identity["robot"], &identity["stopped"]),
+        (&"r1".into(), &true.into())
+    );
+    assert_eq!(identity["attestation_key"], provisioned["attestation_key"]);
+
+    let mission = fleet.mission();
+    let id = mission["mission"].as_str().unwrap().to_owned();
+    assert_eq!(fleet.yes("mission list")["missions"][0]["mission"], id.as_str());
+    assert_eq!(
+        fleet.yes(&format!("mission show {id}"))["labels"]["level"],
+        "SECRET"
+    );
+
+    fleet.sign(&mission, 1, 900, "good.cose");
+    let verdict = fleet.yes("command validate good.cose");
+    assert_eq!(
+        (&verdict["admitted"], &verdict["issuer"]),
+        (&true.into(), &"carol".into())
+    );
+    assert!(
+        fleet.no("command validate good.cose")["reasons"]
+            .to_string()
+            .contains("replay"),
+        "a replay"
+    );
+    fleet.sign(&mission, 2, 9_000, "fast.cose");
+    assert!(
+        fleet.no("command validate fast.cose")["reasons"]
+            .to_string()
+            .contains("safety-speed")
+    );
+    let mut forged = std::fs::read(fleet.path().join("fast.cose")).unwrap();
+    *forged.last_mut().unwrap() ^= 1;
+    std::fs::write(fleet.path().join("forged.cose"), forged).unwrap();
+    assert!(
+        fleet.no("command validate forged.cose")["reasons"]
+            .to_string()
+            .contains("not-authentic")
+    );
+
+    let stopped = fleet.yes("estop --reason safety --receipt receipt.cbor");
+    assert_eq!(
+        (&stopped["complete"], &stopped["scope"]),
+        (&true.into(), &"robot".into())
+    );
+    fleet.sign(&mission, 3, 100, "late.cose");
+    assert!(
+        fleet.no("command validate late.cose")["reasons"]
+            .to_string()
+            .contains("emergency-stop")
+    );
+    assert_eq!(fleet.yes("mission list")["missions"], serde_json::json!([]));
+    let untrusted = fleet.no("attest --eventlog boot.log");
+    assert_eq!(
+        (&untrusted["trusted"], &untrusted["lease"]),
+        (&false.into(), &false.into())
+    );
+
+    let stop = stopped["stop"].as_str().unwrap();
+    let proven = fleet.yes(&format!(
+        "receipt verify receipt.cbor --ak ak.pub --robot r1 --stop {stop}"
+    ));
+    assert_eq!(proven["outcome"], "proven");
+    let mut changed = std::fs::read(fleet.path().join("receipt.cbor")).unwrap();
+    changed[200] ^= 1;
+    std::fs::write(fleet.path().join("changed.cbor"), changed).unwrap();
+    assert_eq!(
+        fleet.no("receipt verify changed.cbor --ak ak.pub")["outcome"],
+        "refused"
+    );
+    assert_eq!(
+        fleet.no("receipt verify receipt.cbor --ak ak.pub --robot r2")["outcome"],
+        "refused"
+    );
+
+    fleet.no("estop reset --approve alice=alice.key");
+    fleet.no("estop reset --approve alice=alice.key --approve bob=alice.key");
+    assert_eq!(fleet.yes("identity show")["stopped"], true);
+    let again = fleet.mission();
+    assert_ne!(again["mission"], id.as_str());
+    fleet.yes(&format!(
+        "mission complete {}",
+        again["mission"].as_str().unwrap()
+    ));
+    assert_eq!(fleet.yes("mission list")["missions"], serde_json::json!([]));
+}
+
+#[test]
+fn a_stop_survives_a_power_cut_and_scopes_stop_no_more_than_they_say() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let mission = fleet.mission();
+    let id = mission["mission"].as_str().unwrap();
+    assert_eq!(
+        fleet.yes(&format!("estop --scope mission:{id}"))["scope"],
+        "mission"
+    );
+    assert_eq!(fleet.yes("identity show")["stopped"], false);
+    assert_eq!(fleet.yes("estop --scope level:SECRET")["scope"], "level");
+    assert_eq!(fleet.yes("identity show")["stopped"], false);
+    fleet.yes("estop");
+    fleet
+        .robot_swtpm
+        .power_cycle(alcub3_testkit::PowerUp::Clear)
+        .unwrap();
+    assert_eq!(fleet.yes("identity show")["stopped"], true);
+    fleet.boot();
+    assert_eq!(fleet.yes("identity show")["stopped"], true);
+    fleet.mission();
+}
+
+#[test]
+fn evidence_travels_in_files_between_machines() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    fleet.yes("appraise --request r1 --out request");
+    fleet.yes("attest --request request --out evidence --eventlog boot.log");
+    let judged = fleet.yes("appraise evidence --out result");
+    assert_eq!(judged["trusted"], true);
+    fleet.yes("attest --take result");
+    let replayed = fleet.run("--json appraise evidence");
+    assert_error(&replayed, 70, "attestation");
+    let mut changed = std::fs::read(fleet.path().join("boot.log")).unwrap();
+    let last = changed.len() - 60;
+    changed[last] ^= 1;
+    std::fs::write(fleet.path().join("other.log"), changed).unwrap();
+    let untrusted = fleet.no("attest --eventlog other.log");
+    assert_eq!(untrusted["lease"], false);
+    assert!(!untrusted["findings"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
+    let Some(fleet) = Fleet::start() else { return };
+    assert_error(&fleet.run("--json identity show"), 70, "robot");
+    assert_error(&fleet.run("--json authority show"), 70, "authority");
+    assert_error(&fleet.run("--json attest"), 70, "authority");
+    fleet.yes("authority operator key alice.key");
+    fleet.yes("authority operator key bob.key");
+    assert_error(
+        &fleet.run("--json authority operator key alice.key"),
+        70,
+        "key-exists",
+    );
+    let one = fleet.run("--json authority init --approver alice=alice.key.pub");
+    assert_error(&one, 2, "usage");
+    let same = fleet.run("--json authority init --approver a=alice.key.pub --approver b=alice.key.pub");
+    assert_error(&same, 2, "usage");
+    std::fs::create_dir(fleet.path().join("authority")).unwrap();
+    std::fs::write(fleet.path().join("authority/something"), "").unwrap();
+    let init = "authority init --approver alice=alice.key.pub --approver bob=bob.key.pub";
+    assert_error(&fleet.run(&format!("--json {init}")), 70, "authority");
+    let left = fleet
+        .authority
+        .tools()
+        .run("getcap", &["handles-persistent"])
+        .unwrap()
+        .text();
+    assert_eq!(left.trim(), "", "the refused authority left keys in its TPM");
+    std::fs::remove_dir_all(fleet.path().join("authority")).unwrap();
+    fleet.yes(init);
+    assert_eq!(fleet.yes("authority show")["admit_simulators"], false);
+    // An authority of real chips admits no simulator.
+    let refused = fleet.run("--json provision r1 --simulator-ca --eventlog boot.log");
+    assert_error(&refused, 1, "robot");
+    assert_eq!(fleet.yes("authority show")["robots"], serde_json::json!([]));
+}
+
+#[test]
+fn an_absent_tpm_of_the_robot_or_the_authority_is_unavailable() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    assert_error(
+        &fleet.run("--json --tpm device:/nowhere/tpm estop"),
+        69,
+        "tpm-absent",
+    );
+    assert_error(
+        &fleet.run("--json --tpm device:/nowhere/tpm identity show"),
+        69,
+        "tpm-absent",
+    );
+    let reset = "--json estop reset --approve alice=alice.key --approve bob=bob.key --authority-tpm device:/nowhere/tpm";
+    assert_error(&fleet.run(reset), 69, "tpm-absent");
+}
