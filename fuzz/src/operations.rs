@@ -31,10 +31,10 @@ pub type Operation = (&'static str, fn(&mut Chip));
 pub const OPERATIONS: [Operation; 14] = [
     ("chip-info", |chip| drop(chip.chip_info())),
     ("pcr-read", |chip| {
-        drop(chip.pcr_read(&[(HashAlg::Sha256, 0x00ff_ffff), (HashAlg::Sha384, 1)]))
+        drop(chip.pcr_read(&[(HashAlg::Sha256, 0x00ff_ffff), (HashAlg::Sha384, 1)]));
     }),
     ("pcr-extend", |chip| {
-        drop(chip.pcr_extend(13, &[Digest::zero(HashAlg::Sha256)]))
+        drop(chip.pcr_extend(13, &[Digest::zero(HashAlg::Sha256)]));
     }),
     ("pcr-event", |chip| drop(chip.pcr_event(12, b"event"))),
     ("pcr-banks", |chip| drop(chip.pcr_banks())),
@@ -48,7 +48,7 @@ pub const OPERATIONS: [Operation; 14] = [
         drop(
             chip.nv_read_public(COUNTER)
                 .and_then(|_| chip.nv_increment(COUNTER)),
-        )
+        );
     }),
     ("quote", quote),
     ("pin", |chip| drop(chip.pin_salt_key(KEY_HANDLE, None::<&Name>))),

@@ -29,14 +29,14 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
         seed(
             "mission_token",
             "mission",
-            payload(mission.unsigned(P256).sign(&key)?)?,
+            payload(&mission.unsigned(P256).sign(&key)?)?,
         ),
         seed(
             "mission_token",
             "lease",
-            payload(lease.unsigned(P256).sign(&key)?)?,
+            payload(&lease.unsigned(P256).sign(&key)?)?,
         ),
-        seed("command_envelope", "move", payload(envelope.clone())?),
+        seed("command_envelope", "move", payload(&envelope)?),
         seed("cose_message", "mac", envelope),
     ];
     for curve in [Curve::P256, Curve::P384] {
@@ -49,8 +49,8 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
 }
 
 /// The payload of a finished message: what the targets put a right signature around.
-pub(super) fn payload(message: Vec<u8>) -> SeedResult<Vec<u8>> {
-    Ok(Message::parse("a seed", &message)?.payload().to_vec())
+pub(super) fn payload(message: &[u8]) -> SeedResult<Vec<u8>> {
+    Ok(Message::parse("a seed", message)?.payload().to_vec())
 }
 
 fn move_to() -> SeedResult<CommandEnvelope> {

@@ -74,12 +74,12 @@ fn enrolment() -> SeedResult<Vec<Seed>> {
         seed(
             "enrol_messages",
             "challenge",
-            payload(challenge()?.unsigned(P256).sign(&authority)?)?,
+            payload(&challenge()?.unsigned(P256).sign(&authority)?)?,
         ),
         seed("enrol_messages", "response", response.to_canonical()),
         seed("enrol_messages", "custody", custody.to_secret().expose().to_vec()),
-        seed("enrol_messages", "record", payload(record)?),
-        seed("enrol_messages", "anchors", payload(anchors)?),
+        seed("enrol_messages", "record", payload(&record)?),
+        seed("enrol_messages", "anchors", payload(&anchors)?),
         seed("enrol_messages", "creation-data", super::tpm::creation_data()?),
     ])
 }
