@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const VERSION: &str = "alcub3-robot-state 1\n";
 const VERSION_FILE: &str = "version";
@@ -11,6 +13,9 @@ const LOCK_FILE: &str = "lock";
 const NEW_SUFFIX: &str = ".new";
 /// Longest file of a state folder in bytes; a longer one is not ours.
 const MAX_FILE_LEN: u64 = 16 << 20;
+/// How long a lock that is held is waited for, and how often it is tried.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// What can be wrong with a state folder.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,29 @@ fn at<T>(path: &Path, result: io::Result<T>) -> Result<T> {
     })
 }
 
+/// Takes the folder's lock, waiting a moment for one that is just being let go: by a process that ends, or by the
+/// threads of a robot that this process has dropped.
+fn take_lock(lock: &File, folder: &Path, lock_path: &Path) -> Result<()> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_POLL),
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(StateError::Locked {
+                    path: folder.to_owned(),
+                });
+            }
+            Err(fs::TryLockError::Error(source)) => {
+                return Err(StateError::Io {
+                    path: lock_path.to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+}
+
 /// A state folder that this process has locked. The lock ends with the value, also when the process is killed.
 #[derive(Debug)]
 pub struct StateFolder {
@@ -90,20 +118,7 @@ impl StateFolder {
                 .mode(0o600)
                 .open(&lock_path),
         )?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(StateError::Locked {
-                    path: path.to_owned(),
-                });
-            }
-            Err(fs::TryLockError::Error(source)) => {
-                return Err(StateError::Io {
-                    path: lock_path,
-                    source,
-                });
-            }
-        }
+        take_lock(&lock, path, &lock_path)?;
         let folder = Self {
             path: path.to_owned(),
             _lock: lock,
