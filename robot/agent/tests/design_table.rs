@@ -1,0 +1,527 @@
+//! Every row of the table in DESIGN §4 on a provisioned robot with the mission keys it really makes. The layer below
+//! tries the same rows on bare policies (`robot/tpm/tests/policy_design_table.rs`).
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/reach.rs"]
+mod reach;
+mod support;
+
+use alcub3_attestation::receipt::{Outcome, Step};
+use alcub3_crypto::tpm::attribute;
+use alcub3_crypto::tpm::policy::Policy;
+use alcub3_crypto::tpm::template::PublicTemplate;
+use alcub3_crypto::{Curve, HashAlg, Secret};
+use alcub3_keys::{KeysError, MissionKey, MissionRecord};
+use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_testkit::PowerUp;
+use alcub3_tpm::ops::{Created, Key, NvPublic, PersistentKey};
+use alcub3_tpm::{Auth, Chip, PolicySession, ResponseCode, TpmError};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::{handle_map, profile};
+use reach::refusal;
+use support::{LEVEL, Life, NOW_MS, copy_folder, digest};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// What a mission key's policy looks at and PolicyPCR does not.
+#[derive(Copy, Clone, Debug)]
+enum Moved {
+    Anchor,
+    LevelEpoch,
+    RobotEpoch,
+    Clock,
+}
+
+const ALL_MOVES: [Moved; 4] = [Moved::Anchor, Moved::LevelEpoch, Moved::RobotEpoch, Moved::Clock];
+
+impl Moved {
+    fn happens(self, life: &Life, record: &MissionRecord) {
+        match self {
+            Self::Anchor => life.increment(Life::anchor(record)),
+            Self::LevelEpoch => life.increment(NvIndex::LevelEpoch(record.level)),
+            Self::RobotEpoch => life.increment(NvIndex::RobotEpoch),
+            Self::Clock => past(life, record.end_clock_ms),
+        }
+    }
+}
+
+/// Sets the chip's clock, which only the owner can and only forwards.
+fn past(life: &Life, clock_ms: u64) {
+    let owner = life.owner();
+    life.chip(move |chip| chip.clock_set(Auth::Value(&owner), clock_ms + 1))
+        .unwrap();
+}
+
+fn mission(life: &mut Life) -> (MissionRecord, MissionKey) {
+    let record = life.start_mission(60 * MINUTE_MS);
+    let key = life.key(&record);
+    life.robot().keys().sign(&key, digest()).unwrap();
+    (record, key)
+}
+
+fn refused(result: Result<impl Sized, KeysError>, code: ResponseCode) {
+    match result {
+        Ok(_) => panic!("must be refused with {code:?}"),
+        Err(error) => assert_eq!(refusal(&error), Some(code), "{error}"),
+    }
+}
+
+#[test]
+fn a_new_session_after_the_end_or_after_anchor_or_epoch_moved_is_refused() {
+    let mut life = Life::running();
+    for moved in ALL_MOVES {
+        let (record, key) = mission(&mut life);
+        moved.happens(&life, &record);
+        let keys = life.robot().keys();
+        refused(keys.arm(&key), ResponseCode::POLICY);
+        refused(keys.sign(&key, digest()), ResponseCode::POLICY);
+        // The parents must name the new epochs before the next mission.
+        life.rearm();
+    }
+}
+
+#[test]
+fn a_session_armed_before_they_moved_still_signs_without_a_counting_extend() {
+    let mut life = Life::running();
+    for moved in ALL_MOVES {
+        let (record, key) = mission(&mut life);
+        let armed = life.robot().keys().arm(&key).unwrap();
+        moved.happens(&life, &record);
+        // This is why a stop and an ending mission extend a counting PCR too.
+        life.robot().keys().sign_armed(&key, &armed, digest()).unwrap();
+        life.rearm();
+    }
+}
+
+#[test]
+fn any_counting_pcr_kills_armed_sessions() {
+    let mut life = Life::running();
+    // The lockdown PCR last: after it no mission of this boot is what it was.
+    for pcr in [7, 12, 13] {
+        let (_, key) = mission(&mut life);
+        let armed = life.robot().keys().arm(&key).unwrap();
+        life.extend(pcr);
+        refused(
+            life.robot().keys().sign_armed(&key, &armed, digest()),
+            ResponseCode::PCR_CHANGED,
+        );
+        let fresh = life.robot().keys().sign(&key, digest());
+        if pcr == 13 {
+            refused(fresh, ResponseCode::VALUE);
+        } else {
+            fresh.unwrap();
+        }
+    }
+}
+
+#[test]
+fn resettable_pcrs_kill_nothing() {
+    let mut life = Life::running();
+    for pcr in [16, 23] {
+        let (_, key) = mission(&mut life);
+        let armed = life.robot().keys().arm(&key).unwrap();
+        life.extend(pcr);
+        life.robot().keys().sign_armed(&key, &armed, digest()).unwrap();
+    }
+}
+
+/// A key under a policy of the test's choice, which unlike a mission key can still be loaded after a stop: what is
+/// refused then is the session's doing.
+fn key_under(chip: &mut Chip, root: &Key, policy: &Policy) -> alcub3_tpm::Result<Created> {
+    let attributes = attribute::FIXED_TPM
+        | attribute::FIXED_PARENT
+        | attribute::SENSITIVE_DATA_ORIGIN
+        | attribute::NO_DA
+        | attribute::SIGN;
+    let template = PublicTemplate::signing_key(Curve::P256, attributes, Some(&policy.digest()));
+    let empty = Secret::from_slice(&[]);
+    chip.create(root, Auth::Empty, template.as_tpmt_bytes(), &empty, None, &[])
+}
+
+fn storage_root(life: &Life) -> Key {
+    let public = life.robot().keys().record().storage_root.clone();
+    Key::from(PersistentKey::new(handle_map::STORAGE_ROOT, public))
+}
+
+fn sign_with(chip: &mut Chip, root: &Key, key: &Created, session: &PolicySession) -> alcub3_tpm::Result<()> {
+    let loaded = chip.load(root, Auth::Empty, &key.private, &key.public)?;
+    chip.sign(&Key::from(loaded), Auth::Policy(session), &digest())
+        .map(|_| ())
+}
+
+/// The mission policy's PolicyPCR behind the NV comparisons: the order that DESIGN §4 forbids.
+fn pcr_last(policy: &Policy) -> Policy {
+    let mut assertions = policy.assertions().to_vec();
+    let pcr = assertions.remove(2);
+    assertions.push(pcr);
+    Policy::new(policy.alg(), assertions).unwrap()
+}
+
+fn split(policy: &Policy, at: usize) -> (Policy, Policy) {
+    let (before, after) = policy.assertions().split_at(at);
+    let part = |assertions: &[_]| Policy::new(policy.alg(), assertions.to_vec()).unwrap();
+    (part(before), part(after))
+}
+
+/// How the chip's power goes and comes back.
+#[derive(Copy, Clone, Debug)]
+enum Power {
+    Restart,
+    Resume,
+    Reset,
+}
+
+/// Replays a policy's first assertions, has the chip save the session, stops the robot, cycles the power, replays the
+/// rest and signs.
+fn saved_over(power: Power, order: fn(&Policy) -> Policy, replayed_before: usize) -> alcub3_tpm::Result<()> {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let policy = order(&life.robot().keys().policy_of(&record).unwrap());
+    let (root, inputs) = (storage_root(&life), life.inputs(&record));
+    let (before, after) = split(&policy, replayed_before);
+    let (under, replay, parent) = (policy.clone(), inputs.clone(), root.clone());
+    let (key, armed) = life
+        .chip(move |chip| {
+            let key = key_under(chip, &parent, &under)?;
+            let armed = chip.policy_session(&before, &replay)?;
+            // Others take the slots until the chip saves the first.
+            let others = (0..2)
+                .map(|_| chip.begin_policy(&under))
+                .collect::<Result<Vec<_>, _>>()?;
+            let usage = chip.slot_usage();
+            assert!(usage.sessions_loaded < usage.sessions, "{usage:?}");
+            drop(others);
+            Ok((key, armed))
+        })
+        .unwrap();
+    let report = life.stop();
+    assert!(report.is_complete(), "{report:?}");
+    let swtpm = &life.swtpm;
+    match power {
+        Power::Restart => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Clear)),
+        Power::Resume => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Resume)),
+        Power::Reset => swtpm.power_cycle(PowerUp::Clear),
+    }
+    .unwrap();
+    life.chip(move |chip| {
+        chip.complete_policy(&armed, &after, &inputs)?;
+        sign_with(chip, &root, &key, &armed)
+    })
+}
+
+/// Assertions up to the anchor's, in either order: clock, approval, then PCR and three counters, or three counters.
+const UP_TO_COUNTERS_PCR_FIRST: usize = 6;
+const UP_TO_COUNTERS_PCR_LAST: usize = 5;
+
+#[test]
+fn with_pcr_last_a_session_saved_before_a_stop_signs_after_a_restart() {
+    // The hole that the normative order closes: the lockdown PCR is back at its baseline, the epochs are not looked
+    // at again.
+    saved_over(Power::Restart, pcr_last, UP_TO_COUNTERS_PCR_LAST).unwrap();
+}
+
+#[test]
+fn in_the_normative_order_no_saved_session_survives_restart_resume_or_reset() {
+    for power in [Power::Restart, Power::Resume, Power::Reset] {
+        for replayed in [UP_TO_COUNTERS_PCR_FIRST, 8] {
+            let error = saved_over(power, Policy::clone, replayed).unwrap_err();
+            assert!(
+                matches!(error, TpmError::Refused { .. }),
+                "{power:?} after {replayed} assertions: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_owner_cannot_bring_an_old_epoch_back() {
+    let mut life = Life::running();
+    let (record, key) = mission(&mut life);
+    let epoch = NvIndex::RobotEpoch;
+    let spec = life.robot().keys().nv().spec(epoch);
+    let before = life.robot().keys().counter(epoch).unwrap().value;
+    let owner = life.owner();
+    let public = NvPublic {
+        index: spec.handle,
+        name_alg: spec.name_alg,
+        attributes: spec.attributes,
+        auth_policy: Vec::new(),
+        size: spec.size,
+    };
+    life.chip(move |chip| {
+        chip.nv_undefine(&owner, spec.handle)?;
+        chip.nv_define(&owner, &public, &Secret::from_slice(&[]))?;
+        chip.nv_increment(spec.handle)
+    })
+    .unwrap();
+    let after = life.robot().keys().counter(epoch).unwrap().value;
+    assert!(after > before, "{after} after {before}");
+    refused(life.robot().keys().sign(&key, digest()), ResponseCode::POLICY);
+    life.open();
+    assert!(
+        life.robot().is_stopped(),
+        "the rearm names an epoch that is no more"
+    );
+    refused(
+        life.robot().keys().load_mission_key(record.mission),
+        ResponseCode::POLICY,
+    );
+}
+
+#[test]
+fn the_whole_order_signs_and_refuses_as_the_table_says() {
+    let mut life = Life::running();
+    let (record, key) = mission(&mut life);
+    past(&life, record.end_clock_ms);
+    refused(life.robot().keys().sign(&key, digest()), ResponseCode::POLICY);
+
+    let moved = life
+        .authority
+        .approve_end(&record, record.end_clock_ms + 10 * MINUTE_MS);
+    let policy = life.robot().keys().policy_of(&moved).unwrap();
+    assert_eq!(policy.digest().as_bytes(), record.public.auth_policy());
+    let (inputs, again) = (life.inputs(&moved), key.key().clone());
+    let armed = life
+        .chip(move |chip| {
+            let armed = chip.policy_session(&policy, &inputs)?;
+            chip.sign(&again, Auth::Policy(&armed), &digest())?;
+            // A use takes the policy out of the session (TPM 2.0 Part 1, 19.7): the next one needs it again.
+            chip.complete_policy(&armed, &policy, &inputs)?;
+            Ok(armed)
+        })
+        .unwrap();
+
+    let another = MissionRecord {
+        end_clock_ms: moved.end_clock_ms + 1,
+        end_approval: life.start_mission(MINUTE_MS).end_approval,
+        ..moved.clone()
+    };
+    let policy = life.robot().keys().policy_of(&another).unwrap();
+    let inputs = life.inputs(&another);
+    let error = life
+        .chip(move |chip| chip.policy_session(&policy, &inputs))
+        .unwrap_err();
+    assert!(error.is_refusal(ResponseCode::SIGNATURE), "{error}");
+
+    assert!(life.stop().is_complete());
+    refused(
+        life.robot().keys().sign_armed(&key, &armed, digest()),
+        ResponseCode::PCR_CHANGED,
+    );
+    let arm_anew = |life: &Life| {
+        let (policy, inputs) = (
+            life.robot().keys().policy_of(&moved).unwrap(),
+            life.inputs(&moved),
+        );
+        life.chip(move |chip| chip.policy_session(&policy, &inputs))
+            .unwrap_err()
+    };
+    let error = arm_anew(&life);
+    assert!(error.is_refusal(ResponseCode::VALUE), "{error}");
+    // The epoch alone refuses too: with the lockdown PCR at its baseline again it is the epoch that counts.
+    life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
+    let error = arm_anew(&life);
+    assert!(error.is_refusal(ResponseCode::POLICY), "{error}");
+}
+
+#[test]
+fn under_power_cuts_the_clock_hardly_moves_and_the_reset_count_ends_the_key() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let clock = |life: &Life| life.chip(|chip| chip.read_clock()).unwrap();
+    let began = clock(&life);
+    for cut in 0..=profile(LEVEL).allowed_resets {
+        assert!(clock(&life).reset_count <= record.max_reset_count);
+        let key = life.key(&record);
+        life.robot()
+            .keys()
+            .sign(&key, digest())
+            .unwrap_or_else(|e| panic!("after {cut} cuts: {e}"));
+        life.reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+    }
+    let now = clock(&life);
+    assert!(now.clock_ms < began.clock_ms + 10 * MINUTE_MS && now.clock_ms < record.end_clock_ms);
+    assert_eq!(now.reset_count, record.max_reset_count + 1);
+    let key = life.key(&record);
+    refused(life.robot().keys().sign(&key, digest()), ResponseCode::POLICY);
+}
+
+/// Drives the chip into dictionary-attack lockout with wrong guesses at a protected key.
+fn lock_out(life: &Life) {
+    let root = storage_root(life);
+    life.chip(move |chip| {
+        let attributes = attribute::FIXED_TPM
+            | attribute::FIXED_PARENT
+            | attribute::SENSITIVE_DATA_ORIGIN
+            | attribute::USER_WITH_AUTH
+            | attribute::SIGN;
+        let template = PublicTemplate::signing_key(Curve::P256, attributes, None);
+        let right = Secret::from_slice(b"right");
+        let made = chip.create(&root, Auth::Empty, template.as_tpmt_bytes(), &right, None, &[])?;
+        let key = Key::from(chip.load(&root, Auth::Empty, &made.private, &made.public)?);
+        for _ in 0..40 {
+            let wrong = Secret::from_slice(b"wrong");
+            if let Err(error) = chip.sign(&key, Auth::Value(&wrong), &digest())
+                && error.is_refusal(ResponseCode::LOCKOUT)
+            {
+                break;
+            }
+        }
+        assert!(chip.lockout_state()?.in_lockout);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_stop_and_its_receipt_succeed_in_dictionary_attack_lockout() {
+    let mut life = Life::running();
+    let (_, key) = mission(&mut life);
+    let armed = life.robot().keys().arm(&key).unwrap();
+    lock_out(&life);
+    let report = life.stop();
+    assert!(report.is_complete(), "{report:?}");
+    let verdict = life.judge(&report);
+    assert!(verdict.outcome == Outcome::Proven, "{verdict:?}");
+    refused(
+        life.robot().keys().sign_armed(&key, &armed, digest()),
+        ResponseCode::PCR_CHANGED,
+    );
+    assert!(life.chip(|chip| chip.lockout_state()).unwrap().in_lockout);
+    // A start needs no protected object either.
+    life.open();
+    assert!(life.robot().is_stopped());
+}
+
+#[test]
+fn an_ended_mission_takes_its_armed_sessions_and_its_key_along() {
+    let mut life = Life::running();
+    let (record, key) = mission(&mut life);
+    let (_, other) = mission(&mut life);
+    let armed = life.robot().keys().arm(&key).unwrap();
+    life.robot().complete_mission(record.mission, NOW_MS).unwrap();
+    refused(
+        life.robot().keys().sign_armed(&key, &armed, digest()),
+        ResponseCode::PCR_CHANGED,
+    );
+    refused(life.robot().keys().arm(&key), ResponseCode::POLICY);
+    assert!(matches!(
+        life.robot().keys().load_mission_key(record.mission),
+        Err(KeysError::NoSuchMission { .. })
+    ));
+    // The other mission goes on: the retire PCR is in no policy.
+    life.robot().keys().sign(&other, digest()).unwrap();
+}
+
+#[test]
+fn a_stopped_level_or_mission_is_dead_and_the_others_are_not() {
+    let mut life = Life::running();
+    let (ended, key) = mission(&mut life);
+    let (_, other) = mission(&mut life);
+    let armed = life.robot().keys().arm(&key).unwrap();
+    let scope = life.robot().mission_scope(ended.mission).unwrap();
+    let stop = |life: &Life, scope| {
+        let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        // Only the robot's epoch was certified before the stop, so a receipt of these proves the extend, and that the
+        // counter is certified now, and says itself that the increment is not proven.
+        let verdict = life.judge(&report);
+        assert_eq!(verdict.outcome, Outcome::Incomplete, "{verdict:?}");
+        assert_eq!(verdict.unconfirmed, [Step::CounterIncremented]);
+    };
+    stop(&life, scope);
+    refused(
+        life.robot().keys().sign_armed(&key, &armed, digest()),
+        ResponseCode::PCR_CHANGED,
+    );
+    refused(life.robot().keys().arm(&key), ResponseCode::POLICY);
+    life.robot().keys().sign(&other, digest()).unwrap();
+
+    let armed = life.robot().keys().arm(&other).unwrap();
+    stop(&life, StopScope::Level(LEVEL));
+    refused(
+        life.robot().keys().sign_armed(&other, &armed, digest()),
+        ResponseCode::PCR_CHANGED,
+    );
+    refused(life.robot().keys().arm(&other), ResponseCode::POLICY);
+    assert!(life.robot().is_level_stopped(LEVEL) && !life.robot().is_stopped());
+}
+
+#[test]
+fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let copy = tempfile::TempDir::new().unwrap();
+    copy_folder(&life.path(), copy.path());
+    assert!(life.stop().is_complete());
+    life.robot = None;
+    std::fs::remove_dir_all(life.path()).unwrap();
+    std::fs::create_dir(life.path()).unwrap();
+    copy_folder(copy.path(), &life.path());
+    // The owner can move the clock and redefine indices, and neither goes back.
+    let owner = life.owner();
+    let back = life.chip(move |chip| {
+        let clock = chip.read_clock()?.clock_ms;
+        chip.clock_set(Auth::Value(&owner), clock.saturating_sub(1_000).max(1))
+    });
+    assert!(back.unwrap_err().is_refusal(ResponseCode::VALUE));
+    life.open();
+    assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
+    refused(
+        life.robot().keys().load_mission_key(record.mission),
+        ResponseCode::POLICY,
+    );
+    // Nor after the lockdown PCR is back at its baseline.
+    life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
+    assert!(life.robot().is_stopped());
+    refused(
+        life.robot().keys().load_mission_key(record.mission),
+        ResponseCode::POLICY,
+    );
+}
+
+#[test]
+fn a_deleted_rearm_record_leaves_the_robot_stopped() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    life.open();
+    assert!(
+        !life.robot().is_stopped(),
+        "a restart of the process changes nothing"
+    );
+    life.robot = None;
+    std::fs::remove_file(life.path().join("rearm.cbor")).unwrap();
+    life.open();
+    assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
+    assert!(matches!(
+        life.robot().keys().load_mission_key(record.mission),
+        Err(KeysError::Stopped)
+    ));
+}
+
+#[test]
+fn a_stop_stays_in_force_over_restart_resume_and_reset() {
+    for power in [Power::Restart, Power::Resume, Power::Reset] {
+        let mut life = Life::running();
+        assert!(life.stop().is_complete());
+        life.reopen_after(|swtpm| {
+            match power {
+                Power::Restart => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Clear)),
+                Power::Resume => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Resume)),
+                Power::Reset => swtpm.power_cycle(PowerUp::Clear),
+            }
+            .unwrap();
+        });
+        assert!(life.robot().is_stopped(), "{power:?}");
+        assert!(life.robot().recovered_stops().is_empty(), "{power:?}");
+        life.rearm();
+        mission(&mut life);
+        assert_eq!(life.robot().keys().hash(), HashAlg::Sha256);
+    }
+}

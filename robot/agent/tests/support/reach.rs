@@ -1,0 +1,82 @@
+//! What somebody does who can reach a robot's chip or disk, and what a verifier then says.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use crate::support::{LONG, Life, digest, robot_id};
+use alcub3_attestation::receipt::{Expected, ReceiptVerdict, verify_receipt};
+use alcub3_crypto::Secret;
+use alcub3_crypto::tpm::Signature;
+use alcub3_keys::{KeysError, MissionRecord};
+use alcub3_security_hal::StopReport;
+use alcub3_tpm::ops::{Approval, PolicyInputs};
+use alcub3_tpm::{Chip, Lane, ResponseCode};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::policies::mission_end_ref;
+
+impl Life {
+    /// An operation of somebody who can reach the chip.
+    pub fn chip<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Chip) -> alcub3_tpm::Result<T> + Send + 'static,
+    ) -> alcub3_tpm::Result<T> {
+        self.tpm.run(Lane::Background, LONG, operation)
+    }
+
+    /// The owner authorisation, which the authority holds.
+    pub fn owner(&self) -> Secret {
+        self.authority.enrolled.as_ref().unwrap().custody.owner.clone()
+    }
+
+    /// Counts an NV counter up, as anybody who can reach the chip may.
+    pub fn increment(&self, index: NvIndex) {
+        self.chip(move |chip| chip.nv_increment(index.handle())).unwrap();
+    }
+
+    /// Extends a PCR, as anybody who can reach the chip may.
+    pub fn extend(&self, pcr: u32) {
+        self.chip(move |chip| chip.pcr_extend(pcr, &[digest()])).unwrap();
+    }
+
+    pub fn anchor(record: &MissionRecord) -> NvIndex {
+        NvIndex::MissionAnchor(record.anchor)
+    }
+
+    /// What the replay of a mission's policy needs.
+    pub fn inputs(&self, record: &MissionRecord) -> PolicyInputs {
+        let approval = Approval {
+            key: self.authority.anchors().mission_by_one,
+            policy_ref: mission_end_ref(&record.mission),
+            signature: Signature::from_tpmt_signature(&record.end_approval).unwrap(),
+        };
+        [
+            NvIndex::RobotEpoch,
+            NvIndex::LevelEpoch(record.level),
+            Self::anchor(record),
+        ]
+        .iter()
+        .fold(PolicyInputs::new().approval(approval), |inputs, index| {
+            inputs.nv(index.handle())
+        })
+    }
+
+    /// The verdict on a stop's receipt, by somebody who has the enrolment and nothing of the robot.
+    pub fn judge(&self, report: &StopReport) -> ReceiptVerdict {
+        let enrolment = self.authority.enrolment();
+        let robot = robot_id();
+        let expected = Expected {
+            attestation_key: enrolment.attestation_key(),
+            robot: Some(&robot),
+            stop: Some(report.stop),
+            nv: *enrolment.nv_map(),
+            pcrs: self.robot().keys().pcrs(),
+        };
+        verify_receipt(report.receipt.as_ref().unwrap(), &expected)
+    }
+}
+
+/// The response code with which the chip itself refused.
+pub fn refusal(error: &KeysError) -> Option<ResponseCode> {
+    match error {
+        KeysError::Tpm(error) => error.response_code().map(ResponseCode::base),
+        _ => None,
+    }
+}
