@@ -1,6 +1,7 @@
 //! Recording parts for the stop's tests: each writes down when it was called and can be told to fail or hang.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod busy;
 pub mod fleet;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
