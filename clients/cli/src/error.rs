@@ -307,6 +307,7 @@ impl CliError {
             Self::Mission(_) => "mission-refused",
             Self::Rearm(_) => "rearm-refused",
             Self::Vault(_) => "authority-tpm",
+            Self::Agent(AgentError::Link(_)) => "enrolment-refused",
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => "robot",
             Self::SignCommand(_) | Self::Crypto(_) => "cryptography",
             Self::Testkit(_) | Self::NotASimulator => "simulator",
@@ -327,8 +328,24 @@ impl CliError {
             Some(remedy) => (self.without_remedy(text), remedy.to_owned()),
             None => match text.rsplit_once("; ") {
                 Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
-                None => (text, String::new()),
+                None => (text, self.general_remedy().to_owned()),
             },
+        }
+    }
+
+    /// Where the library's message has no remedy of its own.
+    fn general_remedy(&self) -> &'static str {
+        match self {
+            Self::Attestation(_) => "ask for new evidence (`alcub3 appraise --request`), or attest again",
+            Self::Agent(AgentError::Link(_)) => {
+                "ask the authority what it admits; a simulator needs one made with --admit-simulators"
+            }
+            Self::Mission(_) | Self::Rearm(_) => "mend what the reason names, then begin again",
+            Self::Tpm(_) | Self::Vault(_) => "see `alcub3 tpm doctor`",
+            Self::Agent(_) | Self::Keys(_) | Self::State(_) => {
+                "see `alcub3 tpm doctor` and `alcub3 identity show`"
+            }
+            _ => "see `alcub3 --help`",
         }
     }
 

@@ -50,16 +50,19 @@ impl AuthorityArgs {
     }
 }
 
-/// Opens the robot of the state folder on the TPM that was named.
-pub(crate) fn open_robot(context: &Context) -> Result<Robot, CliError> {
-    open_robot_and_folder(context).map(|(robot, _)| robot)
-}
-
-/// The same, with the state folder.
-pub(crate) fn open_robot_and_folder(context: &Context) -> Result<(Robot, Arc<StateFolder>), CliError> {
+/// Opens the robot of the state folder on the TPM that was named, does something with it, and closes it in order: the
+/// sequence numbers that were reserved ahead and not used are given back.
+pub(crate) fn with_robot<T>(
+    context: &Context,
+    work: impl FnOnce(&Robot, &StateFolder) -> Result<T, CliError>,
+) -> Result<T, CliError> {
     let folder = Arc::new(StateFolder::open(&context.state_dir()?)?);
     let robot = Robot::open(tpm_access::start(context.tpm_spec())?, folder.clone(), Vec::new())?;
-    Ok((robot, folder))
+    let result = work(&robot, &folder);
+    if let Err(error) = robot.close() {
+        tracing::warn!(%error, "reserved sequence numbers were not given back; the next command's number must be higher");
+    }
+    result
 }
 
 /// A name and a file: `alice=alice.key`.

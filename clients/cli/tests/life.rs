@@ -309,7 +309,7 @@ fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
     assert_eq!(fleet.yes("authority show")["admit_simulators"], false);
     // An authority of real chips admits no simulator.
     let refused = fleet.run("--json provision r1 --simulator-ca --eventlog boot.log");
-    assert_error(&refused, 1, "robot");
+    assert_error(&refused, 1, "enrolment-refused");
     assert_eq!(fleet.yes("authority show")["robots"], serde_json::json!([]));
 }
 

@@ -48,10 +48,10 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
     }
     if let (Some(request), Some(out)) = (&arguments.request, &arguments.out) {
         let request = files::read(request, "a request", LIMIT)?;
-        let robot = parties::open_robot(context)?;
-        let surroundings = Surroundings::unknown(robot.keys().hash());
-        let evidence = robot.attest(&request, &surroundings, &log, now_ms())?;
-        robot.close()?;
+        let evidence = parties::with_robot(context, |robot, _| {
+            let surroundings = Surroundings::unknown(robot.keys().hash());
+            Ok(robot.attest(&request, &surroundings, &log, now_ms())?)
+        })?;
         files::write_private(out, &evidence)?;
         let json = json!({"evidence": out, "bytes": evidence.len()});
         return Ok(Answer::done(
@@ -60,16 +60,13 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
         ));
     }
     let mut authority = arguments.authority.open()?;
-    let robot = parties::open_robot(context)?;
-    let appraised = authority.attest(&robot, &log)?;
-    robot.close()?;
+    let appraised = parties::with_robot(context, |robot, _| authority.attest(robot, &log))?;
     Ok(answer(&appraised, context.style()))
 }
 
 fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
     let bytes = files::read(path, "a result", LIMIT)?;
     let result = AttestResult::from_canonical(&bytes).map_err(|source| CliError::Message { source })?;
-    let robot = parties::open_robot(context)?;
     let Some(lease) = &result.lease else {
         let json = json!({"lease": false});
         return Ok(Answer::verdict(
@@ -78,9 +75,10 @@ fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
             "the authority found the robot untrusted: there is no lease",
         ));
     };
-    robot.take_lease(lease)?;
-    let lease = robot.lease_id();
-    robot.close()?;
+    let lease = parties::with_robot(context, |robot, _| {
+        robot.take_lease(lease)?;
+        Ok(robot.lease_id())
+    })?;
     Ok(Answer::done(
         json!({"lease": lease}),
         format!("lease {lease} is taken"),

@@ -131,9 +131,8 @@ fn validate(arguments: &Validate, context: &Context) -> Result<Answer, CliError>
         .unwrap_or(u64::MAX)
         .saturating_add(1);
     let envelope = files::read(&arguments.file, "a command envelope", limit)?;
-    let robot = parties::open_robot(context)?;
-    let verdict = robot.validate(&envelope, Some(now_ms()))?;
-    let answer = match &verdict {
+    let verdict = parties::with_robot(context, |robot, _| Ok(robot.validate(&envelope, Some(now_ms()))?))?;
+    Ok(match &verdict {
         GateVerdict::Admitted(admitted) => {
             let command = admitted.command();
             let json = json!({
@@ -151,7 +150,5 @@ fn validate(arguments: &Validate, context: &Context) -> Result<Answer, CliError>
             let text = format!("{}: {}", context.style().bad("refused"), reasons.join(", "));
             Answer::verdict(false, json!({"admitted": false, "reasons": reasons}), text)
         }
-    };
-    robot.close()?;
-    Ok(answer)
+    })
 }

@@ -94,22 +94,19 @@ pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliErr
 }
 
 fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
-    let robot = parties::open_robot(context)?;
-    let scope = match &arguments.scope {
-        Scope::Robot => StopScope::Robot,
-        Scope::Level(level) => StopScope::Level(*level),
-        Scope::Mission(mission) => robot.mission_scope(*mission)?,
-    };
-    let report = robot.stop(scope, arguments.reason, now_ms())?;
+    let report = parties::with_robot(context, |robot, _| {
+        let scope = match &arguments.scope {
+            Scope::Robot => StopScope::Robot,
+            Scope::Level(level) => StopScope::Level(*level),
+            Scope::Mission(mission) => robot.mission_scope(*mission)?,
+        };
+        Ok(robot.stop(scope, arguments.reason, now_ms())?)
+    })?;
     if let (Some(path), Some(receipt)) = (&arguments.receipt, &report.receipt) {
         // The stop stands whatever becomes of the copy.
         if let Err(error) = files::write_private(path, receipt) {
             tracing::error!(%error, "the receipt was not written; the robot keeps its own");
         }
-    }
-    let closed = robot.close();
-    if let Err(error) = closed {
-        tracing::warn!(%error, "the robot's files were not closed in order");
     }
     Ok(Answer::verdict(
         report.is_complete(),
@@ -153,17 +150,17 @@ fn text(report: &StopReport, style: Style) -> String {
 fn rearm(arguments: &Reset, context: &Context) -> Result<Answer, CliError> {
     let persons = parties::persons(&arguments.approve)?;
     let mut authority = arguments.authority.open()?;
-    let (robot, folder) = parties::open_robot_and_folder(context)?;
-    let served = robot.keys().record().parents.iter().map(|parent| parent.level);
-    let levels = if arguments.level.is_empty() {
-        served.collect()
-    } else {
-        arguments.level.clone()
-    };
-    show_receipts(&folder, robot.robot(), &mut authority.authority)?;
-    let armed = authority.rearm(&robot, &levels, &persons)?;
-    let name: RobotId = robot.robot().clone();
-    robot.close()?;
+    let (name, armed) = parties::with_robot(context, |robot, folder| {
+        let served = robot.keys().record().parents.iter().map(|parent| parent.level);
+        let levels = if arguments.level.is_empty() {
+            served.collect()
+        } else {
+            arguments.level.clone()
+        };
+        show_receipts(folder, robot.robot(), &mut authority.authority)?;
+        let armed = authority.rearm(robot, &levels, &persons)?;
+        Ok((robot.robot().clone(), armed))
+    })?;
     let names: Vec<String> = armed.iter().map(ToString::to_string).collect();
     let json = json!({"robot": name, "armed": names});
     Ok(Answer::done(

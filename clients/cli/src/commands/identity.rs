@@ -5,6 +5,7 @@ use crate::args::Context;
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::{key_file, parties};
+use alcub3_agent::Robot;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -26,7 +27,10 @@ pub(crate) struct Show {
 /// Opens the robot, which proves that its chip is the one that was provisioned.
 pub(crate) fn run(command: &IdentityCommand, context: &Context) -> Result<Answer, CliError> {
     let IdentityCommand::Show(arguments) = command;
-    let robot = parties::open_robot(context)?;
+    parties::with_robot(context, |robot, _| show(robot, arguments, context))
+}
+
+fn show(robot: &Robot, arguments: &Show, context: &Context) -> Result<Answer, CliError> {
     let record = robot.keys().record();
     if let Some(path) = &arguments.ak {
         files::write_private(path, &record.attestation_key.to_tpm2b())?;

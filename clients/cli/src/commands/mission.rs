@@ -82,14 +82,14 @@ pub(crate) fn run(command: &MissionCommand, context: &Context) -> Result<Answer,
     match command {
         MissionCommand::Start(arguments) => start(arguments, context),
         MissionCommand::Show(Named { mission }) => {
-            let robot = parties::open_robot(context)?;
-            show(&robot, &robot.keys().mission(*mission)?)
+            parties::with_robot(context, |robot, _| show(robot, &robot.keys().mission(*mission)?))
         }
-        MissionCommand::List => list(context),
+        MissionCommand::List => parties::with_robot(context, |robot, _| list(robot)),
         MissionCommand::Complete(Named { mission }) => {
-            let robot = parties::open_robot(context)?;
-            robot.complete_mission(*mission, now_ms())?;
-            robot.close()?;
+            parties::with_robot(
+                context,
+                |robot, _| Ok(robot.complete_mission(*mission, now_ms())?),
+            )?;
             Ok(Answer::done(
                 json!({"mission": mission, "completed": true}),
                 format!("mission {mission} has ended"),
@@ -101,7 +101,6 @@ pub(crate) fn run(command: &MissionCommand, context: &Context) -> Result<Answer,
 fn start(arguments: &Start, context: &Context) -> Result<Answer, CliError> {
     let persons = parties::persons(&arguments.approve)?;
     let mut authority = arguments.authority.open()?;
-    let robot = parties::open_robot(context)?;
     let limits = SafetyLimits {
         max_speed_mm_per_s: arguments.max_speed_mm_per_s,
         max_turn_mdeg_per_s: arguments.max_turn_mdeg_per_s,
@@ -114,10 +113,10 @@ fn start(arguments: &Start, context: &Context) -> Result<Answer, CliError> {
     };
     let labels = Labels::new(arguments.level, arguments.integrity);
     let duration_ms = arguments.duration_s.saturating_mul(1_000);
-    let record = authority.start_mission(&robot, labels, duration_ms, &plan, &persons)?;
-    let answer = show(&robot, &record)?;
-    robot.close()?;
-    Ok(answer)
+    parties::with_robot(context, |robot, _| {
+        let record = authority.start_mission(robot, labels, duration_ms, &plan, &persons)?;
+        show(robot, &record)
+    })
 }
 
 fn token(robot: &Robot, record: &MissionRecord) -> Result<MissionToken, CliError> {
@@ -173,13 +172,12 @@ fn remaining(not_after_ms: u64) -> String {
     }
 }
 
-fn list(context: &Context) -> Result<Answer, CliError> {
-    let robot = parties::open_robot(context)?;
+fn list(robot: &Robot) -> Result<Answer, CliError> {
     let mut tokens = Vec::new();
     for record in robot.keys().missions()? {
-        tokens.push(token(&robot, &record)?);
+        tokens.push(token(robot, &record)?);
     }
-    let missions: Vec<Value> = tokens.iter().map(|token| to_json(&robot, token)).collect();
+    let missions: Vec<Value> = tokens.iter().map(|token| to_json(robot, token)).collect();
     let rows = tokens.iter().map(|token| {
         [
             token.mission.to_string(),
