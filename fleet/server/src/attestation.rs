@@ -247,6 +247,8 @@ impl Authority {
         {
             let mut standing = self.standing(robot)?;
             standing.saw_stops([event.stop]);
+            // What was found good before the stop says nothing of the robot after it.
+            standing.trusted_at_ms = None;
             robots::put_standing(&self.folder, robot, &standing)?;
         }
         Ok(verdict)

@@ -11,6 +11,7 @@ mod support;
 
 use alcub3_attestation::appraisal::Reason;
 use alcub3_attestation::ear::Ear;
+use alcub3_attestation::receipt::Outcome;
 use alcub3_command_authority::VerifiedLease;
 use alcub3_fleet_protocol::attestation::EvidenceMessage;
 use alcub3_server::{AttestationError, Authority, EXCHANGE_MS, ExchangeError};
@@ -172,4 +173,35 @@ fn a_stop_in_the_evidence_is_seen_and_in_force() {
         world.authority.standing(&robot.id).unwrap().stops,
         [StopId::new([5; 16])]
     );
+}
+
+#[test]
+fn a_proven_receipt_is_noted_and_a_changed_one_is_not() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    let stop = StopId::new([6; 16]);
+    let receipt = robot.stop(stop);
+    let mut changed = receipt.clone();
+    let at = changed.len() / 2;
+    changed[at] ^= 1;
+    let verdict = world.authority.verify_receipt(&robot.id, &changed).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Refused);
+    assert!(world.authority.standing(&robot.id).unwrap().stops.is_empty());
+
+    let verdict = world.authority.verify_receipt(&robot.id, &receipt).unwrap();
+    assert_eq!(
+        verdict.outcome,
+        Outcome::Proven,
+        "{:?} {:?}",
+        verdict.reasons,
+        verdict.unconfirmed
+    );
+    assert_eq!((verdict.epoch_before, verdict.epoch_after), (Some(1), Some(2)));
+    let standing = world.authority.standing(&robot.id).unwrap();
+    assert_eq!((standing.stops, standing.trusted_at_ms), (vec![stop], None));
+
+    let other = Robot::new("rover-2");
+    world.enrol(&other);
+    let verdict = world.authority.verify_receipt(&other.id, &receipt).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Refused, "another robot's receipt");
 }

@@ -9,6 +9,7 @@ use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
 use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
+use alcub3_attestation::receipt::{Receipt, Statement, Step, StepTime, epoch_before_data};
 use alcub3_crypto::tpm::{Name, Public, PublicTemplate, Signature, attribute};
 use alcub3_crypto::{
     Curve, Digest, HashAlg, Secret, SigningKey, VerifyingKey, aes_cfb_decrypt, hmac, kdfa, kdfe,
@@ -359,6 +360,50 @@ impl Robot {
             robot: self.id.clone(),
             robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
             level_epochs: levels.iter().map(certify).collect(),
+        }
+        .to_canonical()
+    }
+
+    /// Stops the robot and gives the receipt of it.
+    pub fn stop(&mut self, stop: StopId) -> Vec<u8> {
+        let lockdown = PcrMap::DEFAULT.lockdown();
+        let before = *self.pcrs().value(BANK, lockdown).unwrap();
+        let epoch = self
+            .counters
+            .get(&NvIndex::RobotEpoch.handle())
+            .copied()
+            .unwrap_or(1);
+        let epoch_before = self.certify_counter(NvIndex::RobotEpoch, &epoch_before_data(ALG, &self.boot()));
+        self.stops.push(stop);
+        self.stopped = true;
+        self.set_counter(NvIndex::RobotEpoch, epoch + 1);
+        self.clock.clock_ms += 10;
+        let AgentEvent::Stop(event) = self.events().pop().unwrap() else {
+            unreachable!()
+        };
+        let step = |step| StepTime {
+            step,
+            began_ns: 1,
+            ended_ns: 2,
+            confirmed: true,
+        };
+        let statement = Statement {
+            event,
+            boot: self.boot(),
+            pcr_before: before,
+            pcr_after: *self.pcrs().value(BANK, lockdown).unwrap(),
+            steps: Step::ALL.map(step).to_vec(),
+        };
+        let extra = statement.qualifying_data(ALG);
+        let selection = PcrSelection::of(BANK, &[lockdown]).unwrap();
+        let quoted = PcrValues::new(selection, vec![statement.pcr_after]).unwrap();
+        let attested = [selection.encode(), sized(quoted.digest(ALG).as_bytes())].concat();
+        Receipt {
+            attestation_key: self.ak_key.verifying_key().to_spki_der(),
+            quote: Some(self.sign(self.attest(0x8018, extra.as_bytes(), &attested))),
+            epoch_after: Some(self.certify_counter(NvIndex::RobotEpoch, &extra)),
+            epoch_before: Some(epoch_before),
+            statement,
         }
         .to_canonical()
     }
