@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{LeaseId, OperatorId};
+use alcub3_trust_model::{LeaseId, OperatorId, domain};
 
 /// How far behind the highest number an unused one may still come, in numbers.
 pub const WINDOW: u64 = 1024;
@@ -174,12 +174,11 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    const DOMAIN: &'static str = "alcub3/replay-reservation/v1";
     const VERSION: u64 = 1;
 
     /// The canonical bytes, for the store.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(Self::DOMAIN, Self::VERSION, 3);
+        let mut out = Encoder::structure(domain::REPLAY_RESERVATION, Self::VERSION, 3);
         out.u64(2)
             .bytes(self.lease.as_bytes())
             .u64(3)
@@ -194,9 +193,9 @@ impl Reservation {
     /// # Errors
     /// [`DecodeError`] names the field and what is wrong.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(Self::DOMAIN, bytes);
+        let mut reader = Reader::new(domain::REPLAY_RESERVATION, bytes);
         let r = &mut reader;
-        let mut fields = r.structure(Self::DOMAIN, Self::VERSION)?;
+        let mut fields = r.structure(domain::REPLAY_RESERVATION, Self::VERSION)?;
         fields.key(r, 2, "lease")?;
         let lease = LeaseId::new(*r.bytes_of("lease")?);
         fields.key(r, 3, "issuer")?;

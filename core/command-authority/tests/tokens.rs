@@ -360,6 +360,32 @@ fn what_was_reserved_before_a_crash_is_used_after_it() {
 }
 
 #[test]
+fn after_a_clean_end_only_what_was_used_stays_used() {
+    let alice = OperatorId::new("alice").unwrap();
+    let mut windows = ReplayWindows::new(LEASE);
+    windows.open(&alice);
+    let wanted = windows.wanted();
+    windows.confirm(&wanted[0]);
+    windows.check_and_record(&alice, 3).unwrap();
+    let used = windows.used();
+    assert_eq!(
+        used,
+        [Reservation {
+            lease: LEASE,
+            issuer: alice.clone(),
+            through: 3
+        }]
+    );
+    let mut after = ReplayWindows::restored(LEASE, &used);
+    let wanted = after.wanted();
+    after.confirm(&wanted[0]);
+    for sequence in [1, 2, 3] {
+        assert!(after.check_and_record(&alice, sequence).is_err());
+    }
+    after.check_and_record(&alice, 4).unwrap();
+}
+
+#[test]
 fn reservations_are_wanted_early_enough() {
     let mut window = ReplayWindow::new();
     window.confirm(RESERVE_AHEAD);

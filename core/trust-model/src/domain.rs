@@ -69,8 +69,11 @@ pub const REGISTER_EVENT: &str = "alcub3/register-event/v1";
 /// The audit log head that the TPM signs.
 pub const AUDIT_HEAD: &str = "alcub3/audit-head/v1";
 
-/// Every domain string, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 33] = [
+/// A bound of sequence numbers, stored before they are accepted.
+pub const REPLAY_RESERVATION: &str = "alcub3/replay-reservation/v1";
+
+/// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
+pub const ALL: [&str; 34] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -104,4 +107,5 @@ pub const ALL: [&str; 33] = [
     SEALED,
     REGISTER_EVENT,
     AUDIT_HEAD,
+    REPLAY_RESERVATION,
 ];

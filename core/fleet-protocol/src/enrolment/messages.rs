@@ -179,7 +179,7 @@ impl EnrolChallenge {
 pub struct EnrolResponse {
     /// The exchange.
     pub session: SessionId,
-    /// HMAC-SHA-256 with the recovered secret (see [`proof_parts`]).
+    /// HMAC-SHA-256, with the recovered secret, over domain, nonce, and the SHA-256 of request and sealed custody.
     pub proof: [u8; 32],
     /// The hierarchy authorisations, sealed to the authority.
     pub custody: Vec<u8>,
