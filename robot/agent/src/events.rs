@@ -13,6 +13,9 @@ const DOMAIN: &str = "alcub3/agent-events/v1";
 const VERSION: u64 = 1;
 const MOST_EVENTS: usize = 65_536;
 
+/// A PCR, its value before any event of ours, and its value now.
+pub(crate) type PcrSpan = (u8, Digest, Digest);
+
 /// Events in the order in which they were extended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgentLog {
@@ -49,18 +52,46 @@ impl AgentLog {
         Ok(folder.write(FILE, &out.finish())?)
     }
 
-    /// After a crash between an extend and its entry, or the other way round: finds the log that explains what the PCR
+    /// After a crash between an extend and its entry, or the other way round: takes the log that explains what the PCR
     /// holds, among the log, the log without its last event, and the log with one of the `pending` events.
     /// `baseline` is the PCR before any event. False where none does.
     pub(crate) fn reconcile(
         &mut self,
         folder: &StateFolder,
         map: &PcrMap,
-        (pcr, baseline, now): (u8, Digest, Digest),
+        span: PcrSpan,
         pending: &[AgentEvent],
     ) -> Result<bool> {
+        match self.explanation(map, span, pending) {
+            None => Ok(false),
+            Some(None) => Ok(true),
+            Some(Some(found)) => {
+                *self = found;
+                self.save(folder)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether this log, or one that [`Self::reconcile`] would take, explains what the PCR holds.
+    pub(crate) fn explains(&self, map: &PcrMap, span: PcrSpan, pending: &[AgentEvent]) -> bool {
+        self.explanation(map, span, pending).is_some()
+    }
+
+    /// Whether an event is in the log.
+    pub(crate) fn contains(&self, event: &AgentEvent) -> bool {
+        self.events.contains(event)
+    }
+
+    /// The log that explains the PCR: this one (`Some(None)`), another, or none.
+    fn explanation(
+        &self,
+        map: &PcrMap,
+        (pcr, baseline, now): PcrSpan,
+        pending: &[AgentEvent],
+    ) -> Option<Option<Self>> {
         if self.replay(map, pcr, baseline) == now {
-            return Ok(true);
+            return Some(None);
         }
         let mut candidates: Vec<Self> = pending
             .iter()
@@ -74,17 +105,10 @@ impl AgentLog {
             events.remove(at);
             Self { events }
         }));
-        match candidates
+        candidates
             .into_iter()
             .find(|candidate| candidate.replay(map, pcr, baseline) == now)
-        {
-            Some(found) => {
-                *self = found;
-                self.save(folder)?;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+            .map(Some)
     }
 
     fn replay(&self, map: &PcrMap, pcr: u8, baseline: Digest) -> Digest {

@@ -8,6 +8,7 @@ use crate::stopping::LoggedReceipts;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_command_authority::{ReplayWindows, VerifiedMission};
+use alcub3_crypto::Digest;
 use alcub3_keys::{
     LoadedKeys, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts, StoredMissionKeys,
 };
@@ -57,8 +58,7 @@ impl Robot {
             .tpm()
             .run(Lane::Background, OPEN_TIMEOUT, |chip| chip.read_clock())?;
         let pcrs_now = keys.stop_pcrs()?;
-        let (run, new_run) = Run::open(&folder, (clock.reset_count, clock.restart_count), pcrs_now)?;
-        let log = open_log(&keys, &folder, &run, new_run)?;
+        let (run, log) = open_log(&keys, &folder, (clock.reset_count, clock.restart_count), pcrs_now)?;
         let robot_id = keys.record().robot.clone();
         let audit = AuditFile::open(folder.path(), robot_id.clone(), run.boot)?;
         let gates = Arc::new(Gates::new_closed());
@@ -110,7 +110,7 @@ impl Robot {
 
     /// Takes up what the state folder holds: the rearm, the missions that still live, the lease.
     fn resume(&self) -> Result<()> {
-        self.keys.sweep_ended_missions()?;
+        self.finish_ended_missions()?;
         if let Some(record) = self.keys.rearm_record()? {
             let keys = self.keys.clone();
             match self.stop.rearm(&self.trust, &record, move || Ok(keys.epochs()?)) {
@@ -126,6 +126,20 @@ impl Robot {
             }
         }
         self.resume_lease()
+    }
+
+    /// Completes the end of missions whose anchor moved before a crash: what was armed for them dies too.
+    fn finish_ended_missions(&self) -> Result<()> {
+        for record in self.keys.ended_missions()? {
+            let event = AgentEvent::MissionEnded(record.mission);
+            if !self.log().contains(&event) {
+                self.keys.retire_mission_in_chip(&record)?;
+                self.log().append(&self.folder, event)?;
+            }
+            self.keys
+                .delete_missions(|other| other.mission == record.mission)?;
+        }
+        Ok(())
     }
 
     /// The robot's name.
@@ -183,29 +197,33 @@ fn robot_labels(keys: &RobotKeys) -> Labels {
     Labels::new(highest.unwrap_or(Level::Unclassified), Integrity::Operational)
 }
 
-/// The agent's log, brought in line with what the PCRs hold after a crash.
+/// The run and the agent's log, brought in line with what the PCRs hold after a crash.
 fn open_log(
     keys: &RobotKeys,
     folder: &Arc<StateFolder>,
-    run: &Run,
-    new_run: bool,
-) -> Result<Arc<Mutex<AgentLog>>> {
+    counts: (u32, u32),
+    now: [Digest; 2],
+) -> Result<(Run, Arc<Mutex<AgentLog>>)> {
     let mut log = AgentLog::load(folder)?;
-    if new_run {
+    let pending = pending_events(keys, folder)?;
+    let map = keys.pcrs();
+    let spans = |baseline: &[Digest; 2]| {
+        let pcrs = [map.lockdown(), map.retire()].into_iter();
+        pcrs.zip(*baseline)
+            .zip(now)
+            .map(|((pcr, from), to)| (pcr, from, to))
+    };
+    let resumed = |baseline: &[Digest; 2]| spans(baseline).all(|span| log.explains(&map, span, &pending));
+    let (run, without_events) = Run::open(folder, counts, now, resumed)?;
+    if without_events {
         log.clear(folder)?;
     }
-    let pending = pending_events(keys, folder)?;
-    let (map, now) = (keys.pcrs(), keys.stop_pcrs()?);
-    for ((pcr, baseline), now) in [map.lockdown(), map.retire()]
-        .into_iter()
-        .zip(run.baseline)
-        .zip(now)
-    {
-        if !log.reconcile(folder, &map, (pcr, baseline, now), &pending)? {
-            tracing::warn!(error = %AgentError::UnexplainedPcr { pcr }, "attestation will be refused");
+    for span in spans(&run.baseline) {
+        if !log.reconcile(folder, &map, span, &pending)? {
+            tracing::warn!(error = %AgentError::UnexplainedPcr { pcr: span.0 }, "attestation will be refused");
         }
     }
-    Ok(Arc::new(Mutex::new(log)))
+    Ok((run, Arc::new(Mutex::new(log))))
 }
 
 /// Events that may have been extended without an entry in the log: unfinished stops, and missions that were ending.

@@ -31,10 +31,14 @@ pub(crate) struct Run {
 impl Run {
     /// The run of the chip's present reset and restart counts; a new one where they moved. The sequence goes on over
     /// all runs, and after a crash from the reservation, so that no number is used twice.
+    ///
+    /// `resumed` says whether the PCRs are what our events made of a baseline: after a TPM Resume they are, and a new
+    /// run keeps baseline and events. True is returned where it starts without events.
     pub(crate) fn open(
         folder: &StateFolder,
         (reset_count, restart_count): (u32, u32),
         pcrs_now: [Digest; 2],
+        resumed: impl FnOnce(&[Digest; 2]) -> bool,
     ) -> Result<(Self, bool)> {
         let stored = match folder.read(FILE)? {
             Some(bytes) => Some(
@@ -44,6 +48,9 @@ impl Run {
         };
         let same = stored.filter(|run| (run.reset_count, run.restart_count) == (reset_count, restart_count));
         let next = stored.map_or(1, |run| run.reserved);
+        let kept = stored
+            .map(|run| run.baseline)
+            .filter(|baseline| same.is_some() || resumed(baseline));
         let run = match same {
             Some(run) => Self { next, ..run },
             None => Self {
@@ -53,11 +60,11 @@ impl Run {
                 restart_count,
                 next,
                 reserved: next,
-                baseline: pcrs_now,
+                baseline: kept.unwrap_or(pcrs_now),
             },
         };
         run.save(folder)?;
-        Ok((run, same.is_none()))
+        Ok((run, kept.is_none()))
     }
 
     /// The next sequence number, reserved on disk before it is given out.

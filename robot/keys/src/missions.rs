@@ -402,19 +402,30 @@ impl RobotKeys {
         Ok(deleted)
     }
 
-    /// After a start: removes records of missions whose anchor has moved on, which a crash left behind. Returns them.
+    /// Missions whose anchor has moved on while their record is still there: a crash cut their end short.
+    /// Commands: 1 NV_Read for each mission.
     ///
     /// # Errors
     /// The chip's or the folder's.
-    pub fn sweep_ended_missions(&self) -> Result<Vec<MissionId>> {
+    pub fn ended_missions(&self) -> Result<Vec<MissionRecord>> {
         let mut ended = Vec::new();
         for record in self.missions()? {
             if self.counter(NvIndex::MissionAnchor(record.anchor))?.value != record.anchor_value {
-                self.folder.remove(&file_of(record.mission))?;
-                ended.push(record.mission);
+                ended.push(record);
             }
         }
         Ok(ended)
+    }
+
+    /// The second half of [`Self::end_mission_in_chip`], for a mission whose anchor has moved already.
+    /// Commands: 1 PCR_Extend.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn retire_mission_in_chip(&self, record: &MissionRecord) -> Result<()> {
+        let event = retire_event(&self.banks, record.mission);
+        let retire = self.pcrs.retire().into();
+        self.run(Lane::Command, move |chip| chip.pcr_extend(retire, &event))
     }
 }
 

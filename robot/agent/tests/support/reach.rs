@@ -1,15 +1,19 @@
 //! What somebody does who can reach a robot's chip or disk, and what a verifier then says.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use crate::support::{LONG, Life, digest, robot_id};
+use crate::support::{LONG, Life, NOW_MS, digest, nonce, robot_id};
+use alcub3_agent::Surroundings;
+use alcub3_attestation::event_log::EventLog;
+use alcub3_attestation::evidence::Evidence;
 use alcub3_attestation::receipt::{Expected, ReceiptVerdict, verify_receipt};
-use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::Signature;
+use alcub3_crypto::{Digest, HashAlg, Secret};
 use alcub3_keys::{KeysError, MissionRecord};
 use alcub3_security_hal::StopReport;
 use alcub3_tpm::ops::{Approval, PolicyInputs};
 use alcub3_tpm::{Chip, Lane, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::mission_end_ref;
 
 impl Life {
@@ -79,4 +83,24 @@ pub fn refusal(error: &KeysError) -> Option<ResponseCode> {
         KeysError::Tpm(error) => error.response_code().map(ResponseCode::base),
         _ => None,
     }
+}
+
+/// Whether the log in the robot's evidence leads to the lockdown and retire PCRs that its quote shows, as appraisal
+/// checks it on a chip whose boot extended neither.
+pub fn log_explains_the_pcrs(life: &Life) -> bool {
+    let alg = HashAlg::Sha256;
+    let bytes = life
+        .robot()
+        .evidence(&nonce(3), &Surroundings::unknown(alg), None, NOW_MS)
+        .unwrap();
+    let evidence = Evidence::from_canonical(&bytes).unwrap();
+    let replayed = evidence
+        .agent_log
+        .and_then(|log| EventLog::parse(log).unwrap().replay_bank(alg).unwrap());
+    [PcrMap::DEFAULT.lockdown(), PcrMap::DEFAULT.retire()]
+        .iter()
+        .all(|pcr| {
+            let led_to = replayed.as_ref().and_then(|bank| bank.value(*pcr));
+            led_to.unwrap_or(Digest::zero(alg)) == *evidence.pcrs.value(alg, *pcr).unwrap()
+        })
 }

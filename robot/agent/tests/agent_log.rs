@@ -1,0 +1,94 @@
+//! The agent's own event log explains the lockdown and the retire PCR over every kind of power cycle and after crashes.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/reach.rs"]
+mod reach;
+mod support;
+
+use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_testkit::{PowerUp, Swtpm};
+use reach::log_explains_the_pcrs;
+use support::{LEVEL, Life, NOW_MS};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// A robot whose log has events of both PCRs, two each.
+fn eventful() -> Life {
+    let mut life = Life::running();
+    assert!(log_explains_the_pcrs(&life));
+    for _ in 0..2 {
+        let mission = life.start_mission(MINUTE_MS).mission;
+        life.robot().complete_mission(mission, NOW_MS).unwrap();
+        assert!(life.stop().is_complete());
+        life.rearm();
+    }
+    assert!(log_explains_the_pcrs(&life));
+    life
+}
+
+fn cycles(change: fn(&Swtpm)) {
+    let mut life = eventful();
+    life.reopen_after(change);
+    assert!(log_explains_the_pcrs(&life));
+    // And what comes after it.
+    assert!(life.stop().is_complete());
+    assert!(log_explains_the_pcrs(&life));
+}
+
+#[test]
+fn after_a_reset() {
+    cycles(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
+}
+
+#[test]
+fn after_a_restart() {
+    cycles(|swtpm| {
+        swtpm.shutdown().unwrap();
+        swtpm.power_cycle(PowerUp::Clear).unwrap();
+    });
+}
+
+#[test]
+fn after_a_resume_which_keeps_the_pcrs() {
+    cycles(|swtpm| {
+        swtpm.shutdown().unwrap();
+        swtpm.power_cycle(PowerUp::Resume).unwrap();
+    });
+}
+
+#[test]
+fn after_a_mission_whose_end_was_cut_short() {
+    let mut life = Life::running();
+    let record = life.start_mission(MINUTE_MS);
+    let retire = |life: &Life| life.robot().keys().stop_pcrs().unwrap()[1];
+    let before = retire(&life);
+    // As if the process had been killed between the two commands that end a mission.
+    life.increment(Life::anchor(&record));
+    life.open();
+    assert!(life.robot().keys().missions().unwrap().is_empty());
+    assert_ne!(retire(&life), before, "what was armed before must die");
+    assert!(log_explains_the_pcrs(&life));
+    let after = retire(&life);
+    life.open();
+    assert_eq!(retire(&life), after, "once");
+}
+
+#[test]
+fn after_a_stop_of_a_level() {
+    let mut life = Life::running();
+    life.start_mission(MINUTE_MS);
+    let report = life
+        .robot()
+        .stop(StopScope::Level(LEVEL), StopCause::Operator, NOW_MS)
+        .unwrap();
+    assert!(report.is_complete());
+    assert!(log_explains_the_pcrs(&life));
+    life.open();
+    assert!(log_explains_the_pcrs(&life));
+}
