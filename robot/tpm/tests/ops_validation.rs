@@ -66,18 +66,25 @@ fn a_created_object_is_what_the_template_asked_for() {
     let template = PublicTemplate::attestation_key(Curve::P256);
     let real = support::primary(&mut chip, Hierarchy::Endorsement, &template);
     let expected = without_unique(real.public());
+    // Header, handle and parameter size; then the public area. At the end the Name and the empty password session.
+    let public_end = 18 + 2 + real.public().as_tpmt_bytes().len();
     drop(real);
-    // From after the handle through public area, creation data, hash, ticket and Name.
-    flipped(&bus, CREATE_PRIMARY, (14 * 8..3200).step_by(5), |bit| {
+    let answer = bus
+        .traffic()
+        .into_iter()
+        .filter(|p| p.command[6..10] == [0, 0, 1, 0x31])
+        .last();
+    let length = answer.unwrap().genuine.unwrap().len();
+    let covered = |bit: usize| {
+        (18..public_end).contains(&(bit / 8)) || (length - 5 - 36..length - 5).contains(&(bit / 8))
+    };
+    // From after the sizes through public area, creation data, hash, ticket and Name.
+    flipped(&bus, CREATE_PRIMARY, (18 * 8..3200).step_by(5), |bit| {
         let bytes = template.as_tpmt_bytes();
         let made = chip.create_primary(Hierarchy::Endorsement, Auth::Empty, bytes, None, &[]);
         if let Ok(primary) = made {
             assert_eq!(without_unique(primary.object.public()), expected, "bit {bit}");
-            assert_eq!(
-                *primary.object.name(),
-                primary.object.public().name(),
-                "bit {bit}"
-            );
+            assert!(!covered(bit), "bit {bit}");
         }
     });
     assert_eq!(transient(&mut chip), 0);
@@ -112,10 +119,10 @@ fn a_child_and_its_loading_are_checked() {
             assert_eq!(without_unique(&made.public), expected, "bit {bit}");
         }
     });
-    flipped(&bus, LOAD, 14 * 8..60 * 8, |bit| {
-        if let Ok(object) = chip.load(&srk, Auth::Empty, &real.private, &real.public) {
-            assert_eq!(*object.name(), real.public.name(), "bit {bit}");
-        }
+    // The Name, after header, handle and parameter size.
+    flipped(&bus, LOAD, 18 * 8..54 * 8, |bit| {
+        let loaded = chip.load(&srk, Auth::Empty, &real.private, &real.public);
+        assert!(loaded.is_err(), "bit {bit}");
     });
     // A private area does not load under another public area.
     assert!(real.public.has_attributes(attribute::USER_WITH_AUTH));
@@ -123,12 +130,17 @@ fn a_child_and_its_loading_are_checked() {
     changed[7] ^= 0x40;
     let changed = alcub3_crypto::tpm::Public::from_tpmt(&changed).unwrap();
     assert!(chip.load(&srk, Auth::Empty, &real.private, &changed).is_err());
-    // Where the answer's size was flipped, nobody knows what was loaded: found by the sweep once sessions protect.
-    drop(bus);
-    let ek = support::primary(&mut chip, Hierarchy::Endorsement, &PublicTemplate::ek_ecc_p256());
-    let ek = chip.evict_control_make(&nothing(), &ek, support::EK).unwrap();
+    bus.attack(When::NextOf(LOAD), Attack::FlipBit(14 * 8));
+    assert!(chip.load(&srk, Auth::Empty, &real.private, &real.public).is_err());
+    assert_eq!(transient(&mut chip), 2);
+    // Where the answer's size was flipped nobody knows what was loaded; the sweep finds it once sessions protect.
+    bus.relent();
+    let object = support::primary(&mut chip, Hierarchy::Endorsement, &PublicTemplate::ek_ecc_p256());
+    let ek = chip.evict_control_make(&nothing(), &object, support::EK).unwrap();
+    drop(object);
     chip.pin_salt_key(support::EK, Some(ek.name())).unwrap();
-    chip.create(&srk, Auth::Empty, bytes, &nothing(), None, &[]).unwrap();
+    chip.create(&srk, Auth::Empty, bytes, &nothing(), None, &[])
+        .unwrap();
     assert_eq!(transient(&mut chip), 1);
 }
 
