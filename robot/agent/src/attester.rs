@@ -7,11 +7,9 @@ use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
-use alcub3_tpm::Lane;
 use alcub3_trust_model::pcr_map::BOOT;
 use alcub3_trust_model::{OperationalMode, Position, RobotState};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Where Linux shows the firmware's event log.
 const PLATFORM_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
@@ -165,22 +163,11 @@ impl Robot {
             state: &state.to_canonical(),
             mission,
             sequence,
-            tier: self.tier()?,
+            tier: self.tier,
             uefi_log,
             agent_log: agent_log.as_deref(),
         };
         Ok(evidence.to_canonical())
-    }
-
-    /// The kind of chip, as the chip shows itself: a simulator says so. Read once.
-    fn tier(&self) -> Result<alcub3_trust_model::HardwareTier> {
-        let info = self
-            .keys
-            .tpm()
-            .run(Lane::Attestation, Duration::from_secs(30), |chip| {
-                chip.chip_info()
-            })?;
-        Ok(info.kind.tier())
     }
 
     fn state(&self, surroundings: &Surroundings, now_utc_ms: u64) -> Result<RobotState> {

@@ -18,7 +18,7 @@ use alcub3_security_hal::{
 };
 use alcub3_tpm::{Lane, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, MissionId};
+use alcub3_trust_model::{BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub struct Robot {
     pub(crate) audit: AuditFile,
     pub(crate) log: Arc<Mutex<AgentLog>>,
     pub(crate) cache: PcrCache,
+    /// The kind of chip, as the chip shows itself: a simulator says so.
+    pub(crate) tier: HardwareTier,
     recovered: Vec<StopReport>,
 }
 
@@ -54,9 +56,9 @@ impl Robot {
     /// then stopped.
     pub fn open(tpm: Tpm, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
         let keys = RobotKeys::open(tpm, folder.clone(), PcrMap::DEFAULT)?;
-        let clock = keys
-            .tpm()
-            .run(Lane::Background, OPEN_TIMEOUT, |chip| chip.read_clock())?;
+        let (clock, tier) = keys.tpm().run(Lane::Background, OPEN_TIMEOUT, |chip| {
+            Ok((chip.read_clock()?, chip.chip_info()?.kind.tier()))
+        })?;
         let pcrs_now = keys.stop_pcrs()?;
         let (run, log) = open_log(&keys, &folder, (clock.reset_count, clock.restart_count), pcrs_now)?;
         let robot_id = keys.record().robot.clone();
@@ -101,6 +103,7 @@ impl Robot {
             audit,
             log,
             cache: PcrCache::default(),
+            tier,
             recovered: Vec::new(),
         };
         robot.recovered = robot.stop.recover()?;

@@ -1,8 +1,9 @@
-//! Repository chores: `cargo xtask check-layers | check-spec | fuzz | fuzz-seeds`.
+//! Repository chores: `cargo xtask bench | check-layers | check-spec | fuzz | fuzz-seeds`.
 //!
 //! Each chore is a module with a `run` function. Nothing here ships.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod check_layers;
 mod check_spec;
 mod failure;
@@ -27,6 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Measure the numbers of the design; fail when one does not hold.
+    Bench(bench::BenchArguments),
     /// Fail on a dependency that the layers forbid, or on impure code in core/.
     CheckLayers,
     /// Fail when SPECIFICATION.md names a test that does not exist.
@@ -39,6 +42,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::CheckLayers => check_layers::run(),
         Chore::CheckSpec => check_spec::run(),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),

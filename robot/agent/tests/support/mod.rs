@@ -245,6 +245,8 @@ pub struct Life {
     pub tpm: Tpm,
     pub counts: Counts,
     pub robot: Option<Robot>,
+    /// A mission's file, for tests that multiply it.
+    pub model_record: Option<Vec<u8>>,
     session: u8,
 }
 
@@ -323,6 +325,7 @@ impl Life {
             tpm,
             counts,
             robot: None,
+            model_record: None,
             session: 0,
         };
         life.open();
@@ -413,4 +416,61 @@ pub fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Every operation of a robot's life with the number of TPM commands it takes in the steady state.
+pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
+    let mut counts = Vec::new();
+    let surroundings = alcub3_agent::Surroundings::unknown(HashAlg::Sha256);
+    let evidence = |life: &Life| {
+        life.robot()
+            .evidence(&nonce(9), &surroundings, None, NOW_MS)
+            .unwrap();
+    };
+    evidence(life);
+    let mut count = |life: &mut Life, operation: &str, work: &mut dyn FnMut(&mut Life)| {
+        // What an earlier operation dropped is flushed before the count starts.
+        life.tpm
+            .run(Lane::Background, LONG, |chip| chip.flush_dropped())
+            .unwrap();
+        let before = life.counts.total();
+        work(life);
+        life.tpm
+            .run(Lane::Background, LONG, |chip| chip.flush_dropped())
+            .unwrap();
+        counts.push((operation.to_owned(), life.counts.total() - before));
+    };
+    count(life, "attest: evidence for a nonce", &mut |life| evidence(life));
+    count(life, "rearm: request for two levels", &mut |life| {
+        let session = life.next_session();
+        life.robot()
+            .rearm_request(session, &[Level::Unclassified, Level::Cui])
+            .unwrap();
+    });
+    let mut mission = None;
+    count(life, "mission: request and start", &mut |life| {
+        mission = Some(life.start_mission(600_000))
+    });
+    let mission = mission.unwrap();
+    let mut key = None;
+    count(life, "mission key: load", &mut |life| {
+        key = Some(life.key(&mission))
+    });
+    let key = key.unwrap();
+    // The approval of the end is verified by the chip once; its ticket is kept.
+    life.robot().keys().sign(&key, digest()).unwrap();
+    count(life, "mission key: arm and sign", &mut |life| {
+        life.robot().keys().sign(&key, digest()).unwrap();
+    });
+    drop(key);
+    count(life, "mission: complete", &mut |life| {
+        life.robot().complete_mission(mission.mission, NOW_MS).unwrap()
+    });
+    count(life, "stop: whole, with receipt", &mut |life| {
+        life.stop();
+    });
+    count(life, "robot: open", &mut |life| {
+        life.open();
+    });
+    counts
 }

@@ -1,0 +1,143 @@
+//! One measurement, for people and for programs.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// What a figure must be.
+#[derive(Copy, Clone)]
+pub enum Must {
+    AtMost(f64),
+    AtLeast(f64),
+    Exactly(f64),
+}
+
+impl fmt::Display for Must {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(limit) => write!(out, "<= {limit}"),
+            Self::AtLeast(limit) => write!(out, ">= {limit}"),
+            Self::Exactly(value) => write!(out, "= {value}"),
+        }
+    }
+}
+
+/// One row: a figure, the bare limit measured in the same run, their ratio, what must hold.
+pub struct Row {
+    pub name: &'static str,
+    pub value: f64,
+    pub unit: &'static str,
+    /// The bare operation in the same run, in the same unit, where there is one.
+    pub limit: Option<f64>,
+    pub must: Must,
+    /// Whether `must` is about the ratio instead of the value.
+    pub judged_by_ratio: bool,
+}
+
+impl Row {
+    /// A row judged by its value, without a bare limit.
+    pub fn of(name: &'static str, value: f64, unit: &'static str, must: Must) -> Self {
+        Self {
+            name,
+            value,
+            unit,
+            limit: None,
+            must,
+            judged_by_ratio: false,
+        }
+    }
+
+    /// A row judged by its ratio to the bare limit.
+    pub fn over(name: &'static str, value: f64, unit: &'static str, limit: f64, must: Must) -> Self {
+        Self {
+            name,
+            value,
+            unit,
+            limit: Some(limit),
+            must,
+            judged_by_ratio: true,
+        }
+    }
+
+    fn ratio(&self) -> Option<f64> {
+        self.limit.map(|limit| self.value / limit)
+    }
+
+    pub fn holds(&self) -> bool {
+        let judged = if self.judged_by_ratio {
+            self.ratio().unwrap_or(f64::NAN)
+        } else {
+            self.value
+        };
+        match self.must {
+            Must::AtMost(limit) => judged <= limit,
+            Must::AtLeast(limit) => judged >= limit,
+            Must::Exactly(value) => (judged - value).abs() < f64::EPSILON,
+        }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self
+            .limit
+            .map_or_else(|| "-".to_owned(), |limit| format!("{limit:.3}"));
+        let ratio = self
+            .ratio()
+            .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+        let holds = if self.holds() { "holds" } else { "DOES NOT HOLD" };
+        let Self {
+            name,
+            value,
+            unit,
+            must,
+            ..
+        } = self;
+        write!(
+            out,
+            "{name:<26} {value:>14.3} {unit:<6} limit {limit:>14}  ratio {ratio:>7}  must {must:<10} {holds}"
+        )
+    }
+}
+
+/// One JSON array: the rows, then the counts as rows whose unit is `commands`.
+pub fn to_json(rows: &[Row], counts: &[(String, u64)]) -> String {
+    let measured = rows.iter().map(|row| {
+        serde_json::json!({
+            "name": row.name, "value": row.value, "unit": row.unit, "limit": row.limit, "ratio": row.ratio(),
+            "must": row.must.to_string(), "holds": row.holds(),
+        })
+    });
+    let counted = counts.iter().map(|(operation, count)| {
+        serde_json::json!({
+            "name": operation, "value": count, "unit": "commands", "limit": null, "ratio": null,
+            "must": "= SPECIFICATION.md", "holds": true,
+        })
+    });
+    serde_json::Value::Array(measured.chain(counted).collect()).to_string()
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Medians in milliseconds of two operations run in turn, so that both see the same machine.
+pub fn in_turn(rounds: usize, mut one: impl FnMut(), mut other: impl FnMut()) -> (f64, f64) {
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        times[0].push(millis(timed(&mut one)));
+        times[1].push(millis(timed(&mut other)));
+    }
+    let [one, other] = times;
+    (median(one), median(other))
+}
+
+pub fn timed(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

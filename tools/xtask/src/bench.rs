@@ -1,0 +1,33 @@
+//! `cargo xtask bench [NAME…] [--json]`: the numbers of DESIGN §8, in release mode.
+
+use std::process::Command;
+
+use clap::Args;
+
+use crate::failure::Failure;
+
+#[derive(Args)]
+pub(crate) struct BenchArguments {
+    /// Rows to measure; all without any. `commands` is the table of TPM commands per operation.
+    names: Vec<String>,
+    /// One JSON array of objects on standard output, nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Builds the measurements with optimisation and runs them; fails when a row does not hold.
+pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    command.args(["bench", "--quiet", "--package", "alcub3-agent", "--bench", "design_numbers", "--"]);
+    command.args(&arguments.names);
+    if arguments.json {
+        command.arg("--json");
+    }
+    let named = || "cargo bench".to_owned();
+    let status = command.status().map_err(|source| Failure::Command { command: named(), source })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::Refused { command: named(), stderr: "a number does not hold; the rows above say which".to_owned() })
+}
