@@ -188,18 +188,21 @@ impl Chip {
 
     fn transmit_with_retries(&mut self, code: CommandCode, command: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         let mut backoff = FIRST_BACKOFF;
+        let mut started = false;
+        // Without a deadline of its own an operation is not kept waiting longer than for one command.
+        let give_up = self.job.deadline.unwrap_or_else(|| Instant::now() + self.options.command_timeout);
         loop {
             let response = self.transmit(code, command)?;
             let rc = response_code(code, &response)?;
-            let started = rc == ResponseCode::INITIALIZE && self.start_up(code)?;
-            if started {
+            if rc == ResponseCode::INITIALIZE && !started && self.start_up(code)? {
+                started = true;
                 continue;
             }
             let preempted = rc == ResponseCode::CANCELED && !self.withdrawn();
             if !rc.is_transient() && !preempted {
                 return if rc == ResponseCode::SUCCESS { Ok(response) } else { Err(TpmError::Refused { command: code, code: rc }) };
             }
-            if self.job.deadline.is_some_and(|d| Instant::now() + backoff >= d) {
+            if Instant::now() + backoff >= give_up {
                 return Err(TpmError::Refused { command: code, code: rc });
             }
             if preempted {
