@@ -72,8 +72,7 @@ fn a_created_object_is_what_the_template_asked_for() {
     let answer = bus
         .traffic()
         .into_iter()
-        .filter(|p| p.command[6..10] == [0, 0, 1, 0x31])
-        .next_back();
+        .rfind(|p| p.command[6..10] == [0, 0, 1, 0x31]);
     let length = answer.unwrap().genuine.unwrap().len();
     let covered = |bit: usize| {
         (18..public_end).contains(&(bit / 8)) || (length - 5 - 36..length - 5).contains(&(bit / 8))
