@@ -83,7 +83,8 @@ pub(crate) fn start() -> Exit {
         Ok(Cli { global, command }) => {
             let output = Output::new(global.json);
             let context = Context { global, output };
-            output.finish(command.run(&context))
+            let tested = alcub3_crypto::run_self_tests().map_err(|source| CliError::SelfTest { source });
+            output.finish(tested.and_then(|_| command.run(&context)))
         }
         Err(error) => misunderstood(&error),
     }

@@ -26,6 +26,12 @@ pub(crate) enum CliError {
     /// Neither a home folder nor XDG_STATE_HOME is known.
     #[error("there is no folder for state: neither XDG_STATE_HOME nor HOME is an absolute path")]
     NoStateFolder,
+    /// An algorithm did not give its known answer.
+    #[error("the cryptography of this program is broken: {source}")]
+    SelfTest {
+        /// Which.
+        source: alcub3_crypto::SelfTestError,
+    },
     /// A file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -286,6 +292,7 @@ impl CliError {
         match self {
             Self::Usage { .. } => "usage",
             Self::NoStateFolder => "no-state-folder",
+            Self::SelfTest { .. } => "self-test",
             Self::Read { .. } => "unreadable-file",
             Self::Write { .. } => "unwritable-file",
             Self::TooLong { .. } => "file-too-long",
@@ -382,6 +389,9 @@ impl CliError {
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
             Self::Token { .. } => Some("restore the state folder, or end the mission"),
             Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),
+            Self::SelfTest { .. } => {
+                Some("do not use this program on this machine: build it again, or replace the machine")
+            }
             Self::NoStateFolder => Some("name a folder with --state DIR"),
             Self::Read { source, .. } => Some(match source.kind() {
                 std::io::ErrorKind::NotFound => "check the path",

@@ -149,6 +149,14 @@ fn a_life_from_provisioning_to_a_proven_stop_and_back() {
     );
     assert_eq!(identity["attestation_key"], provisioned["attestation_key"]);
 
+    std::fs::write(fleet.path().join("secret"), "for this robot").unwrap();
+    fleet.yes("tpm seal secret --out sealed --pcrs sha256:7");
+    assert_eq!(fleet.run("tpm unseal sealed").stdout, "for this robot");
+    let doctor = fleet.yes("tpm doctor");
+    for absent in ["unprotected", "unprovisioned", "open-hierarchies", "ek-absent"] {
+        assert!(!doctor.to_string().contains(absent), "{absent}: {doctor}");
+    }
+
     let mission = fleet.mission();
     let id = mission["mission"].as_str().unwrap().to_owned();
     assert_eq!(fleet.yes("mission list")["missions"][0]["mission"], id.as_str());

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum CommandCommand {
+pub(crate) enum EnvelopeCommand {
     /// Sign a command for a robot
     Sign(Sign),
     /// Let the robot judge a signed command; the verdict goes into its audit log
@@ -77,10 +77,10 @@ fn name(text: &str) -> Result<CommandName, String> {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: &CommandCommand, context: &Context) -> Result<Answer, CliError> {
+pub(crate) fn run(command: &EnvelopeCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
-        CommandCommand::Sign(arguments) => sign(arguments),
-        CommandCommand::Validate(arguments) => validate(arguments, context),
+        EnvelopeCommand::Sign(arguments) => sign(arguments),
+        EnvelopeCommand::Validate(arguments) => validate(arguments, context),
     }
 }
 

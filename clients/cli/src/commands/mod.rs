@@ -38,8 +38,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Mission(mission::MissionCommand),
     /// Signed commands
-    #[command(subcommand)]
-    Command(command::CommandCommand),
+    #[command(subcommand, name = "command")]
+    Envelope(command::EnvelopeCommand),
     /// Emergency stop, and arming again
     Estop(estop::Estop),
     /// The local authority
@@ -52,11 +52,11 @@ pub(crate) enum Command {
     /// Endorsement certificates
     #[command(subcommand)]
     Ek(ek::EkCommand),
-    /// A tour: one robot's life on two throwaway software TPMs
-    Demo(demo::Demo),
     /// Receipts of emergency stops
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
+    /// A tour: one robot's life on two throwaway software TPMs
+    Demo(demo::Demo),
 }
 
 impl Command {
@@ -69,7 +69,7 @@ impl Command {
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),
-            Self::Command(command) => command::run(&command, context),
+            Self::Envelope(command) => command::run(&command, context),
             Self::Estop(arguments) => estop::run(&arguments, context),
             Self::Authority(command) => authority::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),

@@ -2,8 +2,11 @@
 
 mod actors;
 mod boot;
+mod judging;
+mod stopping;
 mod story;
 mod tour;
+mod working;
 
 use crate::args::Context;
 use crate::error::CliError;
