@@ -122,9 +122,7 @@ fn check_test(test: &str, root: &Path) -> Result<Option<String>, FileError> {
         return Ok(Some("write it as path/to/file.rs::function".to_owned()));
     };
     if file == "bench" {
-        return Ok(
-            (!is_benchmark(name, root)?).then(|| "no benchmark of that name in tools/xtask".to_owned())
-        );
+        return Ok((!is_benchmark(name, root)?).then(|| "no benchmark of that name under robot/".to_owned()));
     }
     let path = root.join(file);
     if !path.is_file() {
@@ -133,17 +131,11 @@ fn check_test(test: &str, root: &Path) -> Result<Option<String>, FileError> {
     Ok((!is_test(&read(&path)?, name)).then(|| "that file has no such test, or it is ignored".to_owned()))
 }
 
-/// A benchmark's name is a string literal of the bench module; this module's own text does not count.
+/// A benchmark's name is a string literal of a benchmark's source.
 fn is_benchmark(name: &str, root: &Path) -> Result<bool, FileError> {
     let quoted = format!("\"{name}\"");
-    let bench = |path: &Path| {
-        path.components()
-            .any(|part| part.as_os_str().to_string_lossy().starts_with("bench"))
-    };
-    for file in rust_files(&root.join("tools/xtask/src"))?
-        .iter()
-        .filter(|path| bench(path))
-    {
+    let bench = |path: &Path| path.components().any(|part| part.as_os_str() == "benches");
+    for file in rust_files(&root.join("robot"))?.iter().filter(|path| bench(path)) {
         if read(file)?.contains(&quoted) {
             return Ok(true);
         }
