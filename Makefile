@@ -20,7 +20,7 @@ test: bootstrap ## every test, documentation examples included
 	@scripts/test.sh
 
 bench: bootstrap ## the ratios of the design, each against its bare limit (BENCH_ARGS="NAME… --json")
-	@cargo run --release --quiet --package xtask -- bench $(BENCH_ARGS)
+	@cargo xtask bench $(BENCH_ARGS)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 	@scripts/bootstrap.sh --fuzz
