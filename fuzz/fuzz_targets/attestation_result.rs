@@ -10,11 +10,18 @@ fuzz_target!(|data: &[u8]| {
     let key = WORLD.authority.verifying_key();
     let now_s = NOW_MS / 1_000;
     if let Ok(token) = std::str::from_utf8(data) {
-        assert!(Ear::verify(token, &key, now_s).is_err(), "a token verified that the key never signed");
+        assert!(
+            Ear::verify(token, &key, now_s).is_err(),
+            "a token verified that the key never signed"
+        );
     }
-    let Ok(result) = serde_json::from_slice::<Ear>(data) else { return };
+    let Ok(result) = serde_json::from_slice::<Ear>(data) else {
+        return;
+    };
     let pkcs8 = WORLD.authority.to_pkcs8();
-    let Ok(token) = result.sign(Curve::P256, pkcs8.expose()) else { return };
+    let Ok(token) = result.sign(Curve::P256, pkcs8.expose()) else {
+        return;
+    };
     if let Ok(verified) = Ear::verify(&token, &key, now_s) {
         assert_eq!(verified, result);
         assert!(result.iat <= result.exp, "valid before it was issued");

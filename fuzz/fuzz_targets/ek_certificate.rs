@@ -7,7 +7,9 @@ use alcub3_fuzz::NOW_MS;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((length, rest)) = data.split_first_chunk::<2>() else { return };
+    let Some((length, rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
     let (root, certificate) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
     let mut roots = Roots::new();
     let _ = roots.add(RootKind::Simulator, root);

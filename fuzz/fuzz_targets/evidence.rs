@@ -9,7 +9,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(evidence) = Evidence::from_canonical(data) {
         assert_eq!(evidence.to_canonical(), data);
     }
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Ok(references) = ReferenceValues::from_json(text) {
         let again = ReferenceValues::from_json(&references.to_json()).expect("written references parse");
         assert_eq!(again, references);
