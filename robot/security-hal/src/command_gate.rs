@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use alcub3_command_authority::{
-    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, Pending, Reason, Refusal,
-    ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
+    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionToken, Pending, Reason,
+    Refusal, ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
 };
 use alcub3_crypto::{Digest, MacKey};
 use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
 
-use crate::gate::{Admission, Gates};
+use crate::gate::{Admission, Gates, Snapshot};
 use crate::order::StopScope;
 use crate::ports::SecretVault;
 use crate::report::PortError;
@@ -35,13 +35,49 @@ pub struct CommandGate {
     judged: AtomicU64,
 }
 
-/// What commands are judged against, as it stands now.
-#[derive(Default)]
+/// What commands are judged against, as it stands now. A stop ends what it covers, whether or not anybody wipes it:
+/// the missions' keys are dead in the TPM by then, and a fresh attestation is due.
 struct Standing {
+    /// The gates as they were when the rest was last looked at.
+    gates: Snapshot,
     missions: ActiveMissions,
     sessions: SessionKeys,
-    /// The lease, with the admission under which it was taken: a stop since voids it, and a fresh attestation is due.
-    lease: Option<(Admission, VerifiedLease)>,
+    lease: Option<VerifiedLease>,
+}
+
+impl Standing {
+    fn new(gates: Snapshot) -> Self {
+        Self {
+            gates,
+            missions: ActiveMissions::new(),
+            sessions: SessionKeys::new(),
+            lease: None,
+        }
+    }
+
+    /// Takes out everything that a stop since the last look ended.
+    fn catch_up(&mut self, now: Snapshot) {
+        let before = std::mem::replace(&mut self.gates, now);
+        if before.robot_moved(&now) {
+            self.sessions.clear();
+            self.lease = None;
+        }
+        self.end_missions(|token| before.level_moved(&now, token.labels.level));
+    }
+
+    /// Takes out missions with their session keys; gives their number.
+    fn end_missions(&mut self, is_over: impl Fn(&MissionToken) -> bool) -> usize {
+        let tokens = self.missions.iter().map(VerifiedMission::token);
+        let over: Vec<MissionId> = tokens
+            .filter(|token| is_over(token))
+            .map(|token| token.mission)
+            .collect();
+        for mission in &over {
+            self.sessions.remove_mission(mission);
+            self.missions.remove(mission);
+        }
+        over.len()
+    }
 }
 
 /// A command that may be carried out now. It must be [released](CommandGate::release) at the last moment.
@@ -100,7 +136,8 @@ impl CommandGate {
         replay: ReplayWindows,
         store: Arc<dyn ReplayStore>,
     ) -> Self {
-        let (standing, replay) = (RwLock::default(), Mutex::new(replay));
+        let standing = RwLock::new(Standing::new(gates.snapshot()));
+        let replay = Mutex::new(replay);
         Self {
             gates,
             robot,
@@ -130,7 +167,7 @@ impl CommandGate {
             issuers.iter().for_each(|issuer| replay.open(issuer));
         }
         self.replenish()?;
-        let mut standing = self.write();
+        let mut standing = self.write_current();
         // Looked at under the lock that wiping takes, so that no mission slips in behind a stop.
         if self.gates.is_level_stopped(mission.token().labels.level) || self.gates.is_mission_stopped(id) {
             return Err(CommandGateError::Stopped);
@@ -156,7 +193,7 @@ impl CommandGate {
         issuer: OperatorId,
         key: MacKey,
     ) -> Result<(), CommandGateError> {
-        let mut standing = self.write();
+        let mut standing = self.write_current();
         if self.gates.is_robot_stopped() || standing.missions.get(&mission).is_none() {
             return Err(CommandGateError::Stopped);
         }
@@ -175,9 +212,9 @@ impl CommandGate {
         if found != expected {
             return Err(CommandGateError::OtherLease { expected, found });
         }
-        let mut standing = self.write();
-        let admission = self.gates.admit().ok_or(CommandGateError::Stopped)?;
-        standing.lease = Some((admission, lease));
+        let mut standing = self.write_current();
+        self.gates.admit().ok_or(CommandGateError::Stopped)?;
+        standing.lease = Some(lease);
         Ok(())
     }
 
@@ -283,15 +320,12 @@ impl CommandGate {
     }
 
     fn context<'a>(&'a self, standing: &'a Standing, admission: &Admission) -> Context<'a> {
-        let since_stop = |(taken, lease): &'a (Admission, VerifiedLease)| {
-            (taken.generation() == admission.generation()).then_some(lease)
-        };
         Context {
             robot: &self.robot,
             labels: &self.labels,
             missions: &standing.missions,
             sessions: &standing.sessions,
-            lease: standing.lease.as_ref().and_then(since_stop),
+            lease: standing.lease.as_ref(),
             generation: admission.generation(),
         }
     }
@@ -320,8 +354,22 @@ impl CommandGate {
         })
     }
 
+    /// The standing, after what a stop ended was taken out. A stop that comes later voids the admission of whoever
+    /// reads here.
     fn read(&self) -> RwLockReadGuard<'_, Standing> {
+        let standing = self.standing.read().unwrap_or_else(PoisonError::into_inner);
+        if standing.gates == self.gates.snapshot() {
+            return standing;
+        }
+        drop(standing);
+        drop(self.write_current());
         self.standing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_current(&self) -> RwLockWriteGuard<'_, Standing> {
+        let mut standing = self.write();
+        standing.catch_up(self.gates.snapshot());
+        standing
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Standing> {
@@ -341,25 +389,15 @@ fn stopped() -> GateVerdict {
 impl SecretVault for Arc<CommandGate> {
     fn wipe(&mut self, scope: &StopScope) -> Result<u64, PortError> {
         let mut standing = self.write();
-        let ended: Vec<MissionId> = standing
-            .missions
-            .iter()
-            .map(VerifiedMission::token)
-            .filter(|token| match scope {
-                StopScope::Robot => true,
-                StopScope::Level(level) => token.labels.level == *level,
-                StopScope::Mission(mission, _) => token.mission == *mission,
-            })
-            .map(|token| token.mission)
-            .collect();
-        for mission in &ended {
-            standing.sessions.remove_mission(mission);
-            standing.missions.remove(mission);
-        }
+        let ended = standing.end_missions(|token| match scope {
+            StopScope::Robot => true,
+            StopScope::Level(level) => token.labels.level == *level,
+            StopScope::Mission(mission, _) => token.mission == *mission,
+        });
         if *scope == StopScope::Robot {
             standing.sessions.clear();
             standing.lease = None;
         }
-        Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
+        Ok(u64::try_from(ended).unwrap_or(u64::MAX))
     }
 }

@@ -189,6 +189,16 @@ impl Gates {
             .contains(&mission)
     }
 
+    /// All gates as they are now. Any stop and any opening since makes a difference.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let word = |gate: &Gate| gate.word.load(Ordering::SeqCst);
+        let levels = std::array::from_fn(|at| self.levels.get(at).map_or(0, word));
+        Snapshot {
+            robot: word(&self.robot),
+            levels,
+        }
+    }
+
     /// What is closed now, for a rearm's verification to name before it reads any epoch.
     pub fn closures(&self) -> Closures {
         let levels = std::array::from_fn(|at| self.levels.get(at).and_then(Gate::closure));
@@ -214,6 +224,26 @@ impl Gates {
     fn level(&self, level: Level) -> &Gate {
         // One gate for each level: where the table and the numbers disagreed, the robot's own gate stands in.
         self.levels.get(usize::from(level.id())).unwrap_or(&self.robot)
+    }
+}
+
+/// All gates' words at one moment.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Snapshot {
+    robot: u64,
+    levels: [u64; Level::ALL.len()],
+}
+
+impl Snapshot {
+    /// Whether the whole robot was stopped or rearmed between the two.
+    pub(crate) const fn robot_moved(&self, other: &Self) -> bool {
+        self.robot != other.robot
+    }
+
+    /// Whether a level, or the whole robot, was stopped or rearmed between the two.
+    pub(crate) fn level_moved(&self, other: &Self, level: Level) -> bool {
+        let at = usize::from(level.id());
+        self.robot_moved(other) || self.levels.get(at) != other.levels.get(at)
     }
 }
 

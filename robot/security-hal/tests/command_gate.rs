@@ -88,6 +88,11 @@ fn labels() -> Labels {
 
 impl World {
     fn new() -> Self {
+        Self::wiping(true)
+    }
+
+    /// A robot whose stop wipes the gate's session keys, or leaves it to the gate itself.
+    fn wiping(wipes_gate: bool) -> Self {
         let (robot, fleet, disk) = (Robot::new(), Fleet::new(), Arc::new(Disk::default()));
         let store: Arc<dyn ReplayStore> = disk.clone();
         let windows = ReplayWindows::new(lease_id());
@@ -99,8 +104,10 @@ impl World {
             store,
         ));
         let mut parts = robot.parts();
-        let vaults: Vec<Box<dyn SecretVault>> = vec![Box::new(Arc::clone(&gate)), parts.vault];
-        parts.vault = Box::new(vaults);
+        if wipes_gate {
+            let vaults: Vec<Box<dyn SecretVault>> = vec![Box::new(Arc::clone(&gate)), parts.vault];
+            parts.vault = Box::new(vaults);
+        }
         let stop = EmergencyStop::new(Arc::clone(&robot.gates), parts, StopLimits::default()).unwrap();
         stop.recover().unwrap();
         let issuer = SigningKey::generate(Curve::P384).unwrap();
@@ -116,7 +123,11 @@ impl World {
 
     /// Rearmed, attested and on a mission.
     fn ready() -> Self {
-        let world = Self::new();
+        Self::new().on_mission()
+    }
+
+    fn on_mission(self) -> Self {
+        let world = self;
         world.rearm(3);
         world.gate.renew_lease(world.lease()).unwrap();
         world.gate.start_mission(world.mission()).unwrap();
@@ -334,6 +345,49 @@ fn after_a_rearm_the_lease_and_the_missions_of_before_are_gone() {
     );
     world.gate.renew_lease(world.lease()).unwrap();
     admitted(world.judge(2));
+}
+
+#[test]
+fn what_a_stop_ended_stays_ended_even_when_nobody_wiped_the_gate() {
+    let world = World::wiping(false).on_mission();
+    let key = MacKey::new(HashAlg::Sha384, b"session key");
+    world.gate.insert_session_key(mission_id(), alice(), key).unwrap();
+    world.stop.stop(order(1, StopScope::Level(Level::Secret)));
+    assert!(
+        world.gate.missions().is_empty(),
+        "a level's stop ends its missions"
+    );
+
+    let world = World::wiping(false).on_mission();
+    world.stop.stop(order(1, StopScope::Robot));
+    assert!(world.gate.missions().is_empty());
+    world.rearm(4);
+    assert_eq!(reasons(world.judge(1)), [Reason::UnknownMission]);
+    world.gate.start_mission(world.mission()).unwrap();
+    assert_eq!(
+        reasons(world.judge(1)),
+        [Reason::NoLease],
+        "the lease of before is void"
+    );
+    let maced = world
+        .envelope(2)
+        .unsigned(Suite::HmacSha384)
+        .mac(&MacKey::new(HashAlg::Sha384, b"session key"));
+    let verdict = world.gate.validate(&maced.unwrap(), Some(NOW));
+    assert_eq!(reasons(verdict), [Reason::NoSessionKey]);
+}
+
+#[test]
+fn a_rearm_of_one_level_leaves_the_missions_of_another_running() {
+    let world = World::wiping(false).on_mission();
+    world.stop.stop(order(1, StopScope::Level(Level::Cui)));
+    let now = epochs(3);
+    let record = world.fleet.record(&now, &[Level::Cui]);
+    world
+        .stop
+        .rearm(&world.fleet.trust(), &record, || Ok(now))
+        .unwrap();
+    admitted(world.judge(1));
 }
 
 #[test]

@@ -52,11 +52,13 @@ pub struct Part {
 }
 
 impl Part {
-    fn act(&self, what: &str) -> Result<(), PortError> {
-        assert!(
-            self.gates.closures().robot_is_closed(),
-            "{what} was called while the robot's gate was open"
-        );
+    fn act(&self, what: &str, scope: &StopScope) -> Result<(), PortError> {
+        let closed = match scope {
+            StopScope::Robot => self.gates.is_robot_stopped(),
+            StopScope::Level(level) => self.gates.is_level_stopped(*level),
+            StopScope::Mission(mission, _) => self.gates.is_mission_stopped(*mission),
+        };
+        assert!(closed, "{what} was called while the gate was open");
         self.diary.write(what);
         match self.manner {
             Manner::Work => Ok(()),
@@ -74,65 +76,67 @@ impl PlatformAdapter for Part {
         self.name.to_owned()
     }
 
-    fn stop(&mut self, _: &StopOrder) -> Result<(), PortError> {
-        self.act(self.name)
+    fn stop(&mut self, order: &StopOrder) -> Result<(), PortError> {
+        self.act(self.name, &order.scope)
     }
 }
 
 impl SecretVault for Part {
-    fn wipe(&mut self, _: &StopScope) -> Result<u64, PortError> {
-        self.act("wipe").map(|()| 1)
+    fn wipe(&mut self, scope: &StopScope) -> Result<u64, PortError> {
+        self.act("wipe", scope).map(|()| 1)
     }
 }
 
 impl Zeroizer for Part {
     fn extend(&mut self, intent: &StopIntent) -> Result<Digest, PortError> {
-        self.act("extend").map(|()| intent.event_digest(HashAlg::Sha256))
+        self.act("extend", &intent.order().scope)
+            .map(|()| intent.event_digest(HashAlg::Sha256))
     }
 
-    fn increment(&mut self, _: &StopIntent) -> Result<Option<u64>, PortError> {
-        self.act("increment").map(|()| Some(5))
+    fn increment(&mut self, intent: &StopIntent) -> Result<Option<u64>, PortError> {
+        self.act("increment", &intent.order().scope).map(|()| Some(5))
     }
 }
 
 impl MissionKeys for Part {
-    fn flush_loaded(&mut self, _: &StopScope) -> Result<u64, PortError> {
-        self.act("flush").map(|()| 1)
+    fn flush_loaded(&mut self, scope: &StopScope) -> Result<u64, PortError> {
+        self.act("flush", scope).map(|()| 1)
     }
 
-    fn delete_blobs(&mut self, _: &StopScope) -> Result<u64, PortError> {
-        self.act("delete").map(|()| 1)
+    fn delete_blobs(&mut self, scope: &StopScope) -> Result<u64, PortError> {
+        self.act("delete", scope).map(|()| 1)
     }
 }
 
 impl StopJournal for Part {
-    fn begin(&mut self, _: &StopIntent) -> Result<(), PortError> {
-        self.act("begin")
+    fn begin(&mut self, intent: &StopIntent) -> Result<(), PortError> {
+        self.act("begin", &intent.order().scope)
     }
 
-    fn finish(&mut self, _: &StopIntent) -> Result<(), PortError> {
-        self.act("finish")
+    fn finish(&mut self, intent: &StopIntent) -> Result<(), PortError> {
+        self.act("finish", &intent.order().scope)
     }
 
     fn unfinished(&mut self) -> Result<Vec<StopIntent>, PortError> {
-        self.act("unfinished").map(|()| Vec::new())
+        self.act("unfinished", &StopScope::Robot).map(|()| Vec::new())
     }
 }
 
 impl ReceiptMaker for Part {
     fn receipt(
         &mut self,
-        _: &StopIntent,
+        intent: &StopIntent,
         _: &TpmLockOutcome,
         _: &[StepRecord],
     ) -> Result<Vec<u8>, PortError> {
-        self.act("receipt").map(|()| b"receipt".to_vec())
+        self.act("receipt", &intent.order().scope)
+            .map(|()| b"receipt".to_vec())
     }
 }
 
 impl AuditSink for Part {
-    fn stopped(&mut self, _: &StopReport) -> Result<(), PortError> {
-        self.act("audit")
+    fn stopped(&mut self, report: &StopReport) -> Result<(), PortError> {
+        self.act("audit", &report.scope)
     }
 }
 
