@@ -12,11 +12,8 @@ mod reach;
 mod support;
 
 use alcub3_security_hal::{StopCause, StopScope};
-use alcub3_testkit::{PowerUp, Swtpm};
-use reach::log_explains_the_pcrs;
+use reach::{MINUTE_MS, Power, log_explains_the_pcrs};
 use support::{LEVEL, Life, NOW_MS};
-
-const MINUTE_MS: u64 = 60_000;
 
 /// A robot whose log has events of both PCRs, two each.
 fn eventful() -> Life {
@@ -32,9 +29,9 @@ fn eventful() -> Life {
     life
 }
 
-fn cycles(change: fn(&Swtpm)) {
+fn cycles(power: Power) {
     let mut life = eventful();
-    life.reopen_after(change);
+    life.reopen_after(|swtpm| power.cycle(swtpm));
     assert!(log_explains_the_pcrs(&life));
     // And what comes after it.
     assert!(life.stop().is_complete());
@@ -43,23 +40,17 @@ fn cycles(change: fn(&Swtpm)) {
 
 #[test]
 fn after_a_reset() {
-    cycles(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
+    cycles(Power::Reset);
 }
 
 #[test]
 fn after_a_restart() {
-    cycles(|swtpm| {
-        swtpm.shutdown().unwrap();
-        swtpm.power_cycle(PowerUp::Clear).unwrap();
-    });
+    cycles(Power::Restart);
 }
 
 #[test]
 fn after_a_resume_which_keeps_the_pcrs() {
-    cycles(|swtpm| {
-        swtpm.shutdown().unwrap();
-        swtpm.power_cycle(PowerUp::Resume).unwrap();
-    });
+    cycles(Power::Resume);
 }
 
 #[test]

@@ -16,18 +16,16 @@ use alcub3_attestation::receipt::{Outcome, Step};
 use alcub3_crypto::tpm::attribute;
 use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::{Curve, HashAlg, Secret};
-use alcub3_keys::{KeysError, MissionKey, MissionRecord};
+use alcub3_crypto::{Curve, Secret};
+use alcub3_keys::{KeysError, MissionRecord};
 use alcub3_security_hal::{StopCause, StopScope};
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::ops::{Created, Key, NvPublic, PersistentKey};
 use alcub3_tpm::{Auth, Chip, PolicySession, ResponseCode, TpmError};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{handle_map, profile};
-use reach::refusal;
-use support::{LEVEL, Life, NOW_MS, copy_folder, digest};
-
-const MINUTE_MS: u64 = 60_000;
+use reach::{MINUTE_MS, Power, mission, refused};
+use support::{LEVEL, Life, NOW_MS, digest};
 
 /// What a mission key's policy looks at and PolicyPCR does not.
 #[derive(Copy, Clone, Debug)]
@@ -56,20 +54,6 @@ fn past(life: &Life, clock_ms: u64) {
     let owner = life.owner();
     life.chip(move |chip| chip.clock_set(Auth::Value(&owner), clock_ms + 1))
         .unwrap();
-}
-
-fn mission(life: &mut Life) -> (MissionRecord, MissionKey) {
-    let record = life.start_mission(60 * MINUTE_MS);
-    let key = life.key(&record);
-    life.robot().keys().sign(&key, digest()).unwrap();
-    (record, key)
-}
-
-fn refused(result: Result<impl Sized, KeysError>, code: ResponseCode) {
-    match result {
-        Ok(_) => panic!("must be refused with {code:?}"),
-        Err(error) => assert_eq!(refusal(&error), Some(code), "{error}"),
-    }
 }
 
 #[test]
@@ -169,14 +153,6 @@ fn split(policy: &Policy, at: usize) -> (Policy, Policy) {
     (part(before), part(after))
 }
 
-/// How the chip's power goes and comes back.
-#[derive(Copy, Clone, Debug)]
-enum Power {
-    Restart,
-    Resume,
-    Reset,
-}
-
 /// Replays a policy's first assertions, has the chip save the session, stops the robot, cycles the power, replays the
 /// rest and signs.
 fn saved_over(power: Power, order: fn(&Policy) -> Policy, replayed_before: usize) -> alcub3_tpm::Result<()> {
@@ -202,13 +178,7 @@ fn saved_over(power: Power, order: fn(&Policy) -> Policy, replayed_before: usize
         .unwrap();
     let report = life.stop();
     assert!(report.is_complete(), "{report:?}");
-    let swtpm = &life.swtpm;
-    match power {
-        Power::Restart => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Clear)),
-        Power::Resume => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Resume)),
-        Power::Reset => swtpm.power_cycle(PowerUp::Clear),
-    }
-    .unwrap();
+    power.cycle(&life.swtpm);
     life.chip(move |chip| {
         chip.complete_policy(&armed, &after, &inputs)?;
         sign_with(chip, &root, &key, &armed)
@@ -228,7 +198,7 @@ fn with_pcr_last_a_session_saved_before_a_stop_signs_after_a_restart() {
 
 #[test]
 fn in_the_normative_order_no_saved_session_survives_restart_resume_or_reset() {
-    for power in [Power::Restart, Power::Resume, Power::Reset] {
+    for power in Power::ALL {
         for replayed in [UP_TO_COUNTERS_PCR_FIRST, 8] {
             let error = saved_over(power, Policy::clone, replayed).unwrap_err();
             assert!(
@@ -451,77 +421,4 @@ fn a_stopped_level_or_mission_is_dead_and_the_others_are_not() {
     );
     refused(life.robot().keys().arm(&other), ResponseCode::POLICY);
     assert!(life.robot().is_level_stopped(LEVEL) && !life.robot().is_stopped());
-}
-
-#[test]
-fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
-    let mut life = Life::running();
-    let (record, _) = mission(&mut life);
-    let copy = tempfile::TempDir::new().unwrap();
-    copy_folder(&life.path(), copy.path());
-    assert!(life.stop().is_complete());
-    life.robot = None;
-    std::fs::remove_dir_all(life.path()).unwrap();
-    std::fs::create_dir(life.path()).unwrap();
-    copy_folder(copy.path(), &life.path());
-    // The owner can move the clock and redefine indices, and neither goes back.
-    let owner = life.owner();
-    let back = life.chip(move |chip| {
-        let clock = chip.read_clock()?.clock_ms;
-        chip.clock_set(Auth::Value(&owner), clock.saturating_sub(1_000).max(1))
-    });
-    assert!(back.unwrap_err().is_refusal(ResponseCode::VALUE));
-    life.open();
-    assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
-    refused(
-        life.robot().keys().load_mission_key(record.mission),
-        ResponseCode::POLICY,
-    );
-    // Nor after the lockdown PCR is back at its baseline.
-    life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
-    assert!(life.robot().is_stopped());
-    refused(
-        life.robot().keys().load_mission_key(record.mission),
-        ResponseCode::POLICY,
-    );
-}
-
-#[test]
-fn a_deleted_rearm_record_leaves_the_robot_stopped() {
-    let mut life = Life::running();
-    let (record, _) = mission(&mut life);
-    life.open();
-    assert!(
-        !life.robot().is_stopped(),
-        "a restart of the process changes nothing"
-    );
-    life.robot = None;
-    std::fs::remove_file(life.path().join("rearm.cbor")).unwrap();
-    life.open();
-    assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
-    assert!(matches!(
-        life.robot().keys().load_mission_key(record.mission),
-        Err(KeysError::Stopped)
-    ));
-}
-
-#[test]
-fn a_stop_stays_in_force_over_restart_resume_and_reset() {
-    for power in [Power::Restart, Power::Resume, Power::Reset] {
-        let mut life = Life::running();
-        assert!(life.stop().is_complete());
-        life.reopen_after(|swtpm| {
-            match power {
-                Power::Restart => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Clear)),
-                Power::Resume => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Resume)),
-                Power::Reset => swtpm.power_cycle(PowerUp::Clear),
-            }
-            .unwrap();
-        });
-        assert!(life.robot().is_stopped(), "{power:?}");
-        assert!(life.robot().recovered_stops().is_empty(), "{power:?}");
-        life.rearm();
-        mission(&mut life);
-        assert_eq!(life.robot().keys().hash(), HashAlg::Sha256);
-    }
 }

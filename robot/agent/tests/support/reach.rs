@@ -8,8 +8,9 @@ use alcub3_attestation::evidence::Evidence;
 use alcub3_attestation::receipt::{Expected, ReceiptVerdict, verify_receipt};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Digest, HashAlg, Secret};
-use alcub3_keys::{KeysError, MissionRecord};
+use alcub3_keys::{KeysError, MissionKey, MissionRecord};
 use alcub3_security_hal::StopReport;
+use alcub3_testkit::{PowerUp, Swtpm};
 use alcub3_tpm::ops::{Approval, PolicyInputs};
 use alcub3_tpm::{Chip, Lane, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
@@ -103,4 +104,43 @@ pub fn log_explains_the_pcrs(life: &Life) -> bool {
             let led_to = replayed.as_ref().and_then(|bank| bank.value(*pcr));
             led_to.unwrap_or(Digest::zero(alg)) == *evidence.pcrs.value(alg, *pcr).unwrap()
         })
+}
+
+pub const MINUTE_MS: u64 = 60_000;
+
+/// How the chip's power goes and comes back.
+#[derive(Copy, Clone, Debug)]
+pub enum Power {
+    Restart,
+    Resume,
+    Reset,
+}
+
+impl Power {
+    pub const ALL: [Self; 3] = [Self::Restart, Self::Resume, Self::Reset];
+
+    pub fn cycle(self, swtpm: &Swtpm) {
+        match self {
+            Self::Restart => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Clear)),
+            Self::Resume => swtpm.shutdown().and_then(|()| swtpm.power_cycle(PowerUp::Resume)),
+            Self::Reset => swtpm.power_cycle(PowerUp::Clear),
+        }
+        .unwrap();
+    }
+}
+
+/// A mission whose key works.
+pub fn mission(life: &mut Life) -> (MissionRecord, MissionKey) {
+    let record = life.start_mission(60 * MINUTE_MS);
+    let key = life.key(&record);
+    life.robot().keys().sign(&key, digest()).unwrap();
+    (record, key)
+}
+
+/// Refused by the chip itself, with this code.
+pub fn refused(result: Result<impl Sized, KeysError>, code: ResponseCode) {
+    match result {
+        Ok(_) => panic!("must be refused with {code:?}"),
+        Err(error) => assert_eq!(refusal(&error), Some(code), "{error}"),
+    }
 }

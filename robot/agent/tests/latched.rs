@@ -1,0 +1,83 @@
+//! A stop is latched: nobody gets the robot going with an old disk, a missing record or another kind of start.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/reach.rs"]
+mod reach;
+mod support;
+
+use alcub3_keys::KeysError;
+use alcub3_testkit::PowerUp;
+use alcub3_tpm::{Auth, ResponseCode};
+use reach::{Power, mission, refused};
+use support::{LEVEL, Life, copy_folder};
+
+#[test]
+fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let copy = tempfile::TempDir::new().unwrap();
+    copy_folder(&life.path(), copy.path());
+    assert!(life.stop().is_complete());
+    life.robot = None;
+    std::fs::remove_dir_all(life.path()).unwrap();
+    std::fs::create_dir(life.path()).unwrap();
+    copy_folder(copy.path(), &life.path());
+    // The owner can move the clock and redefine indices, and neither goes back.
+    let owner = life.owner();
+    let back = life.chip(move |chip| {
+        let clock = chip.read_clock()?.clock_ms;
+        chip.clock_set(Auth::Value(&owner), clock.saturating_sub(1_000).max(1))
+    });
+    assert!(back.unwrap_err().is_refusal(ResponseCode::VALUE));
+    life.open();
+    assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
+    refused(
+        life.robot().keys().load_mission_key(record.mission),
+        ResponseCode::POLICY,
+    );
+    // Nor after the lockdown PCR is back at its baseline.
+    life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
+    assert!(life.robot().is_stopped());
+    refused(
+        life.robot().keys().load_mission_key(record.mission),
+        ResponseCode::POLICY,
+    );
+}
+
+#[test]
+fn a_deleted_rearm_record_leaves_the_robot_stopped() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    life.open();
+    assert!(
+        !life.robot().is_stopped(),
+        "a restart of the process changes nothing"
+    );
+    life.robot = None;
+    std::fs::remove_file(life.path().join("rearm.cbor")).unwrap();
+    life.open();
+    assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
+    assert!(matches!(
+        life.robot().keys().load_mission_key(record.mission),
+        Err(KeysError::Stopped)
+    ));
+}
+
+#[test]
+fn a_stop_stays_in_force_over_restart_resume_and_reset() {
+    for power in Power::ALL {
+        let mut life = Life::running();
+        assert!(life.stop().is_complete());
+        life.reopen_after(|swtpm| power.cycle(swtpm));
+        assert!(life.robot().is_stopped(), "{power:?}");
+        assert!(life.robot().recovered_stops().is_empty(), "{power:?}");
+        life.rearm();
+        mission(&mut life);
+    }
+}
