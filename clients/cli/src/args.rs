@@ -98,6 +98,8 @@ fn start_log() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        .without_time()
+        .with_target(false)
         .init();
 }
 

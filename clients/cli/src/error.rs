@@ -7,6 +7,7 @@ use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
 use alcub3_crypto::CryptoError;
 use alcub3_keys::KeysError;
+use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
 use alcub3_tpm::transport::TransportError;
 use alcub3_trust_model::canonical::DecodeError;
@@ -129,10 +130,10 @@ pub(crate) enum CliError {
     Operator(#[from] alcub3_server::OperatorError),
     /// What the authority knows of a robot.
     #[error(transparent)]
-    RobotRecords(#[from] alcub3_server::RobotError),
+    RobotRecords(#[from] RobotError),
     /// No judgement could be made.
     #[error(transparent)]
-    Attestation(#[from] alcub3_server::AttestationError),
+    Attestation(#[from] AttestationError),
     /// A mission was not approved.
     #[error("the mission is refused: {0}")]
     Mission(#[from] alcub3_server::MissionApprovalError),
@@ -343,6 +344,10 @@ impl CliError {
     /// Where the library's message has no remedy of its own.
     fn general_remedy(&self) -> &'static str {
         match self {
+            Self::RobotRecords(RobotError::NoReference(_))
+            | Self::Attestation(AttestationError::Robot(RobotError::NoReference(_))) => {
+                "set them with `alcub3 authority reference ROBOT --eventlog FILE`"
+            }
             Self::Attestation(_) => "ask for new evidence (`alcub3 appraise --request`), or attest again",
             Self::Agent(AgentError::Link(_)) => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"

@@ -338,3 +338,37 @@ fn an_absent_tpm_of_the_robot_or_the_authority_is_unavailable() {
     let reset = "--json estop reset --approve alice=alice.key --approve bob=bob.key --authority-tpm device:/nowhere/tpm";
     assert_error(&fleet.run(reset), 69, "tpm-absent");
 }
+
+#[test]
+fn a_stop_works_while_the_robots_files_are_in_use_or_damaged() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.mission();
+    let lockdown = || fleet.yes("tpm pcrs sha384:13")["banks"]["sha384"]["13"].clone();
+    let before = lockdown();
+    let in_use = alcub3_keys::StateFolder::open(&fleet.path().join("robot")).unwrap();
+    let stopped = fleet.no("estop --reason security");
+    drop(in_use);
+    assert_eq!(
+        (&stopped["direct"], &stopped["complete"]),
+        (&true.into(), &false.into())
+    );
+    assert!(
+        stopped["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["confirmed"] == true),
+        "{stopped}"
+    );
+    assert_ne!(lockdown(), before);
+    assert_eq!(fleet.yes("identity show")["stopped"], true);
+    let between = lockdown();
+    std::fs::write(fleet.path().join("robot/robot.cbor"), "damaged").unwrap();
+    assert_eq!(fleet.no("estop")["direct"], true);
+    assert_ne!(lockdown(), between);
+    std::fs::remove_dir_all(fleet.path().join("robot")).unwrap();
+    assert_eq!(fleet.no("estop")["direct"], true, "with all files lost");
+    let Some(blank) = Fleet::start() else { return };
+    assert_error(&blank.run("--json estop"), 70, "robot");
+}

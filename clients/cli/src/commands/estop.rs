@@ -1,14 +1,16 @@
 //! `estop` and `estop reset`.
 
-use super::files;
+use super::{direct_stop, files};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output::{Answer, table};
 use crate::parties::{self, AuthorityArgs, NamedFile};
 use crate::style::Style;
+use alcub3_agent::AgentError;
 use alcub3_attestation::receipt::Outcome;
-use alcub3_keys::StateFolder;
+use alcub3_keys::{KeysError, StateFolder};
 use alcub3_security_hal::{StopCause, StopReport, StopScope};
 use alcub3_trust_model::{Level, MissionId, RobotId};
 use serde_json::{Value, json};
@@ -94,14 +96,26 @@ pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliErr
 }
 
 fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
-    let report = parties::with_robot(context, |robot, _| {
+    let stopped = parties::with_robot(context, |robot, _| {
         let scope = match &arguments.scope {
             Scope::Robot => StopScope::Robot,
             Scope::Level(level) => StopScope::Level(*level),
             Scope::Mission(mission) => robot.mission_scope(*mission)?,
         };
         Ok(robot.stop(scope, arguments.reason, now_ms())?)
-    })?;
+    });
+    let report = match stopped {
+        Ok(report) => report,
+        // A mission that is not there is the caller's mistake; anything else must not keep the robot from being stopped.
+        Err(error) if is_mistake(&error) || error.exit() == Exit::Unavailable => return Err(error),
+        Err(error) => {
+            let direct = direct_stop::stop(context.tpm_spec(), arguments.reason, &error, context.style());
+            return direct.map_err(|inner| {
+                tracing::error!(error = %inner, "the stop straight in the TPM failed as well");
+                error
+            });
+        }
+    };
     if let (Some(path), Some(receipt)) = (&arguments.receipt, &report.receipt) {
         // The stop stands whatever becomes of the copy.
         if let Err(error) = files::write_private(path, receipt) {
@@ -113,6 +127,14 @@ fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
         to_json(&report),
         text(&report, context.style()),
     ))
+}
+
+fn is_mistake(error: &CliError) -> bool {
+    matches!(
+        error,
+        CliError::Keys(KeysError::NoSuchMission { .. })
+            | CliError::Agent(AgentError::Keys(KeysError::NoSuchMission { .. }))
+    )
 }
 
 fn to_json(report: &StopReport) -> Value {

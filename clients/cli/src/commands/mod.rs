@@ -5,6 +5,7 @@ mod authority;
 mod checkquote;
 mod command;
 mod demo;
+mod direct_stop;
 mod ek;
 mod estop;
 mod eventlog;
