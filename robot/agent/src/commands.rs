@@ -86,6 +86,11 @@ impl Robot {
         Ok(self.folder.write(LEASE, lease)?)
     }
 
+    /// Forgets the lease that was kept.
+    pub(crate) fn drop_lease(&self) -> Result<()> {
+        Ok(self.folder.remove(LEASE)?)
+    }
+
     /// The lease kept from before, if it is of this run. One of an earlier run is of no account.
     pub(crate) fn resume_lease(&self) -> Result<()> {
         let Some(bytes) = self.folder.read(LEASE)? else {
