@@ -79,6 +79,7 @@ impl Context {
 /// Reads the command line, runs the command and prints its answer.
 pub(crate) fn start() -> Exit {
     start_log();
+    keep_secrets_in_memory();
     match Cli::try_parse() {
         Ok(Cli { global, command }) => {
             let output = Output::new(global.json);
@@ -101,6 +102,14 @@ fn start_log() {
         .without_time()
         .with_target(false)
         .init();
+}
+
+/// Persons' keys pass through this process: no core dump, no other program of the user may read them.
+fn keep_secrets_in_memory() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the system did not forbid core dumps of this process");
+    }
 }
 
 /// Help and version go to standard output and mean "done"; anything else is usage.

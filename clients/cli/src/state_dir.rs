@@ -34,8 +34,7 @@ fn named(name: &str) -> Result<PathBuf, CliError> {
         .ok_or(CliError::NoStateFolder)
 }
 
-/// Whether this process may write to the system's folders; the owner of its own `/proc` entry tells its user.
+/// Whether this process runs as the system's administrator.
 fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+    rustix::process::geteuid().is_root()
 }

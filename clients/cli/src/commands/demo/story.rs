@@ -142,7 +142,7 @@ impl Story {
         let (word, text) = match line {
             Line::Done(text) => (style.dim("did      "), text),
             Line::Enforced(text) => (style.good("enforced "), text),
-            Line::Refused(text) => (style.bad("refused  "), text),
+            Line::Refused(text) => (style.warn("refused  "), text),
             Line::Fact(name, value) => return wrapped("         ", &format!("{name}: {value}")),
         };
         wrapped(&word, text)
