@@ -11,8 +11,9 @@
 mod reach;
 mod support;
 
+use alcub3_attestation::receipt::{Outcome, Step};
 use alcub3_security_hal::{StopCause, StopScope};
-use reach::{MINUTE_MS, Power, log_explains_the_pcrs};
+use reach::{MINUTE_MS, Power, log_explains_the_pcrs, mission};
 use support::{LEVEL, Life, NOW_MS};
 
 /// A robot whose log has events of both PCRs, two each.
@@ -82,4 +83,18 @@ fn after_a_stop_of_a_level() {
     assert!(log_explains_the_pcrs(&life));
     life.open();
     assert!(log_explains_the_pcrs(&life));
+}
+
+#[test]
+fn a_receipt_knows_what_ended_missions_extended_before_the_stop() {
+    let mut life = Life::running();
+    let (ended, _) = mission(&mut life);
+    let (stopped, _) = mission(&mut life);
+    life.robot().complete_mission(ended.mission, NOW_MS).unwrap();
+    let scope = life.robot().mission_scope(stopped.mission).unwrap();
+    let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    let verdict = life.judge(&report);
+    assert_eq!(verdict.outcome, Outcome::Incomplete, "{verdict:?}");
+    assert_eq!(verdict.unconfirmed, [Step::CounterIncremented]);
 }

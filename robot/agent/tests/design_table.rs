@@ -233,15 +233,13 @@ fn the_owner_cannot_bring_an_old_epoch_back() {
     let after = life.robot().keys().counter(epoch).unwrap().value;
     assert!(after > before, "{after} after {before}");
     refused(life.robot().keys().sign(&key, digest()), ResponseCode::POLICY);
+    let stolen = life.steal(&record);
     life.open();
     assert!(
         life.robot().is_stopped(),
         "the rearm names an epoch that is no more"
     );
-    refused(
-        life.robot().keys().load_mission_key(record.mission),
-        ResponseCode::POLICY,
-    );
+    refused(life.load_stolen(&record, &stolen), ResponseCode::POLICY);
 }
 
 #[test]
@@ -318,8 +316,15 @@ fn under_power_cuts_the_clock_hardly_moves_and_the_reset_count_ends_the_key() {
     let now = clock(&life);
     assert!(now.clock_ms < began.clock_ms + 10 * MINUTE_MS && now.clock_ms < record.end_clock_ms);
     assert_eq!(now.reset_count, record.max_reset_count + 1);
-    let key = life.key(&record);
-    refused(life.robot().keys().sign(&key, digest()), ResponseCode::POLICY);
+    let (policy, inputs) = (
+        life.robot().keys().policy_of(&record).unwrap(),
+        life.inputs(&record),
+    );
+    let error = life
+        .chip(move |chip| chip.policy_session(&policy, &inputs))
+        .unwrap_err();
+    assert!(error.is_refusal(ResponseCode::POLICY), "{error}");
+    assert!(life.robot().keys().missions().unwrap().is_empty());
 }
 
 /// Drives the chip into dictionary-attack lockout with wrong guesses at a protected key.

@@ -15,12 +15,13 @@ use alcub3_keys::KeysError;
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::{Auth, ResponseCode};
 use reach::{Power, mission, refused};
-use support::{LEVEL, Life, copy_folder};
+use support::{LEVEL, Life, copy_folder, digest};
 
 #[test]
 fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);
+    let stolen = life.steal(&record);
     let copy = tempfile::TempDir::new().unwrap();
     copy_folder(&life.path(), copy.path());
     assert!(life.stop().is_complete());
@@ -37,17 +38,11 @@ fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
     assert!(back.unwrap_err().is_refusal(ResponseCode::VALUE));
     life.open();
     assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
-    refused(
-        life.robot().keys().load_mission_key(record.mission),
-        ResponseCode::POLICY,
-    );
+    refused(life.load_stolen(&record, &stolen), ResponseCode::POLICY);
     // Nor after the lockdown PCR is back at its baseline.
     life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
     assert!(life.robot().is_stopped());
-    refused(
-        life.robot().keys().load_mission_key(record.mission),
-        ResponseCode::POLICY,
-    );
+    refused(life.load_stolen(&record, &stolen), ResponseCode::POLICY);
 }
 
 #[test]
@@ -80,4 +75,27 @@ fn a_stop_stays_in_force_over_restart_resume_and_reset() {
         life.rearm();
         mission(&mut life);
     }
+}
+
+#[test]
+fn missions_of_an_old_disk_do_not_come_back_with_the_next_rearm() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let stolen = life.steal(&record);
+    let copy = tempfile::TempDir::new().unwrap();
+    copy_folder(&life.path(), copy.path());
+    assert!(life.stop().is_complete());
+    life.robot = None;
+    std::fs::remove_dir_all(life.path()).unwrap();
+    std::fs::create_dir(life.path()).unwrap();
+    copy_folder(copy.path(), &life.path());
+    life.open();
+    assert!(life.robot().keys().missions().unwrap().is_empty());
+    // Two persons arm the robot, not the missions that the stop ended.
+    life.rearm();
+    life.open();
+    assert!(!life.robot().is_stopped());
+    let key = life.load_stolen(&record, &stolen).unwrap();
+    refused(life.robot().keys().sign(&key, digest()), ResponseCode::VALUE);
+    assert!(life.robot().keys().missions().unwrap().is_empty());
 }

@@ -16,6 +16,7 @@ use alcub3_tpm::{Chip, Lane, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::mission_end_ref;
+use std::path::PathBuf;
 
 impl Life {
     /// An operation of somebody who can reach the chip.
@@ -61,6 +62,27 @@ impl Life {
         .fold(PolicyInputs::new().approval(approval), |inputs, index| {
             inputs.nv(index.handle())
         })
+    }
+
+    fn mission_file(&self, record: &MissionRecord) -> PathBuf {
+        self.path().join(format!("missions/{}.cbor", record.mission))
+    }
+
+    /// A mission's file as the disk holds it.
+    pub fn steal(&self, record: &MissionRecord) -> Vec<u8> {
+        std::fs::read(self.mission_file(record)).unwrap()
+    }
+
+    /// Loads a mission's key by its stolen file, which the robot has removed.
+    pub fn load_stolen(&self, record: &MissionRecord, file: &[u8]) -> Result<MissionKey, KeysError> {
+        assert!(matches!(
+            self.robot().keys().load_mission_key(record.mission),
+            Err(KeysError::NoSuchMission { .. })
+        ));
+        std::fs::write(self.mission_file(record), file).unwrap();
+        let loaded = self.robot().keys().load_mission_key(record.mission);
+        std::fs::remove_file(self.mission_file(record)).unwrap();
+        loaded
     }
 
     /// The verdict on a stop's receipt, by somebody who has the enrolment and nothing of the robot.
