@@ -20,6 +20,8 @@ pub(crate) type PcrSpan = (u8, Digest, Digest);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgentLog {
     events: Vec<AgentEvent>,
+    /// The lockdown and the retire PCR before the first event, where the log explains what they hold.
+    baseline: Option<[Digest; 2]>,
 }
 
 impl AgentLog {
@@ -28,7 +30,24 @@ impl AgentLog {
             return Ok(Self::default());
         };
         let events = decode(&bytes).map_err(|source| AgentError::Record { name: FILE, source })?;
-        Ok(Self { events })
+        Ok(Self {
+            events,
+            baseline: None,
+        })
+    }
+
+    /// The log explains the PCRs from here on.
+    pub(crate) fn starts_at(&mut self, baseline: [Digest; 2]) {
+        self.baseline = Some(baseline);
+    }
+
+    /// What the lockdown and the retire PCR hold after the events; `None` where the log does not explain them.
+    pub(crate) fn values(&self, map: &PcrMap) -> Option<[Digest; 2]> {
+        let [lockdown, retire] = self.baseline?;
+        Some([
+            self.replay(map, map.lockdown(), lockdown),
+            self.replay(map, map.retire(), retire),
+        ])
     }
 
     /// A new run of the chip: its PCRs are at their baseline again.
@@ -97,13 +116,15 @@ impl AgentLog {
             .iter()
             .map(|event| Self {
                 events: self.events.iter().chain([event]).cloned().collect(),
+                baseline: self.baseline,
             })
             .collect();
         let last = self.events.iter().rposition(|event| event.pcr(map) == pcr);
         candidates.extend(last.map(|at| {
             let mut events = self.events.clone();
             events.remove(at);
-            Self { events }
+            let baseline = self.baseline;
+            Self { events, baseline }
         }));
         candidates
             .into_iter()

@@ -10,7 +10,7 @@ use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_command_authority::{ReplayWindows, VerifiedMission};
 use alcub3_crypto::Digest;
 use alcub3_keys::{
-    LoadedKeys, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts, StoredMissionKeys,
+    LoadedKeys, MissionOver, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts, StoredMissionKeys,
 };
 use alcub3_security_hal::{
     CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
@@ -83,7 +83,12 @@ impl Robot {
             )?),
             zeroizer: Box::new(RobotZeroizer::new(keys.clone())),
             keys: Box::new(StoredMissionKeys::new(keys.clone(), loaded.clone())),
-            receipts: Box::new(LoggedReceipts::new(receipts, folder.clone(), log.clone())),
+            receipts: Box::new(LoggedReceipts::new(
+                receipts,
+                folder.clone(),
+                log.clone(),
+                keys.pcrs(),
+            )),
             audit: Box::new(audit.clone()),
             clock: Arc::new(SystemClock::new()),
         };
@@ -131,11 +136,13 @@ impl Robot {
         self.resume_lease()
     }
 
-    /// Completes the end of missions whose anchor moved before a crash: what was armed for them dies too.
+    /// Removes missions that are over in the chip. Where a crash came between an anchor's move and the retire PCR's
+    /// extend, what was armed dies now.
     fn finish_ended_missions(&self) -> Result<()> {
-        for record in self.keys.ended_missions()? {
+        for (record, over) in self.keys.ended_missions()? {
+            tracing::warn!(mission = %record.mission, ?over, "a mission that is over in the chip is removed");
             let event = AgentEvent::MissionEnded(record.mission);
-            if !self.log().contains(&event) {
+            if over == MissionOver::Ended && !self.log().contains(&event) {
                 self.keys.retire_mission_in_chip(&record)?;
                 self.log().append(&self.folder, event)?;
             }
@@ -221,10 +228,15 @@ fn open_log(
     if without_events {
         log.clear(folder)?;
     }
+    let mut explained = true;
     for span in spans(&run.baseline) {
         if !log.reconcile(folder, &map, span, &pending)? {
+            explained = false;
             tracing::warn!(error = %AgentError::UnexplainedPcr { pcr: span.0 }, "attestation will be refused");
         }
+    }
+    if explained {
+        log.starts_at(run.baseline);
     }
     Ok((run, Arc::new(Mutex::new(log))))
 }

@@ -15,6 +15,7 @@ use alcub3_security_hal::{
     StopReport, StopScope, TpmLockOutcome,
 };
 use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{Level, MissionId, SessionId, StopId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,11 +28,22 @@ pub(crate) struct LoggedReceipts {
     inner: StopReceipts,
     folder: Arc<StateFolder>,
     log: Arc<Mutex<AgentLog>>,
+    pcrs: PcrMap,
 }
 
 impl LoggedReceipts {
-    pub(crate) fn new(inner: StopReceipts, folder: Arc<StateFolder>, log: Arc<Mutex<AgentLog>>) -> Self {
-        Self { inner, folder, log }
+    pub(crate) fn new(
+        inner: StopReceipts,
+        folder: Arc<StateFolder>,
+        log: Arc<Mutex<AgentLog>>,
+        pcrs: PcrMap,
+    ) -> Self {
+        Self {
+            inner,
+            folder,
+            log,
+            pcrs,
+        }
     }
 }
 
@@ -42,12 +54,15 @@ impl ReceiptMaker for LoggedReceipts {
         lock: &TpmLockOutcome,
         steps: &[StepRecord],
     ) -> std::result::Result<Vec<u8>, PortError> {
-        if lock.extended.is_some() {
-            let event = AgentEvent::Stop(alcub3_keys::event_of(intent));
-            self.log
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .append(&self.folder, event)?;
+        {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            // Missions that ended since the last stop have extended the retire PCR too.
+            if let Some(before) = log.values(&self.pcrs) {
+                self.inner.expect_before(before);
+            }
+            if lock.extended.is_some() {
+                log.append(&self.folder, AgentEvent::Stop(alcub3_keys::event_of(intent)))?;
+            }
         }
         let receipt = self.inner.receipt(intent, lock, steps)?;
         self.folder
@@ -132,6 +147,8 @@ impl Robot {
         )?;
         let record = self.rearm_record(&verified)?;
         let keys = self.keys.clone();
+        // Before the gate opens: a lease from before the stop must not save the robot a fresh attestation.
+        self.drop_lease()?;
         let levels = self
             .stop
             .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;

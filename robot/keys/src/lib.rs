@@ -23,7 +23,7 @@ mod stop;
 
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
-pub use missions::{MissionGrant, MissionKey, MissionRecord, ReservedAnchor};
+pub use missions::{MissionGrant, MissionKey, MissionOver, MissionRecord, ReservedAnchor};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
 pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};

@@ -85,6 +85,17 @@ pub struct MissionRecord {
     pub token: Vec<u8>,
 }
 
+/// Why a mission that has a record is over in the chip.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum MissionOver {
+    /// Its anchor has moved on.
+    Ended,
+    /// An epoch has moved on: the robot or its level was stopped.
+    Stopped,
+    /// The chip was reset more often than its level allows.
+    Resets,
+}
+
 /// A mission key ready for use: loaded, with what its policy sessions need.
 #[derive(Clone, Debug)]
 pub struct MissionKey {
@@ -394,27 +405,58 @@ impl RobotKeys {
     /// # Errors
     /// The folder's; what could be deleted is.
     pub fn delete_missions(&self, in_scope: impl Fn(&MissionRecord) -> bool) -> Result<u64> {
-        let mut deleted = 0;
-        for record in self.missions()?.iter().filter(|record| in_scope(record)) {
-            self.folder.remove(&file_of(record.mission))?;
-            deleted += 1;
+        let names = self
+            .folder
+            .list(FOLDER)?
+            .into_iter()
+            .map(|name| format!("{FOLDER}/{name}"));
+        let mut ended = Vec::new();
+        for name in names {
+            if in_scope(&self.read_record(&name)?) {
+                ended.push(name);
+            }
         }
-        Ok(deleted)
+        self.folder.remove_all(FOLDER, &ended)?;
+        Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
     }
 
-    /// Missions whose anchor has moved on while their record is still there: a crash cut their end short.
-    /// Commands: 1 NV_Read for each mission.
+    /// Missions that have a record and whose key the chip will never let sign again: a crash cut their end short, or
+    /// the records are an old disk's. Commands: 1 ReadClock and up to 3 NV_Read for each mission.
     ///
     /// # Errors
     /// The chip's or the folder's.
-    pub fn ended_missions(&self) -> Result<Vec<MissionRecord>> {
+    pub fn ended_missions(&self) -> Result<Vec<(MissionRecord, MissionOver)>> {
         let mut ended = Vec::new();
         for record in self.missions()? {
-            if self.counter(NvIndex::MissionAnchor(record.anchor))?.value != record.anchor_value {
-                ended.push(record);
+            if let Some(over) = self.over(&record)? {
+                ended.push((record, over));
             }
         }
         Ok(ended)
+    }
+
+    fn over(&self, record: &MissionRecord) -> Result<Option<MissionOver>> {
+        let named = [
+            (
+                NvIndex::MissionAnchor(record.anchor),
+                record.anchor_value,
+                MissionOver::Ended,
+            ),
+            (NvIndex::RobotEpoch, record.robot_epoch, MissionOver::Stopped),
+            (
+                NvIndex::LevelEpoch(record.level),
+                record.level_epoch,
+                MissionOver::Stopped,
+            ),
+        ];
+        for (index, value, over) in named {
+            if self.counter(index)?.value != value {
+                return Ok(Some(over));
+            }
+        }
+        let clock = self.run(Lane::Background, |chip| chip.read_clock())?;
+        let over = clock.reset_count > record.max_reset_count;
+        Ok(over.then_some(MissionOver::Resets))
     }
 
     /// The second half of [`Self::end_mission_in_chip`], for a mission whose anchor has moved already.

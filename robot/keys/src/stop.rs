@@ -167,6 +167,11 @@ impl StopReceipts {
         })
     }
 
+    /// Tells what the lockdown and the retire PCR hold before the next stop, where more than stops has extended them.
+    pub fn expect_before(&mut self, before: [Digest; 2]) {
+        self.before = before;
+    }
+
     fn statement(
         &self,
         intent: &StopIntent,
@@ -255,15 +260,20 @@ fn signed(attestation: Attestation) -> Signed {
     }
 }
 
+/// Asks a second time where the first answer was lost or forged: asking changes nothing in the chip.
+fn again<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    ask().or_else(|_| ask())
+}
+
 impl ReceiptMaker for StopReceipts {
-    /// Commands: 1 PCR_Read, 1 Quote, 1 NV_Certify.
+    /// Commands: 1 PCR_Read, 1 Quote, 1 NV_Certify; one more for each whose answer was no good.
     fn receipt(
         &mut self,
         intent: &StopIntent,
         _lock: &TpmLockOutcome,
         steps: &[StepRecord],
     ) -> std::result::Result<Vec<u8>, PortError> {
-        let after = self.keys.stop_pcrs()?;
+        let after = again(|| self.keys.stop_pcrs())?;
         let statement = self.statement(intent, steps, after)?;
         let alg: HashAlg = self.keys.hash();
         let qualifying = statement.qualifying_data(alg).as_bytes().to_vec();
@@ -272,13 +282,14 @@ impl ReceiptMaker for StopReceipts {
         } else {
             self.keys.pcrs.retire()
         };
-        let (signer, data) = (self.keys.attestation_key(), qualifying.clone());
-        let quote = self.keys.run(Lane::Command, move |chip| {
-            chip.quote(&signer, &data, &[(alg, 1 << pcr)])
+        let quote = again(|| {
+            let (signer, data) = (self.keys.attestation_key(), qualifying.clone());
+            self.keys.run(Lane::Command, move |chip| {
+                chip.quote(&signer, &data, &[(alg, 1 << pcr)])
+            })
         });
-        let epoch = self
-            .keys
-            .certify_index(intent.order().scope.counter(), qualifying);
+        let counter = intent.order().scope.counter();
+        let epoch = again(|| self.keys.certify_index(counter, qualifying.clone()));
         let attestation_key = self.keys.record.attestation_key.verifying_key()?.to_spki_der();
         let receipt = Receipt {
             attestation_key,
