@@ -55,15 +55,25 @@ impl Chip {
         let mut rebuilt = false;
         loop {
             match self.exchange_once(&shape, targets, auths, protect, parameters) {
-                Err(TpmError::Refused { code: rc, .. }) if !rebuilt && self.recover_from(rc) => rebuilt = true,
-                other => return other,
+                Err(TpmError::Refused { code: rc, .. }) if !rebuilt && self.recover_from(rc, auths) => rebuilt = true,
+                other => {
+                    // After an answer that is not the chip's, or none, the session's nonces are no longer known.
+                    if matches!(other, Err(TpmError::Forged { .. } | TpmError::Malformed { .. } | TpmError::Transport { .. })) {
+                        self.distrust_sessions();
+                    }
+                    return other;
+                }
             }
         }
     }
 
     /// Mends what a refusal shows to be missing on the chip's side; true if the command is worth sending again.
-    fn recover_from(&mut self, rc: ResponseCode) -> bool {
+    fn recover_from(&mut self, rc: ResponseCode, auths: &[Auth<'_>]) -> bool {
         match rc.base() {
+            // A wrong authorisation value must not be tried twice; an empty one cannot be wrong.
+            ResponseCode::AUTH_FAIL | ResponseCode::BAD_AUTH if !auths.iter().any(Auth::proves_a_value) => {
+                self.replace_unproven_session()
+            }
             // The kept session did not survive a reset of the chip.
             base if (ResponseCode::REFERENCE_S0.0..=ResponseCode::REFERENCE_S0.0 + 6).contains(&base.0) => {
                 self.forget_current_session()
@@ -333,6 +343,7 @@ impl Chip {
 fn set_nonce(session: Option<&mut HmacSession>, nonce: Nonce) {
     if let Some(session) = session {
         session.secrets.nonce_tpm = nonce;
+        session.proven = true;
     }
 }
 

@@ -59,6 +59,13 @@ pub enum Auth<'a> {
     PolicyWithValue(&'a PolicySession, &'a Secret),
 }
 
+impl Auth<'_> {
+    /// Whether it proves knowledge of a value that could be wrong.
+    fn proves_a_value(&self) -> bool {
+        matches!(self, Self::Value(_) | Self::Changing { .. } | Self::PolicyWithValue(..))
+    }
+}
+
 /// Which first parameter crosses the bus encrypted.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Default)]
 pub enum Protect {
@@ -249,11 +256,7 @@ impl Chip {
         self.yield_to_higher_lanes()?;
         self.free_dropped_slots();
         self.sweep_if_needed();
-        let result = self.exchange(code, targets, auths, protect, parameters);
-        if matches!(result, Err(TpmError::Forged { .. } | TpmError::Malformed { .. } | TpmError::Transport { .. })) {
-            self.distrust_sessions();
-        }
-        result
+        self.exchange(code, targets, auths, protect, parameters)
     }
 
     /// Lets waiting operations of higher lanes run between two commands, then checks that this one may go on.

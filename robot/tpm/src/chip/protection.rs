@@ -23,6 +23,8 @@ const ALG_NULL: u16 = 0x0010;
 pub(crate) struct HmacSession {
     pub(super) handle: u32,
     pub(super) secrets: SessionSecrets,
+    /// Whether the chip has answered in it: only then was the answer that started it genuine.
+    pub(super) proven: bool,
 }
 
 impl Chip {
@@ -41,16 +43,22 @@ impl Chip {
             return Err(TpmError::PinMismatch { handle });
         }
         self.flush_protecting_sessions();
-        self.salt_key = Some(SaltKey { handle, public });
+        let before = self.salt_key.replace(SaltKey { handle, public });
+        let confirmed = self.confirm_pin(handle, &name);
+        if confirmed.is_err() {
+            // An unconfirmed pin must not be the ground of any later session.
+            self.flush_protecting_sessions();
+            self.salt_key = before;
+        }
+        confirmed.map(|()| name)
+    }
+
+    /// Starts the sessions and reads the key again, now protected: an answer forged before there was a session is found
+    /// out here.
+    fn confirm_pin(&mut self, handle: u32, name: &Name) -> Result<()> {
         self.ensure_protection()?;
         self.reserve_emergency_session()?;
-        // Read again, now protected: an answer forged before there was a session is found out here.
-        let again = self.read_public_area(handle)?;
-        if again.name() != name {
-            self.salt_key = None;
-            return Err(TpmError::PinMismatch { handle });
-        }
-        Ok(name)
+        if self.read_public_area(handle)?.name() == *name { Ok(()) } else { Err(TpmError::PinMismatch { handle }) }
     }
 
     fn read_public_area(&mut self, handle: u32) -> Result<Public> {
@@ -123,7 +131,7 @@ impl Chip {
         self.starting_session = false;
         let (handle, nonce_tpm, nonce_caller) = started?;
         let secrets = SessionSecrets::salted(hash, cipher_bits, &salt, nonce_tpm, nonce_caller);
-        Ok(HmacSession { handle, secrets })
+        Ok(HmacSession { handle, secrets, proven: false })
     }
 
     /// Starts a policy session; dropping it flushes it.
@@ -163,6 +171,16 @@ impl Chip {
             return Err(malformed("the session handle"));
         }
         Ok((handle, nonce_tpm, nonce_caller))
+    }
+
+    /// A session that the chip has never answered in and refuses: what it answered to the start was not genuine. Replaced;
+    /// true if there was one.
+    pub(super) fn replace_unproven_session(&mut self) -> bool {
+        let unproven = self.current_session().is_some_and(|session| !session.proven);
+        if unproven {
+            self.distrust_sessions();
+        }
+        unproven
     }
 
     /// The chip no longer knows the lane's session, so there is nothing to flush; true if there was one.
