@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// How long the fixture's own commands may take.
 const WITHIN: Duration = Duration::from_secs(30);
 
+/// What of its state folder swtpm needs to go on as the same chip.
+const STATE_FILE: &str = "tpm2-00.permall";
+
 const TPM2_STARTUP: u32 = 0x144;
 const TPM2_SHUTDOWN: u32 = 0x145;
 const TPM_SU_CLEAR: u16 = 0;
@@ -41,8 +44,23 @@ impl Swtpm {
     /// # Errors
     /// Why it could not be started, `swtpm` not being installed among them.
     pub fn start() -> Result<Self, TestkitError> {
-        let state = tempfile::Builder::new().prefix("alcub3-testkit-").tempdir();
-        let state = state.map_err(TestkitError::io("making a folder for the TPM's state"))?;
+        Self::start_in(state_folder()?)
+    }
+
+    /// Starts one on a copy of the state that another, which is gone or idle, left in `folder`: the same chip with the
+    /// same keys, as after its power was cut.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the state cannot be copied.
+    pub fn start_from(folder: &Path) -> Result<Self, TestkitError> {
+        let state = state_folder()?;
+        let copying = "copying a TPM's state";
+        std::fs::copy(folder.join(STATE_FILE), state.path().join(STATE_FILE))
+            .map_err(TestkitError::io(copying))?;
+        Self::start_in(state)
+    }
+
+    fn start_in(state: TempDir) -> Result<Self, TestkitError> {
         let transport = SwtpmTransport::start(&SwtpmOptions::in_folder(state.path()))?;
         let control = Mutex::new(transport.control());
         Ok(Self {
@@ -141,6 +159,11 @@ impl Swtpm {
             }),
         }
     }
+}
+
+fn state_folder() -> Result<TempDir, TestkitError> {
+    let state = tempfile::Builder::new().prefix("alcub3-testkit-").tempdir();
+    state.map_err(TestkitError::io("making a folder for the TPM's state"))
 }
 
 impl Drop for Swtpm {
