@@ -132,6 +132,23 @@ pub fn in_turn(rounds: usize, mut one: impl FnMut(), mut other: impl FnMut()) ->
     (median(one), median(other))
 }
 
+/// The best rates of two operations run in turn, in small batches: on a shared machine the best batch is the one that
+/// nothing else ran beside, and both operations get the same chance of it.
+pub fn best_rates(
+    batches: usize,
+    per_batch: usize,
+    mut one: impl FnMut(),
+    mut other: impl FnMut(),
+) -> (f64, f64) {
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..batches {
+        best[0] = best[0].min(timed(|| (0..per_batch).for_each(|_| one())));
+        best[1] = best[1].min(timed(|| (0..per_batch).for_each(|_| other())));
+    }
+    let rate = |batch: Duration| per_batch as f64 / batch.as_secs_f64();
+    (rate(best[0]), rate(best[1]))
+}
+
 pub fn timed(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();

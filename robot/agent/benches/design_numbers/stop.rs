@@ -71,7 +71,7 @@ pub fn gate() -> Vec<Row> {
         })
         .collect();
     let measured = measure_gate(200, |round| {
-        if round % 20 == 0 {
+        if round % 50 == 0 {
             fill_with_keys(&life, KEYS);
         }
         life.stop()
@@ -94,7 +94,7 @@ fn tpm_part_ms(report: &StopReport) -> f64 {
 pub fn tpm() -> Vec<Row> {
     let life = with_keys();
     let (mut many, mut few) = (Vec::new(), Vec::new());
-    for _ in 0..20 {
+    for _ in 0..8 {
         fill_with_keys(&life, KEYS);
         many.push(tpm_part_ms(&life.stop()));
         fill_with_keys(&life, 10);
