@@ -19,13 +19,14 @@ mod support;
 use alcub3_agent::{AgentError, Robot, provision};
 use alcub3_attestation::receipt::Outcome;
 use alcub3_keys::{KeysError, MissionRecord, RobotRecord, StateFolder};
-use alcub3_security_hal::{Step, StopReport};
+use alcub3_security_hal::{Step, StopCause, StopReport, StopScope};
 use alcub3_testkit::{PowerUp, SimulatorCa, Swtpm};
-use alcub3_tpm::Lane;
 use alcub3_tpm::transport::Transport;
+use alcub3_tpm::{Lane, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{Integrity, Labels, Level, handle_map};
 use crash::{Among, Dying, Room, Side, Trigger};
+use reach::{log_explains_the_pcrs, refusal};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use support::{LEVEL, LONG, Life, NOW_MS, SoftAuthority, certify_ek, digest, open_tpm, request};
@@ -256,6 +257,7 @@ impl Fragile {
         self.life
             .reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
         assert_eq!(self.life.room(), self.room);
+        assert!(log_explains_the_pcrs(&self.life));
         assert!(!self.life.chip(|chip| chip.lockout_state()).unwrap().in_lockout);
     }
 
@@ -382,5 +384,105 @@ fn rounds_of_crashes_leave_the_same_free_slots_and_nv() {
             fragile.mission_round(ordinal % 20, Side::of(round));
         }
         assert_eq!(fragile.life.room(), fragile.room, "after {round} rounds");
+    }
+}
+
+/// What a stop of less than the robot leaves after a crash at one of its commands.
+fn narrow_stop_round(fragile: &mut Fragile, of_level: bool, ordinal: u64, side: Side) -> bool {
+    let record = fragile.life.start_mission(60_000);
+    let other = fragile.life.start_mission(60_000);
+    let stolen = fragile.life.steal(&record);
+    let scope = if of_level {
+        StopScope::Level(LEVEL)
+    } else {
+        fragile.life.robot().mission_scope(record.mission).unwrap()
+    };
+    fragile.trigger.arm(ordinal, side, Among::All);
+    let report = fragile
+        .life
+        .robot()
+        .stop(scope, StopCause::Operator, NOW_MS)
+        .unwrap();
+    let died = fragile.trigger.fired();
+    fragile.recover();
+    let life = &mut fragile.life;
+    let recovered: Vec<_> = life
+        .robot()
+        .recovered_stops()
+        .iter()
+        .map(|done| done.stop)
+        .collect();
+    let expected = if is_acknowledged(&report) {
+        Vec::new()
+    } else {
+        vec![report.stop]
+    };
+    assert_eq!(recovered, expected, "{report:?}");
+    assert!(life.robot().recovered_stops().iter().all(StopReport::is_complete));
+    assert!(log_explains_the_pcrs(life));
+    assert!(!life.robot().is_stopped());
+    assert_eq!(life.robot().is_level_stopped(LEVEL), of_level);
+    if of_level {
+        life.rearm();
+    } else {
+        let key = life.key(&other);
+        life.robot().keys().sign(&key, digest()).unwrap();
+        life.robot().complete_mission(other.mission, NOW_MS).unwrap();
+    }
+    let key = life.load_stolen(&record, &stolen).unwrap();
+    assert_eq!(
+        refusal(&life.robot().keys().sign(&key, digest()).unwrap_err()),
+        Some(ResponseCode::POLICY)
+    );
+    assert!(life.robot().keys().missions().unwrap().is_empty());
+    drop(key);
+    fragile.open_fragile();
+    died
+}
+
+#[test]
+fn a_stop_of_a_level_or_a_mission_is_in_force_after_a_crash_at_every_command() {
+    let mut fragile = Fragile::new();
+    for (of_level, side) in [
+        (false, Side::Before),
+        (false, Side::After),
+        (true, Side::Before),
+        (true, Side::After),
+    ] {
+        let crashes = (0..)
+            .take_while(|ordinal| narrow_stop_round(&mut fragile, of_level, *ordinal, side))
+            .count();
+        assert!(crashes >= 5, "{crashes}");
+    }
+}
+
+#[test]
+fn a_mission_is_ended_or_goes_on_after_a_crash_at_every_command_of_its_end() {
+    let mut fragile = Fragile::new();
+    for side in Side::BOTH {
+        let mut crashes = 0;
+        for ordinal in 0.. {
+            let record = fragile.life.start_mission(60_000);
+            let stolen = fragile.life.steal(&record);
+            fragile.trigger.arm(ordinal, side, Among::All);
+            let ended = fragile.life.robot().complete_mission(record.mission, NOW_MS);
+            let died = fragile.trigger.fired();
+            fragile.recover();
+            let life = &mut fragile.life;
+            assert!(log_explains_the_pcrs(life));
+            if life.robot().keys().missions().unwrap().is_empty() {
+                let key = life.load_stolen(&record, &stolen).unwrap();
+                assert!(life.robot().keys().sign(&key, digest()).is_err());
+            } else {
+                assert!(ended.is_err(), "an acknowledged end holds");
+                fragile.missions_are_whole();
+            }
+            fragile.open_fragile();
+            if !died {
+                break;
+            }
+            crashes += 1;
+        }
+        assert!(crashes >= 2, "{crashes}");
     }
 }
