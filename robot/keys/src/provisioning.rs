@@ -354,12 +354,14 @@ fn define_nv_map(chip: &mut Chip, name_alg: HashAlg, owner: &Secret) -> Result<(
 
 fn define(chip: &mut Chip, spec: &NvSpec, owner: &Secret) -> Result<()> {
     let expected = nv_public(spec);
-    let found = match chip.nv_read_public(spec.handle) {
+    let found = match chip.nv_expect(&expected) {
         Ok(found) => found,
         Err(error) if error.is_refusal(ResponseCode::HANDLE) => {
             chip.nv_define(owner, &expected, &Secret::from_slice(&[]))?;
             expected
         }
+        // Defined otherwise, or an answer that makes no sense: what is there is asked for as it is.
+        Err(alcub3_tpm::TpmError::Malformed { .. }) => chip.nv_read_public(spec.handle)?,
         Err(error) => return Err(error.into()),
     };
     let name = found.name();
@@ -375,7 +377,8 @@ fn define(chip: &mut Chip, spec: &NvSpec, owner: &Secret) -> Result<()> {
     Ok(())
 }
 
-fn nv_public(spec: &NvSpec) -> NvPublic {
+/// An index of the NV map as the chip describes it before it is written.
+pub(crate) fn nv_public(spec: &NvSpec) -> NvPublic {
     NvPublic {
         index: spec.handle,
         name_alg: spec.name_alg,

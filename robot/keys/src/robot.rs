@@ -1,6 +1,7 @@
 //! A provisioned robot: its chip, its folder, its record.
 
 use crate::missions::{MissionKey, MissionRecord};
+use crate::provisioning::nv_public;
 use crate::record::RobotRecord;
 use crate::state::StateFolder;
 use crate::{KeysError, Result};
@@ -47,7 +48,8 @@ impl RobotKeys {
             for index in
                 NvIndex::all().filter(|index| !matches!(index, NvIndex::Register(_) | NvIndex::AuditAnchor))
             {
-                chip.prepare_emergency_stop(nv.spec(index).handle)?;
+                // Known beforehand, so that a stop is two commands; defined otherwise, it is not our chip.
+                chip.nv_expect(&nv_public(&nv.spec(index)))?;
             }
             let info = chip.chip_info()?;
             let allocated = info.banks.iter().filter(|(_, mask)| **mask != 0);
