@@ -107,6 +107,10 @@ fn every_real_log_is_booted_and_judged_or_refused_with_the_reason() {
             step["facts"]["event log"].as_str().unwrap().contains(name),
             "{step}"
         );
+        let trusted = step["facts"]["verdict"]
+            .as_str()
+            .is_some_and(|verdict| verdict.starts_with("trusted"));
+        assert_eq!(trusted, !name.starts_with("debian"), "{name}: {step}");
         let said = step["refused"].to_string();
         let expected = if name.starts_with("debian") {
             "SHA-1"

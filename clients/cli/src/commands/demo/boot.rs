@@ -88,7 +88,8 @@ fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<EventLog<'a>, CliError> {
     })
 }
 
-fn starts_at_locality_0(log: &EventLog<'_>) -> bool {
+/// Whether PCR 0 starts at zero, as that of a TPM started at locality 0 does.
+pub(super) fn starts_at_locality_0(log: &EventLog<'_>) -> bool {
     log.replay().is_ok_and(|replay| replay.startup_locality() == 0)
 }
 

@@ -1,14 +1,14 @@
 //! The robot is armed, attested and judged; changed evidence is refused.
 
 use super::actors::{DemoRobot, Persons, Plan, uncounted_tpm};
-use super::boot::{BootedLog, curve_for};
+use super::boot::{BootedLog, curve_for, starts_at_locality_0};
 use super::story::Telling;
 use super::tour::{copy_of, held, levels};
 use crate::clock::now_ms;
 use crate::error::{CliError, with_sources};
 use crate::local_authority::{LocalAuthority, Person};
 use alcub3_agent::BootLog;
-use alcub3_attestation::appraisal::Reason;
+use alcub3_attestation::appraisal::{Reason, Severity};
 use alcub3_crypto::Curve;
 use alcub3_keys::{MissionKey, MissionRecord};
 use alcub3_server::Appraised;
@@ -140,6 +140,12 @@ impl Life {
             "contents",
             format!("{} events, banks {}", parsed.events().len(), banks.join(", ")),
         );
+        if !starts_at_locality_0(&parsed) {
+            telling.fact(
+                "note",
+                "the machine started its TPM at another locality, which this software TPM does not do: PCR 0 will differ",
+            );
+        }
         let Some(curve) = curve_for(&parsed) else {
             telling.refused(
                 "the log has neither SHA-256 nor SHA-384 digests: SHA-1 proves nothing, so no robot is \
@@ -161,15 +167,9 @@ impl Life {
             "{measured} measurements were extended into another software TPM, which was provisioned; \
                               the log as it is became its reference"
         ));
+        self.authority
+            .rearm(&robot.robot, &plan.levels, &self.persons.approvers)?;
         let appraised = robot.attest(&mut self.authority)?;
-        telling.fact(
-            "quote and log",
-            if appraised.verdict.attested().is_some() {
-                "the quote holds"
-            } else {
-                "no"
-            },
-        );
         tell_log_verdict(telling, &appraised);
         let appraised = self
             .authority
@@ -242,11 +242,10 @@ fn tell_log_verdict(telling: &mut Telling, appraised: &Appraised) {
     if appraised.verdict.is_trusted() {
         return tell_verdict(telling, appraised);
     }
-    telling.fact("verdict", "untrusted");
-    for finding in appraised.verdict.findings().iter().take(5) {
-        telling.fact(
-            "because",
-            format!("{}: {}", finding.reason.code(), finding.detail),
-        );
-    }
+    let findings = appraised.verdict.findings().iter();
+    let against = findings.filter(|finding| finding.severity == Severity::Untrusted);
+    let reasons: Vec<_> = against
+        .map(|finding| format!("{}: {}", finding.reason.code(), finding.detail))
+        .collect();
+    telling.fact("verdict", format!("untrusted: {}", reasons.join("; ")));
 }
