@@ -294,7 +294,11 @@ impl Fragile {
         self.recover();
         let missions = self.missions_are_whole();
         match &result {
-            Ok(record) => assert_eq!(missions, [record.clone()], "a mission that was granted is there"),
+            Ok(record) => assert_eq!(
+                missions,
+                std::slice::from_ref(record),
+                "a mission that was granted is there"
+            ),
             Err(_) => assert!(died && missions.len() <= 1),
         }
         assert_eq!(self.life.room(), self.room);

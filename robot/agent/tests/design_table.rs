@@ -161,7 +161,7 @@ fn saved_over(power: Power, order: fn(&Policy) -> Policy, replayed_before: usize
     let policy = order(&life.robot().keys().policy_of(&record).unwrap());
     let (root, inputs) = (storage_root(&life), life.inputs(&record));
     let (before, after) = split(&policy, replayed_before);
-    let (under, replay, parent) = (policy.clone(), inputs.clone(), root.clone());
+    let (under, replay, parent) = (policy, inputs.clone(), root.clone());
     let (key, armed) = life
         .chip(move |chip| {
             let key = key_under(chip, &parent, &under)?;

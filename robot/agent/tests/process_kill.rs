@@ -7,7 +7,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    // The process under test talks to the test over its output.
+    clippy::print_stdout
 )]
 
 #[path = "support/crash.rs"]

@@ -449,12 +449,12 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     });
     let mut mission = None;
     count(life, "mission: request and start", &mut |life| {
-        mission = Some(life.start_mission(600_000))
+        mission = Some(life.start_mission(600_000));
     });
     let mission = mission.unwrap();
     let mut key = None;
     count(life, "mission key: load", &mut |life| {
-        key = Some(life.key(&mission))
+        key = Some(life.key(&mission));
     });
     let key = key.unwrap();
     // The approval of the end is verified by the chip once; its ticket is kept.
@@ -464,7 +464,7 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     });
     drop(key);
     count(life, "mission: complete", &mut |life| {
-        life.robot().complete_mission(mission.mission, NOW_MS).unwrap()
+        life.robot().complete_mission(mission.mission, NOW_MS).unwrap();
     });
     count(life, "stop: whole, with receipt", &mut |life| {
         life.stop();
