@@ -110,8 +110,12 @@ fn decode_approval(r: &mut Reader<'_>) -> Result<LevelApproval, DecodeError> {
     let level_epoch = r.u64("level epoch")?;
     let alg = HashAlg::from_tpm_id(r.u16("policy hash")?).filter(|alg| alg.is_approved());
     let policy_alg = alg.ok_or_else(|| r.fault("policy hash", Fault::Value))?;
-    let signature = Signature::from_tpmt_signature(r.bytes("signature")?);
-    let signature = signature.map_err(|_| r.fault("signature", Fault::Value))?;
+    let bytes = r.bytes("signature")?;
+    // A TPM may write its numbers short; this record has them as we write them, so that it has one encoding.
+    let signature = Signature::from_tpmt_signature(bytes)
+        .ok()
+        .filter(|signature| signature.to_tpmt() == bytes);
+    let signature = signature.ok_or_else(|| r.fault("signature", Fault::Value))?;
     Ok(LevelApproval {
         level,
         robot_epoch,

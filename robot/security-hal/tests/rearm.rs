@@ -11,9 +11,11 @@ mod support;
 
 use std::sync::Arc;
 
+use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::attribute;
 use alcub3_security_hal::{EmergencyStop, RearmRecord, RearmRefusal, RearmTrustError, StopLimits, StopScope};
-use alcub3_trust_model::{Level, RobotId};
+use alcub3_trust_model::canonical::Encoder;
+use alcub3_trust_model::{Level, RobotId, domain};
 use support::fleet::{BOUND, Fleet, epochs};
 use support::{Manner, Robot, order};
 
@@ -197,4 +199,22 @@ fn a_record_reads_back_exactly_and_nothing_else_does() {
         RearmRecord::from_canonical(&twice.to_canonical()).is_err(),
         "a level named twice"
     );
+}
+
+/// Found by the fuzz target `robot_files`: a signature whose numbers are longer than we write them.
+#[test]
+fn a_signature_in_another_form_is_refused() {
+    let record = |number: &[u8]| {
+        let length = u16::try_from(number.len()).unwrap().to_be_bytes();
+        let number = [&length[..], number].concat();
+        let signature = [&[0, 0x18, 0, 0x0b][..], &number, &number].concat();
+        let mut out = Encoder::structure(domain::REARM, 1, 2);
+        out.u64(2).text("robot-17").u64(3).array(1);
+        out.array(5).u64(0).u64(3).u64(4);
+        out.u64(HashAlg::Sha256.tpm_id().into()).bytes(&signature);
+        out.finish()
+    };
+    assert!(RearmRecord::from_canonical(&record(&[0x11; 32])).is_ok());
+    assert!(RearmRecord::from_canonical(&record(&[0x11; 31])).is_err());
+    assert!(RearmRecord::from_canonical(&record(&[0x11; 33])).is_err());
 }
