@@ -13,6 +13,7 @@
 mod error;
 mod evidence;
 mod journal;
+mod mission_record;
 mod missions;
 mod provisioning;
 mod rearm;
@@ -23,7 +24,8 @@ mod stop;
 
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
-pub use missions::{MissionGrant, MissionKey, MissionOver, MissionRecord, ReservedAnchor};
+pub use mission_record::MissionRecord;
+pub use missions::{MissionGrant, MissionKey, MissionOver, ReservedAnchor};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
 pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};

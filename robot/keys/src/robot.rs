@@ -1,6 +1,7 @@
 //! A provisioned robot: its chip, its folder, its record.
 
-use crate::missions::{MissionKey, MissionRecord};
+use crate::mission_record::MissionRecord;
+use crate::missions::MissionKey;
 use crate::provisioning::nv_public;
 use crate::record::RobotRecord;
 use crate::state::StateFolder;

@@ -1,7 +1,7 @@
 //! What a stop does in the chip and to the keys: two commands on the emergency lane, and the receipt that proves it.
 
 use crate::Result;
-use crate::missions::MissionRecord;
+use crate::mission_record::MissionRecord;
 use crate::robot::RobotKeys;
 use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::agent::{StopEvent, StopScope as EventScope};
