@@ -19,15 +19,29 @@ pub(crate) struct BenchArguments {
 pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["bench", "--quiet", "--package", "alcub3-agent", "--bench", "design_numbers", "--"]);
+    command.args([
+        "bench",
+        "--quiet",
+        "--package",
+        "alcub3-agent",
+        "--bench",
+        "design_numbers",
+        "--",
+    ]);
     command.args(&arguments.names);
     if arguments.json {
         command.arg("--json");
     }
     let named = || "cargo bench".to_owned();
-    let status = command.status().map_err(|source| Failure::Command { command: named(), source })?;
+    let status = command.status().map_err(|source| Failure::Command {
+        command: named(),
+        source,
+    })?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::Refused { command: named(), stderr: "a number does not hold; the rows above say which".to_owned() })
+    Err(Failure::Refused {
+        command: named(),
+        stderr: "a number does not hold; the rows above say which".to_owned(),
+    })
 }
