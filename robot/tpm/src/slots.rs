@@ -149,7 +149,9 @@ impl Slots {
 
     /// Handles of everything of this process that the chip holds, saved sessions included.
     pub(crate) fn knows_handle(&self, handle: u32) -> bool {
-        self.occupants.values().any(|o| o.handle.is_some_and(|h| h == handle || (o.kind == Kind::Session && h & 0x00ff_ffff == handle & 0x00ff_ffff)))
+        let is_session = matches!(handle >> 24, 0x02 | 0x03);
+        let same_session = |h: u32| is_session && h & 0x00ff_ffff == handle & 0x00ff_ffff;
+        self.occupants.values().any(|o| o.handle.is_some_and(|h| h == handle || (o.kind == Kind::Session && same_session(h))))
     }
 
     /// The least recently used loaded occupant that is not pinned.

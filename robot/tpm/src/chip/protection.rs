@@ -37,20 +37,27 @@ impl Chip {
     /// # Errors
     /// [`TpmError::PinMismatch`] if another key is there; otherwise what the commands say.
     pub fn pin_salt_key(&mut self, handle: u32, expected: Option<&Name>) -> Result<Name> {
+        let before = self.salt_key.clone();
+        let pinned = self.try_pin(handle, expected);
+        if pinned.is_err() {
+            // An unconfirmed pin must not be the ground of any later session, nor what led to it be believed.
+            self.flush_protecting_sessions();
+            self.salt_key = before;
+            self.forget_persistent(handle);
+        }
+        pinned
+    }
+
+    fn try_pin(&mut self, handle: u32, expected: Option<&Name>) -> Result<Name> {
         let public = self.read_public_area(handle)?;
         let name = public.name();
         if expected.is_some_and(|e| *e != name) {
             return Err(TpmError::PinMismatch { handle });
         }
         self.flush_protecting_sessions();
-        let before = self.salt_key.replace(SaltKey { handle, public });
-        let confirmed = self.confirm_pin(handle, &name);
-        if confirmed.is_err() {
-            // An unconfirmed pin must not be the ground of any later session.
-            self.flush_protecting_sessions();
-            self.salt_key = before;
-        }
-        confirmed.map(|()| name)
+        self.salt_key = Some(SaltKey { handle, public });
+        self.confirm_pin(handle, &name)?;
+        Ok(name)
     }
 
     /// Starts the sessions and reads the key again, now protected: an answer forged before there was a session is found
