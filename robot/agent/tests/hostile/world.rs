@@ -192,8 +192,12 @@ pub fn live_until_the_stop(
         let approval = authority.approve_mission(&request, session, 600_000);
         robot.start_mission(&start, &approval, NOW_MS)
     });
-    let key = failures.attempt("key", || robot.mission_key(mission.mission));
-    let signature = failures.attempt("sign", || robot.keys().sign(&key, digest()));
+    // Flushing permits no session, so an attacker can flush what is loaded: then it is loaded again.
+    let (key, signature) = failures.attempt("sign", || {
+        let key = robot.keys().load_mission_key(mission.mission)?;
+        let signature = robot.keys().sign(&key, digest())?;
+        Ok::<_, KeysError>((key, signature))
+    });
     let armed = failures.attempt("arm", || robot.keys().arm(&key));
     before_the_stop();
     let report = robot.stop(StopScope::Robot, StopCause::Operator, NOW_MS).unwrap();
