@@ -98,6 +98,8 @@ impl Robot {
             mission: start.mission,
             level: start.labels.level,
             anchor: start.anchor,
+            robot_epoch: mission.token().robot_epoch,
+            level_epoch: mission.token().level_epoch,
             end_clock_ms: mission.token().end_clock_ms,
             max_reset_count: mission
                 .token()

@@ -17,6 +17,8 @@ use alcub3_trust_model::policies::{
 };
 use alcub3_trust_model::{Level, MissionId, domain, profile};
 
+use std::sync::atomic::Ordering;
+
 const FOLDER: &str = "missions";
 
 /// An anchor taken for a mission: its new value has never been before and, once moved, never returns.
@@ -37,6 +39,10 @@ pub struct MissionGrant {
     pub level: Level,
     /// Its anchor.
     pub anchor: ReservedAnchor,
+    /// The robot's epoch for which it was granted.
+    pub robot_epoch: u64,
+    /// Its level's epoch for which it was granted.
+    pub level_epoch: u64,
     /// When it ends on the TPM's clock, in milliseconds.
     pub end_clock_ms: u64,
     /// The last resetCount at which its key works.
@@ -85,7 +91,11 @@ impl RobotKeys {
     /// [`KeysError::NoFreeAnchor`] when as many missions are active as there are anchors.
     pub fn reserve_anchor(&self) -> Result<ReservedAnchor> {
         let taken: Vec<MissionAnchor> = self.missions()?.iter().map(|m| m.anchor).collect();
-        let free = MissionAnchor::all().find(|anchor| !taken.contains(anchor));
+        // In turn, so that missions asked for before one of them is granted do not take each other's anchor.
+        let first = usize::from(self.next_anchor.fetch_add(1, Ordering::Relaxed));
+        let mut in_turn: Vec<MissionAnchor> = MissionAnchor::all().collect();
+        in_turn.rotate_left(first % usize::from(MISSION_ANCHOR_COUNT));
+        let free = in_turn.into_iter().find(|anchor| !taken.contains(anchor));
         let anchor = free.ok_or(KeysError::NoFreeAnchor {
             count: MISSION_ANCHOR_COUNT,
         })?;
@@ -102,11 +112,12 @@ impl RobotKeys {
 
     /// Makes the key of a granted mission and writes its record: from here on the mission is active.
     ///
-    /// Commands: 2 NV_Read, 1 PCR_Read, a parent session, Create, a parent session, Load,
+    /// Commands: 3 NV_Read, 1 PCR_Read, a parent session, Create, a parent session, Load,
     /// CertifyCreation, the flushes.
     ///
     /// # Errors
-    /// [`KeysError::Stopped`] where no rearm names the present epochs; the chip's.
+    /// [`KeysError::Stopped`] where no rearm names the present epochs; [`KeysError::Grant`] where a stop came since the
+    /// mission was asked for, or the grant was used before; the chip's.
     pub fn start_mission(&self, grant: MissionGrant) -> Result<MissionRecord> {
         let level_profile = profile(grant.level);
         let parent = self.parent(grant.level)?;
@@ -134,13 +145,11 @@ impl RobotKeys {
         mask: u32,
     ) -> Result<MissionRecord> {
         let hash = self.hash();
-        let robot_epoch = read_counter(chip, self.nv, NvIndex::RobotEpoch)?;
-        let level_epoch = read_counter(chip, self.nv, NvIndex::LevelEpoch(grant.level))?;
+        let [robot_epoch, level_epoch, anchor] = self.granted_counters(chip, grant)?;
         let values = chip.pcr_read(&[(hash, mask)])?;
         let pcr_digest = values
             .digest(hash, &[(hash, mask)])
             .ok_or(KeysError::Grant { what: "the PCRs" })?;
-        let anchor = self.anchor_binding(grant.anchor.anchor, grant.anchor.value);
         let policy = mission_policy(&MissionPolicyInput {
             alg: hash,
             end_clock_ms: grant.end_clock_ms,
@@ -197,6 +206,26 @@ impl RobotKeys {
             certification: (certified.message, certified.signature),
             token: grant.token.clone(),
         })
+    }
+
+    /// The counters that the policy names, which must hold what the authority saw: a stop since then, or a mission that
+    /// had this grant before, is the end of it.
+    fn granted_counters(&self, chip: &mut Chip, grant: &MissionGrant) -> Result<[CounterBinding; 3]> {
+        let named = [
+            (NvIndex::RobotEpoch, grant.robot_epoch),
+            (NvIndex::LevelEpoch(grant.level), grant.level_epoch),
+            (NvIndex::MissionAnchor(grant.anchor.anchor), grant.anchor.value),
+        ];
+        let mut counters = [self.anchor_binding(grant.anchor.anchor, grant.anchor.value); 3];
+        for (counter, (index, granted)) in counters.iter_mut().zip(named) {
+            *counter = read_counter(chip, self.nv, index)?;
+            if counter.value != granted {
+                return Err(KeysError::Grant {
+                    what: "an epoch or the anchor has moved since it was asked for; ask again",
+                });
+            }
+        }
+        Ok(counters)
     }
 
     fn anchor_binding(&self, anchor: MissionAnchor, value: u64) -> CounterBinding {

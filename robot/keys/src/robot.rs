@@ -15,6 +15,7 @@ use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::CounterBinding;
 use alcub3_trust_model::{Level, MissionId};
+use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct RobotKeys {
     pub(crate) nv: NvMap,
     pub(crate) pcrs: PcrMap,
     pub(crate) banks: Arc<[HashAlg]>,
+    /// Where the search for a free mission anchor begins.
+    pub(crate) next_anchor: Arc<AtomicU8>,
 }
 
 impl RobotKeys {
@@ -65,6 +68,7 @@ impl RobotKeys {
             nv,
             pcrs,
             banks,
+            next_anchor: Arc::default(),
         })
     }
 
