@@ -15,7 +15,11 @@ impl CommandCode {
 
     /// How the command is shaped; unknown commands are treated as plain ones with a session.
     pub fn shape(self) -> CommandShape {
-        SHAPES.iter().find(|s| s.code == self).copied().unwrap_or(CommandShape { code: self, ..PLAIN })
+        SHAPES
+            .iter()
+            .find(|s| s.code == self)
+            .copied()
+            .unwrap_or(CommandShape { code: self, ..PLAIN })
     }
 }
 
@@ -163,7 +167,11 @@ mod tests {
     fn no_command_is_listed_twice_and_authorised_handles_have_names() {
         for (index, shape) in SHAPES.iter().enumerate() {
             assert!(shape.auth_handles <= shape.handles.len(), "{}", shape.code);
-            assert!(!SHAPES[index + 1..].iter().any(|other| other.code == shape.code), "{}", shape.code);
+            assert!(
+                !SHAPES[index + 1..].iter().any(|other| other.code == shape.code),
+                "{}",
+                shape.code
+            );
         }
     }
 }

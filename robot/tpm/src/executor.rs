@@ -124,7 +124,11 @@ impl Preempt for Shared {
     }
 
     fn next_emergency(&self) -> Option<RunnableJob> {
-        if self.emergencies.load(Ordering::Acquire) == 0 { None } else { self.take_up_to(1) }
+        if self.emergencies.load(Ordering::Acquire) == 0 {
+            None
+        } else {
+            self.take_up_to(1)
+        }
     }
 }
 
@@ -177,7 +181,13 @@ impl Tpm {
             })
             .map_err(|_| TpmError::OwnerGone)?;
         let thread_id = thread.thread().id();
-        Ok(Self { owner: Arc::new(Owner { shared, thread: Mutex::new(Some(thread)), thread_id }) })
+        Ok(Self {
+            owner: Arc::new(Owner {
+                shared,
+                thread: Mutex::new(Some(thread)),
+                thread_id,
+            }),
+        })
     }
 
     /// Queues an operation. It starts when no higher lane waits and is refused once `timeout` has passed.
@@ -192,7 +202,11 @@ impl Tpm {
         let slot = Arc::new(Slot::default());
         let cancelled = Arc::new(AtomicBool::new(false));
         let deadline = Instant::now().checked_add(timeout);
-        let context = JobContext { lane, deadline, cancelled: Some(cancelled.clone()) };
+        let context = JobContext {
+            lane,
+            deadline,
+            cancelled: Some(cancelled.clone()),
+        };
         let guard = Fulfil(slot.clone());
         let run: RunnableJob = Box::new(move |chip| {
             let result = run_job(chip, context, operation);
@@ -203,7 +217,11 @@ impl Tpm {
         } else if lane == Lane::Emergency {
             self.cancel_running_command();
         }
-        Pending { slot, cancelled, taken: false }
+        Pending {
+            slot,
+            cancelled,
+            taken: false,
+        }
     }
 
     /// Queues an operation and waits for its result.
@@ -233,8 +251,16 @@ impl std::fmt::Debug for Tpm {
     }
 }
 
-fn run_job<T>(chip: &mut Chip, context: JobContext, operation: impl FnOnce(&mut Chip) -> Result<T>) -> Result<T> {
-    if context.cancelled.as_ref().is_some_and(|c| c.load(Ordering::Acquire)) {
+fn run_job<T>(
+    chip: &mut Chip,
+    context: JobContext,
+    operation: impl FnOnce(&mut Chip) -> Result<T>,
+) -> Result<T> {
+    if context
+        .cancelled
+        .as_ref()
+        .is_some_and(|c| c.load(Ordering::Acquire))
+    {
         return Err(TpmError::Cancelled);
     }
     let outer = std::mem::replace(&mut chip.job, context);
@@ -260,7 +286,14 @@ struct Slot<T> {
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(SlotState { result: None, filled: false, waker: None }), done: Condvar::new() }
+        Self {
+            state: Mutex::new(SlotState {
+                result: None,
+                filled: false,
+                waker: None,
+            }),
+            done: Condvar::new(),
+        }
     }
 }
 

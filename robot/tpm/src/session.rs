@@ -2,7 +2,9 @@
 
 use crate::error::TpmError;
 use crate::{CommandCode, Result};
-use alcub3_crypto::{Digest, HashAlg, Secret, aes_cfb_decrypt, aes_cfb_encrypt, constant_time_eq, hmac, kdfa};
+use alcub3_crypto::{
+    Digest, HashAlg, Secret, aes_cfb_decrypt, aes_cfb_encrypt, constant_time_eq, hmac, kdfa,
+};
 
 /// TPMA_SESSION bits (TPM 2.0 Part 2, 8.4).
 pub(crate) mod attribute {
@@ -24,7 +26,10 @@ pub(crate) struct Nonce {
 
 impl Nonce {
     pub(crate) fn from_slice(slice: &[u8]) -> Option<Self> {
-        let mut nonce = Self { bytes: [0; 64], len: slice.len() };
+        let mut nonce = Self {
+            bytes: [0; 64],
+            len: slice.len(),
+        };
         nonce.bytes.get_mut(..slice.len())?.copy_from_slice(slice);
         Some(nonce)
     }
@@ -63,13 +68,31 @@ impl SessionSecrets {
         nonce_caller: Nonce,
     ) -> Self {
         let bits = u32::try_from(hash.size() * 8).unwrap_or(0);
-        let key = kdfa(hash, salt.expose(), b"ATH", nonce_tpm.as_slice(), nonce_caller.as_slice(), bits);
-        Self { hash, cipher_bits, key, nonce_tpm }
+        let key = kdfa(
+            hash,
+            salt.expose(),
+            b"ATH",
+            nonce_tpm.as_slice(),
+            nonce_caller.as_slice(),
+            bits,
+        );
+        Self {
+            hash,
+            cipher_bits,
+            key,
+            nonce_tpm,
+        }
     }
 
     /// The HMAC of a command (Part 1, 17.6.5); `others` are nonceTPM of other sessions that encrypt or decrypt.
     pub(crate) fn command_hmac(&self, cp_hash: &Digest, usage: &SessionUse<'_>, others: &[&[u8]]) -> Digest {
-        self.hmac_over(cp_hash, usage.nonce_caller.as_slice(), self.nonce_tpm.as_slice(), others, usage)
+        self.hmac_over(
+            cp_hash,
+            usage.nonce_caller.as_slice(),
+            self.nonce_tpm.as_slice(),
+            others,
+            usage,
+        )
     }
 
     /// Whether a response's HMAC is right; `nonce_tpm` is the new one the response brought.
@@ -82,8 +105,13 @@ impl SessionSecrets {
         given: &[u8],
     ) -> bool {
         let answered = SessionUse { attributes, ..*usage };
-        let expected =
-            self.hmac_over(rp_hash, nonce_tpm.as_slice(), usage.nonce_caller.as_slice(), &[], &answered);
+        let expected = self.hmac_over(
+            rp_hash,
+            nonce_tpm.as_slice(),
+            usage.nonce_caller.as_slice(),
+            &[],
+            &answered,
+        );
         constant_time_eq(expected.as_bytes(), given)
     }
 
@@ -110,14 +138,21 @@ impl SessionSecrets {
     }
 
     /// Decrypts the first response parameter in place; `nonce_tpm` is the response's.
-    pub(crate) fn decrypt_parameter(&self, usage: &SessionUse<'_>, nonce_tpm: &Nonce, data: &mut [u8]) -> Result<()> {
+    pub(crate) fn decrypt_parameter(
+        &self,
+        usage: &SessionUse<'_>,
+        nonce_tpm: &Nonce,
+        data: &mut [u8],
+    ) -> Result<()> {
         let (key, iv) = self.cipher_key(usage, nonce_tpm.as_slice(), usage.nonce_caller.as_slice());
         Ok(aes_cfb_decrypt(key.expose(), &iv, data)?)
     }
 
     fn cipher_key(&self, usage: &SessionUse<'_>, newer: &[u8], older: &[u8]) -> (Secret, [u8; 16]) {
         let bits = u32::from(self.cipher_bits) + 128;
-        let stream = with_auth_key(&self.key, usage.auth_value, |key| kdfa(self.hash, key, b"CFB", newer, older, bits));
+        let stream = with_auth_key(&self.key, usage.auth_value, |key| {
+            kdfa(self.hash, key, b"CFB", newer, older, bits)
+        });
         let (key, iv_bytes) = stream.expose().split_at(usize::from(self.cipher_bits / 8));
         let mut iv = [0; 16];
         for (to, from) in iv.iter_mut().zip(iv_bytes) {
@@ -133,7 +168,11 @@ fn with_auth_key<T>(key: &Secret, auth_value: &[u8], f: impl FnOnce(&[u8]) -> T)
         return f(key.expose());
     }
     let mut joined = Secret::zeroed(key.len() + auth_value.len());
-    for (to, from) in joined.expose_mut().iter_mut().zip(key.expose().iter().chain(auth_value)) {
+    for (to, from) in joined
+        .expose_mut()
+        .iter_mut()
+        .zip(key.expose().iter().chain(auth_value))
+    {
         *to = *from;
     }
     f(joined.expose())
@@ -150,8 +189,13 @@ pub(crate) fn read_auth_response<'a>(
     command: CommandCode,
     area: &mut &'a [u8],
 ) -> Result<(Nonce, u8, &'a [u8])> {
-    let malformed = || TpmError::Malformed { command, part: "the session area" };
-    let nonce = take_sized(area).and_then(Nonce::from_slice).ok_or_else(malformed)?;
+    let malformed = || TpmError::Malformed {
+        command,
+        part: "the session area",
+    };
+    let nonce = take_sized(area)
+        .and_then(Nonce::from_slice)
+        .ok_or_else(malformed)?;
     let (attributes, rest) = area.split_first().ok_or_else(malformed)?;
     *area = rest;
     let hmac = take_sized(area).ok_or_else(malformed)?;
@@ -180,7 +224,11 @@ mod tests {
     }
 
     fn usage() -> SessionUse<'static> {
-        SessionUse { nonce_caller: Nonce::from_slice(&[2; NONCE_LEN]).unwrap(), attributes: 1, auth_value: b"owner" }
+        SessionUse {
+            nonce_caller: Nonce::from_slice(&[2; NONCE_LEN]).unwrap(),
+            attributes: 1,
+            auth_value: b"owner",
+        }
     }
 
     #[test]
@@ -194,12 +242,21 @@ mod tests {
         let (session, usage) = (session(), usage());
         let hash = HashAlg::Sha256.digest(&[b"rp"]);
         let nonce = Nonce::from_slice(&[3; NONCE_LEN]).unwrap();
-        let tag = session.hmac_over(&hash, nonce.as_slice(), usage.nonce_caller.as_slice(), &[], &usage);
+        let tag = session.hmac_over(
+            &hash,
+            nonce.as_slice(),
+            usage.nonce_caller.as_slice(),
+            &[],
+            &usage,
+        );
         assert!(session.verify_response(&hash, &nonce, 1, &usage, tag.as_bytes()));
         let other_nonce = Nonce::from_slice(&[4; NONCE_LEN]).unwrap();
         assert!(!session.verify_response(&hash, &other_nonce, 1, &usage, tag.as_bytes()));
         assert!(!session.verify_response(&hash, &nonce, 0, &usage, tag.as_bytes()));
-        let other_auth = SessionUse { auth_value: b"other", ..usage };
+        let other_auth = SessionUse {
+            auth_value: b"other",
+            ..usage
+        };
         assert!(!session.verify_response(&hash, &nonce, 1, &other_auth, tag.as_bytes()));
         assert!(!session.verify_response(&hash, &nonce, 1, &usage, &tag.as_bytes()[1..]));
     }

@@ -53,7 +53,11 @@ pub struct Object {
 impl Object {
     pub(crate) fn new(lease: Lease, public: Public) -> Self {
         let name = public.name();
-        Self { lease: Arc::new(lease), public: Arc::new(public), name }
+        Self {
+            lease: Arc::new(lease),
+            public: Arc::new(public),
+            name,
+        }
     }
 
     /// The object's Name (TPM 2.0 Part 1, 16).
@@ -114,8 +118,20 @@ impl Slots {
         self.next += 1;
         let id = SlotId(self.next);
         let last_used = self.advance();
-        self.occupants.insert(id, Occupant { kind, handle: Some(handle), context: None, sequence: 0, last_used });
-        Lease { id, reaper: self.reaper.clone() }
+        self.occupants.insert(
+            id,
+            Occupant {
+                kind,
+                handle: Some(handle),
+                context: None,
+                sequence: 0,
+                last_used,
+            },
+        );
+        Lease {
+            id,
+            reaper: self.reaper.clone(),
+        }
     }
 
     fn advance(&mut self) -> u64 {
@@ -144,14 +160,20 @@ impl Slots {
     }
 
     pub(crate) fn loaded(&self, kind: Kind) -> usize {
-        self.occupants.values().filter(|o| o.kind == kind && o.handle.is_some()).count()
+        self.occupants
+            .values()
+            .filter(|o| o.kind == kind && o.handle.is_some())
+            .count()
     }
 
     /// Handles of everything of this process that the chip holds, saved sessions included.
     pub(crate) fn knows_handle(&self, handle: u32) -> bool {
         let is_session = matches!(handle >> 24, 0x02 | 0x03);
         let same_session = |h: u32| is_session && h & 0x00ff_ffff == handle & 0x00ff_ffff;
-        self.occupants.values().any(|o| o.handle.is_some_and(|h| h == handle || (o.kind == Kind::Session && same_session(h))))
+        self.occupants.values().any(|o| {
+            o.handle
+                .is_some_and(|h| h == handle || (o.kind == Kind::Session && same_session(h)))
+        })
     }
 
     /// The least recently used loaded occupant that is not pinned.
@@ -174,15 +196,26 @@ impl Slots {
 
     /// The highest context counter value seen in a saved session.
     pub(crate) fn newest_saved_sequence(&self) -> u64 {
-        self.occupants.values().filter(|o| o.kind == Kind::Session).map(|o| o.sequence).max().unwrap_or(0)
+        self.occupants
+            .values()
+            .filter(|o| o.kind == Kind::Session)
+            .map(|o| o.sequence)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Whether a handle is that of a session whose context this process holds.
     pub(crate) fn knows_saved_session(&self, handle: u32) -> bool {
         self.occupants.values().any(|o| {
-            let saved = o.context.as_deref().and_then(|c| c.get(8..)?.first_chunk::<4>().copied());
+            let saved = o
+                .context
+                .as_deref()
+                .and_then(|c| c.get(8..)?.first_chunk::<4>().copied());
             // A saved session may be listed by its HMAC-session number (TPM 2.0 Part 2, 7.4): compare the index.
-            o.kind == Kind::Session && saved.map(u32::from_be_bytes).is_some_and(|h| h & 0x00ff_ffff == handle & 0x00ff_ffff)
+            o.kind == Kind::Session
+                && saved
+                    .map(u32::from_be_bytes)
+                    .is_some_and(|h| h & 0x00ff_ffff == handle & 0x00ff_ffff)
         })
     }
 

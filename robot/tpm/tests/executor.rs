@@ -37,7 +37,8 @@ fn fixture() -> Fixture {
     let storage = tpm
         .run(Lane::Background, LONG, |chip| {
             let template = PublicTemplate::storage_parent(Curve::P256);
-            let primary = chip.create_primary(Hierarchy::Owner, Auth::Empty, template.as_tpmt_bytes(), None, &[])?;
+            let primary =
+                chip.create_primary(Hierarchy::Owner, Auth::Empty, template.as_tpmt_bytes(), None, &[])?;
             let key = chip.evict_control_make(&Secret::from_slice(&[]), &primary.object, 0x8101_0020)?;
             let name = *key.name();
             chip.pin_salt_key(0x8101_0020, Some(&name))?;
@@ -73,7 +74,12 @@ fn contend(callers: usize, operations: usize) {
             .run(Lane::Background, LONG, move |chip| {
                 (0..6)
                     .map(|_| {
-                        let attributes = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN | attribute::USER_WITH_AUTH | attribute::NO_DA | attribute::SIGN;
+                        let attributes = attribute::FIXED_TPM
+                            | attribute::FIXED_PARENT
+                            | attribute::SENSITIVE_DATA_ORIGIN
+                            | attribute::USER_WITH_AUTH
+                            | attribute::NO_DA
+                            | attribute::SIGN;
                         let template = PublicTemplate::signing_key(Curve::P256, attributes, None);
                         let made = chip.create(
                             &storage,

@@ -64,7 +64,7 @@ pub fn rates() -> Vec<Row> {
                 black_box(&message),
                 &signature,
             )
-            .unwrap()
+            .unwrap();
         },
     );
     vec![

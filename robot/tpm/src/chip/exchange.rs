@@ -21,13 +21,22 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(2);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(250);
 
 /// One entry of the authorisation area.
-#[expect(clippy::large_enum_variant, reason = "at most three, for the length of one command")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "at most three, for the length of one command"
+)]
 enum Attached<'a> {
     /// TPM_RS_PW with an empty value.
     EmptyPassword,
     /// A session of this process, with its use in this command. `answer_value` keys the response: it differs from
     /// the command's where the command changes the value (Part 3, 24.6 and 24.8).
-    Hmac { handle: u32, secrets: SessionSecrets, usage: SessionUse<'a>, answer_value: &'a [u8], keeps: Keeps<'a> },
+    Hmac {
+        handle: u32,
+        secrets: SessionSecrets,
+        usage: SessionUse<'a>,
+        answer_value: &'a [u8],
+        keeps: Keeps<'a>,
+    },
 }
 
 /// Where the new nonceTPM of a session goes.
@@ -55,10 +64,17 @@ impl Chip {
         let mut rebuilt = false;
         loop {
             match self.exchange_once(&shape, targets, auths, protect, parameters) {
-                Err(TpmError::Refused { code: rc, .. }) if !rebuilt && self.recover_from(rc, auths) => rebuilt = true,
+                Err(TpmError::Refused { code: rc, .. }) if !rebuilt && self.recover_from(rc, auths) => {
+                    rebuilt = true
+                }
                 other => {
                     // After an answer that is not the chip's, or none, the session's nonces are no longer known.
-                    if matches!(other, Err(TpmError::Forged { .. } | TpmError::Malformed { .. } | TpmError::Transport { .. })) {
+                    if matches!(
+                        other,
+                        Err(TpmError::Forged { .. }
+                            | TpmError::Malformed { .. }
+                            | TpmError::Transport { .. })
+                    ) {
                         self.distrust_sessions();
                     }
                     return other;
@@ -78,8 +94,12 @@ impl Chip {
             base if (ResponseCode::REFERENCE_S0.0..=ResponseCode::REFERENCE_S0.0 + 6).contains(&base.0) => {
                 self.forget_current_session()
             }
-            ResponseCode::OBJECT_MEMORY | ResponseCode::OBJECT_HANDLES => self.evict_one_object().unwrap_or(false),
-            ResponseCode::SESSION_MEMORY | ResponseCode::SESSION_HANDLES => self.evict_one_session().unwrap_or(false),
+            ResponseCode::OBJECT_MEMORY | ResponseCode::OBJECT_HANDLES => {
+                self.evict_one_object().unwrap_or(false)
+            }
+            ResponseCode::SESSION_MEMORY | ResponseCode::SESSION_HANDLES => {
+                self.evict_one_session().unwrap_or(false)
+            }
             ResponseCode::CONTEXT_GAP => self.refresh_oldest_session().unwrap_or(false),
             _ => false,
         }
@@ -121,13 +141,20 @@ impl Chip {
     }
 
     /// Chooses the sessions of a command: one for each authorised handle, and always one that protects the whole.
-    fn attach<'a>(&mut self, shape: &CommandShape, auths: &[Auth<'a>], protect: Protect) -> Result<Vec<Attached<'a>>> {
+    fn attach<'a>(
+        &mut self,
+        shape: &CommandShape,
+        auths: &[Auth<'a>],
+        protect: Protect,
+    ) -> Result<Vec<Attached<'a>>> {
         let mut attached = Vec::with_capacity(3);
         let mut protector_used = false;
         for auth in auths.iter().take(shape.auth_handles) {
             attached.push(match auth {
                 Auth::Policy(session) => self.attach_policy(session, &[])?,
-                Auth::PolicyWithValue(session, value) => self.attach_policy(session, trimmed(value.expose()))?,
+                Auth::PolicyWithValue(session, value) => {
+                    self.attach_policy(session, trimmed(value.expose()))?
+                }
                 Auth::Empty | Auth::Value(_) | Auth::Changing { .. } => {
                     let values = auth_bytes(auth);
                     if protector_used || !shape.sessions || self.current_session().is_none() {
@@ -150,7 +177,10 @@ impl Chip {
     }
 
     fn attach_policy<'a>(&mut self, session: &'a PolicySession, value: &'a [u8]) -> Result<Attached<'a>> {
-        let nonce_tpm = *session.nonce_tpm.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let nonce_tpm = *session
+            .nonce_tpm
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(Attached::Hmac {
             handle: self.loaded_handle(session.lease.id)?,
             secrets: SessionSecrets {
@@ -159,27 +189,47 @@ impl Chip {
                 key: Secret::from_slice(&[]),
                 nonce_tpm,
             },
-            usage: SessionUse { nonce_caller: self.random_nonce()?, attributes: attribute::CONTINUE, auth_value: value },
+            usage: SessionUse {
+                nonce_caller: self.random_nonce()?,
+                attributes: attribute::CONTINUE,
+                auth_value: value,
+            },
             answer_value: value,
             keeps: Keeps::Policy(session),
         })
     }
 
-    fn attach_protector<'a>(&mut self, (value, answer_value): (&'a [u8], &'a [u8]), attributes: u8) -> Result<Attached<'a>> {
+    fn attach_protector<'a>(
+        &mut self,
+        (value, answer_value): (&'a [u8], &'a [u8]),
+        attributes: u8,
+    ) -> Result<Attached<'a>> {
         let nonce_caller = self.random_nonce()?;
-        let keeps = if self.in_emergency() { Keeps::Emergency } else { Keeps::Kept };
+        let keeps = if self.in_emergency() {
+            Keeps::Emergency
+        } else {
+            Keeps::Kept
+        };
         let session = self.current_session().ok_or(TpmError::OwnerGone)?;
         Ok(Attached::Hmac {
             handle: session.handle,
             secrets: session.secrets.clone(),
-            usage: SessionUse { nonce_caller, attributes: attributes | attribute::CONTINUE, auth_value: value },
+            usage: SessionUse {
+                nonce_caller,
+                attributes: attributes | attribute::CONTINUE,
+                auth_value: value,
+            },
             answer_value,
             keeps,
         })
     }
 
     /// Authorises a further handle: an empty value needs no secrecy, the protecting session covers the command.
-    fn attach_second<'a>(&mut self, code: CommandCode, (value, answer_value): (&'a [u8], &'a [u8])) -> Result<Attached<'a>> {
+    fn attach_second<'a>(
+        &mut self,
+        code: CommandCode,
+        (value, answer_value): (&'a [u8], &'a [u8]),
+    ) -> Result<Attached<'a>> {
         if value.is_empty() && answer_value.is_empty() {
             return Ok(Attached::EmptyPassword);
         }
@@ -190,7 +240,11 @@ impl Chip {
         Ok(Attached::Hmac {
             handle: session.handle,
             secrets: session.secrets,
-            usage: SessionUse { nonce_caller: self.random_nonce()?, attributes: 0, auth_value: value },
+            usage: SessionUse {
+                nonce_caller: self.random_nonce()?,
+                attributes: 0,
+                auth_value: value,
+            },
             answer_value,
             keeps: Keeps::Once,
         })
@@ -200,7 +254,10 @@ impl Chip {
         let mut backoff = FIRST_BACKOFF;
         let mut started = false;
         // Without a deadline of its own an operation is not kept waiting longer than for one command.
-        let give_up = self.job.deadline.unwrap_or_else(|| Instant::now() + self.options.command_timeout);
+        let give_up = self
+            .job
+            .deadline
+            .unwrap_or_else(|| Instant::now() + self.options.command_timeout);
         loop {
             let response = self.transmit(code, command)?;
             let rc = response_code(code, &response)?;
@@ -210,10 +267,20 @@ impl Chip {
             }
             let preempted = rc == ResponseCode::CANCELED && !self.withdrawn();
             if !rc.is_transient() && !preempted {
-                return if rc == ResponseCode::SUCCESS { Ok(response) } else { Err(TpmError::Refused { command: code, code: rc }) };
+                return if rc == ResponseCode::SUCCESS {
+                    Ok(response)
+                } else {
+                    Err(TpmError::Refused {
+                        command: code,
+                        code: rc,
+                    })
+                };
             }
             if Instant::now() + backoff >= give_up {
-                return Err(TpmError::Refused { command: code, code: rc });
+                return Err(TpmError::Refused {
+                    command: code,
+                    code: rc,
+                });
             }
             if preempted {
                 self.run_preempting_jobs();
@@ -225,7 +292,10 @@ impl Chip {
     }
 
     fn withdrawn(&self) -> bool {
-        self.job.cancelled.as_ref().is_some_and(|c| c.load(std::sync::atomic::Ordering::Acquire))
+        self.job
+            .cancelled
+            .as_ref()
+            .is_some_and(|c| c.load(std::sync::atomic::Ordering::Acquire))
     }
 
     /// On a bare chip that nobody has started since power came, does what firmware would; false where it is not ours to do.
@@ -236,7 +306,10 @@ impl Chip {
         }
         let startup = CommandCode(0x144);
         let response = self.transmit(startup, &STARTUP_CLEAR)?;
-        Ok(matches!(response_code(startup, &response)?, ResponseCode::SUCCESS))
+        Ok(matches!(
+            response_code(startup, &response)?,
+            ResponseCode::SUCCESS
+        ))
     }
 
     /// Sends bytes on the channel of the current lane; an emergency that waits goes first.
@@ -246,7 +319,9 @@ impl Chip {
         }
         let latest = Instant::now() + self.options.command_timeout;
         let deadline = match self.job.deadline {
-            Some(deadline) if deadline <= Instant::now() => return Err(TpmError::DeadlineExceeded { command: code }),
+            Some(deadline) if deadline <= Instant::now() => {
+                return Err(TpmError::DeadlineExceeded { command: code });
+            }
             Some(deadline) => deadline.min(latest),
             None => latest,
         };
@@ -256,45 +331,77 @@ impl Chip {
             _ => &mut self.channel,
         };
         let mut response = Zeroizing::new(Vec::new());
-        channel.transmit(command, &mut response, deadline).map_err(|source| TpmError::Transport { command: code, source })?;
+        channel
+            .transmit(command, &mut response, deadline)
+            .map_err(|source| TpmError::Transport {
+                command: code,
+                source,
+            })?;
         Ok(response)
     }
 
     /// Runs only what waits on the emergency lane: it needs no slot and no session of the command under way.
     fn run_emergencies(&mut self) {
-        let Some(preempt) = self.preempt.clone() else { return };
+        let Some(preempt) = self.preempt.clone() else {
+            return;
+        };
         while let Some(job) = preempt.next_emergency() {
             job(self);
         }
     }
 
     /// Verifies a successful response's sessions, takes their new nonces and decrypts what is encrypted.
-    fn accept(&mut self, code: CommandCode, returns_handle: bool, sessions: &[Attached<'_>], response: &[u8]) -> Result<Reply> {
+    fn accept(
+        &mut self,
+        code: CommandCode,
+        returns_handle: bool,
+        sessions: &[Attached<'_>],
+        response: &[u8],
+    ) -> Result<Reply> {
         let parts = ResponseParts::split(code, returns_handle, !sessions.is_empty(), response)?;
         let mut area = parts.sessions;
         let mut decrypt: Option<(&SessionSecrets, SessionUse<'_>, Nonce)> = None;
         for session in sessions {
             let (nonce, attributes, hmac) = read_auth_response(code, &mut area)?;
-            let Attached::Hmac { secrets, usage, keeps, answer_value, .. } = session else {
+            let Attached::Hmac {
+                secrets,
+                usage,
+                keeps,
+                answer_value,
+                ..
+            } = session
+            else {
                 if !hmac.is_empty() || !nonce.as_slice().is_empty() {
-                    return Err(TpmError::Malformed { command: code, part: "the password session" });
+                    return Err(TpmError::Malformed {
+                        command: code,
+                        part: "the password session",
+                    });
                 }
                 continue;
             };
-            let answer = SessionUse { auth_value: answer_value, ..*usage };
+            let answer = SessionUse {
+                auth_value: answer_value,
+                ..*usage
+            };
             self.verify_session(code, secrets, &answer, *keeps, &parts, (nonce, attributes, hmac))?;
             if usage.attributes & attribute::ENCRYPT != 0 {
                 decrypt = Some((secrets, answer, nonce));
             }
         }
         if !area.is_empty() {
-            return Err(TpmError::Malformed { command: code, part: "the end of the session area" });
+            return Err(TpmError::Malformed {
+                command: code,
+                part: "the end of the session area",
+            });
         }
         let mut parameters = Zeroizing::new(parts.parameters.to_vec());
         if let Some((secrets, usage, nonce)) = decrypt {
             secrets.decrypt_parameter(&usage, &nonce, first_parameter(code, &mut parameters)?)?;
         }
-        Ok(Reply { handle: parts.handle, parameters })
+        Ok(Reply {
+            handle: parts.handle,
+            parameters,
+        })
     }
 
     fn verify_session(
@@ -307,9 +414,14 @@ impl Chip {
         (nonce, attributes, hmac): (Nonce, u8, &[u8]),
     ) -> Result<()> {
         let keyless = secrets.key.is_empty() && usage.auth_value.is_empty();
-        let rp_hash = secrets.hash.digest(&[&[0; 4], &code.0.to_be_bytes(), parts.parameters]);
-        let genuine =
-            if keyless { hmac.is_empty() } else { secrets.verify_response(&rp_hash, &nonce, attributes, usage, hmac) };
+        let rp_hash = secrets
+            .hash
+            .digest(&[&[0; 4], &code.0.to_be_bytes(), parts.parameters]);
+        let genuine = if keyless {
+            hmac.is_empty()
+        } else {
+            secrets.verify_response(&rp_hash, &nonce, attributes, usage, hmac)
+        };
         let asked = attribute::ENCRYPT | attribute::DECRYPT;
         if !genuine || (attributes ^ usage.attributes) & asked != 0 {
             return Err(TpmError::Forged { command: code });
@@ -318,7 +430,10 @@ impl Chip {
             Keeps::Kept => set_nonce(self.kept_session_mut(), nonce),
             Keeps::Emergency => set_nonce(self.emergency_session_mut(), nonce),
             Keeps::Policy(session) => {
-                *session.nonce_tpm.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = nonce;
+                *session
+                    .nonce_tpm
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = nonce;
             }
             Keeps::Once => {}
         }
@@ -357,8 +472,16 @@ fn auth_bytes<'a>(auth: &Auth<'a>) -> (&'a [u8], &'a [u8]) {
 }
 
 fn protect_attributes(protect: Protect) -> u8 {
-    let decrypt = if protect.decrypt_in() { attribute::DECRYPT } else { 0 };
-    let encrypt = if protect.encrypt_out() { attribute::ENCRYPT } else { 0 };
+    let decrypt = if protect.decrypt_in() {
+        attribute::DECRYPT
+    } else {
+        0
+    };
+    let encrypt = if protect.encrypt_out() {
+        attribute::ENCRYPT
+    } else {
+        0
+    };
     decrypt | encrypt
 }
 
@@ -373,7 +496,11 @@ fn names_of<'a>(targets: &[Target<'a>], handles: &[u32]) -> Vec<std::borrow::Cow
     targets.iter().zip(handles).map(name).collect()
 }
 
-fn encrypt_first_parameter(code: CommandCode, sessions: &[Attached<'_>], parameters: &mut [u8]) -> Result<()> {
+fn encrypt_first_parameter(
+    code: CommandCode,
+    sessions: &[Attached<'_>],
+    parameters: &mut [u8],
+) -> Result<()> {
     for session in sessions {
         if let Attached::Hmac { secrets, usage, .. } = session
             && usage.attributes & attribute::DECRYPT != 0
@@ -386,9 +513,15 @@ fn encrypt_first_parameter(code: CommandCode, sessions: &[Attached<'_>], paramet
 
 /// The contents of the TPM2B that the first parameter is.
 fn first_parameter(code: CommandCode, parameters: &mut [u8]) -> Result<&mut [u8]> {
-    let malformed = TpmError::Malformed { command: code, part: "the first parameter" };
-    let Some((size, rest)) = parameters.split_first_chunk_mut::<2>() else { return Err(malformed) };
-    rest.get_mut(..usize::from(u16::from_be_bytes(*size))).ok_or(malformed)
+    let malformed = TpmError::Malformed {
+        command: code,
+        part: "the first parameter",
+    };
+    let Some((size, rest)) = parameters.split_first_chunk_mut::<2>() else {
+        return Err(malformed);
+    };
+    rest.get_mut(..usize::from(u16::from_be_bytes(*size)))
+        .ok_or(malformed)
 }
 
 /// Lays out the whole command (TPM 2.0 Part 1, 18), HMACs included.
@@ -400,7 +533,11 @@ fn encode(
     parameters: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>> {
     let mut out = Zeroizing::new(Vec::with_capacity(HEADER_LEN + 12 + 160 + parameters.len()));
-    let tag = if sessions.is_empty() { TAG_NO_SESSIONS } else { TAG_SESSIONS };
+    let tag = if sessions.is_empty() {
+        TAG_NO_SESSIONS
+    } else {
+        TAG_SESSIONS
+    };
     out.extend_from_slice(&tag.to_be_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&code.0.to_be_bytes());
@@ -418,7 +555,10 @@ fn encode(
     }
     out.extend_from_slice(parameters);
     if out.len() > TPM_MAX_COMMAND_SIZE {
-        return Err(TpmError::Encode { command: code, what: "the whole command" });
+        return Err(TpmError::Encode {
+            command: code,
+            what: "the whole command",
+        });
     }
     let size = u32::try_from(out.len()).unwrap_or(u32::MAX);
     patch(&mut out, 2, size);
@@ -440,7 +580,12 @@ fn encode_session(
     out: &mut Vec<u8>,
 ) {
     match sessions.get(index) {
-        Some(Attached::Hmac { handle, secrets, usage, .. }) => {
+        Some(Attached::Hmac {
+            handle,
+            secrets,
+            usage,
+            ..
+        }) => {
             out.extend_from_slice(&handle.to_be_bytes());
             push_sized(out, usage.nonce_caller.as_slice());
             out.push(usage.attributes);
@@ -449,7 +594,11 @@ fn encode_session(
                 return;
             }
             let cp_hash = cp_hash(code, secrets, names, parameters);
-            let others = if index == 0 { nonces_of_cipher_sessions(sessions) } else { Vec::new() };
+            let others = if index == 0 {
+                nonces_of_cipher_sessions(sessions)
+            } else {
+                Vec::new()
+            };
             push_sized(out, secrets.command_hmac(&cp_hash, usage, &others).as_bytes());
         }
         _ => {
@@ -465,7 +614,9 @@ fn encode_session(
 fn nonces_of_cipher_sessions<'a>(sessions: &'a [Attached<'_>]) -> Vec<&'a [u8]> {
     let with = |bit: u8| {
         sessions.iter().skip(1).find_map(move |s| match s {
-            Attached::Hmac { secrets, usage, .. } if usage.attributes & bit != 0 => Some(secrets.nonce_tpm.as_slice()),
+            Attached::Hmac { secrets, usage, .. } if usage.attributes & bit != 0 => {
+                Some(secrets.nonce_tpm.as_slice())
+            }
             _ => None,
         })
     };
@@ -498,20 +649,32 @@ pub(super) fn push_sized(out: &mut Vec<u8>, data: &[u8]) {
 
 fn returns_handle(code: CommandCode) -> bool {
     // CreatePrimary, Load, LoadExternal, ContextLoad, StartAuthSession, HMAC_Start, HashSequenceStart, CreateLoaded.
-    matches!(code.0, 0x131 | 0x157 | 0x167 | 0x161 | 0x176 | 0x15b | 0x186 | 0x191)
+    matches!(
+        code.0,
+        0x131 | 0x157 | 0x167 | 0x161 | 0x176 | 0x15b | 0x186 | 0x191
+    )
 }
 
 /// Reads and checks a response's header; its tag must fit its code (TPM 2.0 Part 1, 18.10).
 fn response_code(code: CommandCode, response: &[u8]) -> Result<ResponseCode> {
-    let malformed = TpmError::Malformed { command: code, part: "the header" };
-    let Some((header, _)) = response.split_first_chunk::<HEADER_LEN>() else { return Err(malformed) };
+    let malformed = TpmError::Malformed {
+        command: code,
+        part: "the header",
+    };
+    let Some((header, _)) = response.split_first_chunk::<HEADER_LEN>() else {
+        return Err(malformed);
+    };
     let [t0, t1, s0, s1, s2, s3, c0, c1, c2, c3] = *header;
     let tag = u16::from_be_bytes([t0, t1]);
     let size = usize::try_from(u32::from_be_bytes([s0, s1, s2, s3])).unwrap_or(usize::MAX);
     let rc = ResponseCode(u32::from_be_bytes([c0, c1, c2, c3]));
     let whole = size == response.len();
     let fits = rc == ResponseCode::SUCCESS || (tag == TAG_NO_SESSIONS && size == HEADER_LEN);
-    if whole && fits && matches!(tag, TAG_NO_SESSIONS | TAG_SESSIONS) { Ok(rc) } else { Err(malformed) }
+    if whole && fits && matches!(tag, TAG_NO_SESSIONS | TAG_SESSIONS) {
+        Ok(rc)
+    } else {
+        Err(malformed)
+    }
 }
 
 /// The areas of a successful response.
@@ -522,10 +685,19 @@ struct ResponseParts<'a> {
 }
 
 impl<'a> ResponseParts<'a> {
-    fn split(code: CommandCode, returns_handle: bool, with_sessions: bool, response: &'a [u8]) -> Result<Self> {
+    fn split(
+        code: CommandCode,
+        returns_handle: bool,
+        with_sessions: bool,
+        response: &'a [u8],
+    ) -> Result<Self> {
         let malformed = |part| TpmError::Malformed { command: code, part };
         let tag = response.first_chunk::<2>().map(|t| u16::from_be_bytes(*t));
-        let expected = if with_sessions { TAG_SESSIONS } else { TAG_NO_SESSIONS };
+        let expected = if with_sessions {
+            TAG_SESSIONS
+        } else {
+            TAG_NO_SESSIONS
+        };
         if tag != Some(expected) {
             return Err(malformed("the tag"));
         }
@@ -535,12 +707,26 @@ impl<'a> ResponseParts<'a> {
             rest = tail;
             Ok::<_, TpmError>(u32::from_be_bytes(*value))
         };
-        let handle = if returns_handle { Some(take_u32("the response handle")?) } else { None };
+        let handle = if returns_handle {
+            Some(take_u32("the response handle")?)
+        } else {
+            None
+        };
         if !with_sessions {
-            return Ok(Self { handle, parameters: rest, sessions: &[] });
+            return Ok(Self {
+                handle,
+                parameters: rest,
+                sessions: &[],
+            });
         }
         let size = usize::try_from(take_u32("the parameter size")?).unwrap_or(usize::MAX);
-        let (parameters, sessions) = rest.split_at_checked(size).ok_or(malformed("the parameter area"))?;
-        Ok(Self { handle, parameters, sessions })
+        let (parameters, sessions) = rest
+            .split_at_checked(size)
+            .ok_or(malformed("the parameter area"))?;
+        Ok(Self {
+            handle,
+            parameters,
+            sessions,
+        })
     }
 }

@@ -62,7 +62,10 @@ pub enum Auth<'a> {
 impl Auth<'_> {
     /// Whether it proves knowledge of a value that could be wrong.
     fn proves_a_value(&self) -> bool {
-        matches!(self, Self::Value(_) | Self::Changing { .. } | Self::PolicyWithValue(..))
+        matches!(
+            self,
+            Self::Value(_) | Self::Changing { .. } | Self::PolicyWithValue(..)
+        )
     }
 }
 
@@ -183,7 +186,11 @@ impl Chip {
             emergency_session: None,
             starting_session: false,
             needs_sweep,
-            job: JobContext { lane: crate::Lane::Background, deadline: None, cancelled: None },
+            job: JobContext {
+                lane: crate::Lane::Background,
+                deadline: None,
+                cancelled: None,
+            },
             preempt: None,
             cache: crate::ops::Cache::default(),
             entropy: OsEntropy,
@@ -223,12 +230,20 @@ impl Chip {
     pub(crate) fn random_nonce(&mut self) -> Result<crate::session::Nonce> {
         let mut bytes = [0; crate::session::NONCE_LEN];
         self.entropy.fill(&mut bytes).map_err(TpmError::Entropy)?;
-        crate::session::Nonce::from_slice(&bytes)
-            .ok_or(TpmError::Encode { command: CommandCode(0), what: "the nonce" })
+        crate::session::Nonce::from_slice(&bytes).ok_or(TpmError::Encode {
+            command: CommandCode(0),
+            what: "the nonce",
+        })
     }
 
     /// Runs one typed command.
-    pub(crate) fn call<C, R>(&mut self, command: &C, targets: &[Target<'_>], auths: &[Auth<'_>], protect: Protect) -> Result<R>
+    pub(crate) fn call<C, R>(
+        &mut self,
+        command: &C,
+        targets: &[Target<'_>],
+        auths: &[Auth<'_>],
+        protect: Protect,
+    ) -> Result<R>
     where
         C: TpmFrame + TpmHeader,
         R: TpmUnmarshalBody,
@@ -236,12 +251,19 @@ impl Chip {
         let code = CommandCode::of(C::CC);
         let mut buffer = [0; TPM_MAX_COMMAND_SIZE];
         let mut writer = TpmWriter::new(&mut buffer);
-        command.marshal_parameters(&mut writer).map_err(|_| TpmError::Encode { command: code, what: "a parameter" })?;
+        command
+            .marshal_parameters(&mut writer)
+            .map_err(|_| TpmError::Encode {
+                command: code,
+                what: "a parameter",
+            })?;
         let reply = self.call_raw(code, targets, auths, protect, writer.as_bytes())?;
         let handle = reply.handle.map(u32::to_be_bytes);
         let handles = handle.as_ref().map(|h| &h[..]).unwrap_or_default();
-        R::unmarshal_body(handles, &reply.parameters)
-            .map_err(|_| TpmError::Malformed { command: code, part: "the parameters" })
+        R::unmarshal_body(handles, &reply.parameters).map_err(|_| TpmError::Malformed {
+            command: code,
+            part: "the parameters",
+        })
     }
 
     /// Runs one command whose parameters are already encoded; the way for parameters that are secrets.
@@ -262,14 +284,21 @@ impl Chip {
     /// Lets waiting operations of higher lanes run between two commands, then checks that this one may go on.
     fn yield_to_higher_lanes(&mut self) -> Result<()> {
         self.run_preempting_jobs();
-        if self.job.cancelled.as_ref().is_some_and(|c| c.load(Ordering::Acquire)) {
+        if self
+            .job
+            .cancelled
+            .as_ref()
+            .is_some_and(|c| c.load(Ordering::Acquire))
+        {
             return Err(TpmError::Cancelled);
         }
         Ok(())
     }
 
     pub(crate) fn run_preempting_jobs(&mut self) {
-        let Some(preempt) = self.preempt.clone() else { return };
+        let Some(preempt) = self.preempt.clone() else {
+            return;
+        };
         while let Some(job) = preempt.next_above(self.job.lane) {
             job(self);
         }
@@ -282,6 +311,9 @@ impl Chip {
 
 impl std::fmt::Debug for Chip {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chip").field("channel", &self.channel.kind()).field("slots", &self.slots.usage()).finish_non_exhaustive()
+        f.debug_struct("Chip")
+            .field("channel", &self.channel.kind())
+            .field("slots", &self.slots.usage())
+            .finish_non_exhaustive()
     }
 }

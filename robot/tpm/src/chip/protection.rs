@@ -6,8 +6,8 @@ use crate::command::CommandCode;
 use crate::session::{Nonce, SessionSecrets, take_sized};
 use crate::slots::Kind;
 use crate::{PolicySession, Result, TpmError};
-use alcub3_crypto::tpm::{Name, Public, encrypt_salt};
 use alcub3_crypto::HashAlg;
+use alcub3_crypto::tpm::{Name, Public, encrypt_salt};
 use std::sync::{Arc, Mutex};
 use tpm2_protocol::data::TpmCc;
 
@@ -65,7 +65,11 @@ impl Chip {
     fn confirm_pin(&mut self, handle: u32, name: &Name) -> Result<()> {
         self.ensure_protection()?;
         self.reserve_emergency_session()?;
-        if self.read_public_area(handle)?.name() == *name { Ok(()) } else { Err(TpmError::PinMismatch { handle }) }
+        if self.read_public_area(handle)?.name() == *name {
+            Ok(())
+        } else {
+            Err(TpmError::PinMismatch { handle })
+        }
     }
 
     fn read_public_area(&mut self, handle: u32) -> Result<Public> {
@@ -73,11 +77,23 @@ impl Chip {
         // The Name of what is there is not known yet; without a session none is needed.
         let kept = self.salt_key.as_ref().map(|key| key.public.name());
         let name = kept.unwrap_or_else(|| Name::of_handle(handle));
-        let reply = self.call_raw(code, &[Target::Named(handle, &name)], &[], super::Protect::Integrity, &[])?;
+        let reply = self.call_raw(
+            code,
+            &[Target::Named(handle, &name)],
+            &[],
+            super::Protect::Integrity,
+            &[],
+        )?;
         let mut area = &reply.parameters[..];
-        let malformed = TpmError::Malformed { command: code, part: "the public area" };
+        let malformed = TpmError::Malformed {
+            command: code,
+            part: "the public area",
+        };
         let public = take_sized(&mut area).ok_or(malformed)?;
-        Public::from_tpmt(public).map_err(|_| TpmError::Malformed { command: code, part: "the public area" })
+        Public::from_tpmt(public).map_err(|_| TpmError::Malformed {
+            command: code,
+            part: "the public area",
+        })
     }
 
     /// Whether commands of the current lane are carried by a session.
@@ -86,7 +102,11 @@ impl Chip {
     }
 
     pub(super) fn current_session(&self) -> Option<&HmacSession> {
-        if self.in_emergency() { self.emergency_session.as_ref() } else { self.kept_session.as_ref() }
+        if self.in_emergency() {
+            self.emergency_session.as_ref()
+        } else {
+            self.kept_session.as_ref()
+        }
     }
 
     pub(super) fn kept_session_mut(&mut self) -> Option<&mut HmacSession> {
@@ -126,7 +146,9 @@ impl Chip {
 
     /// Starts a salted HMAC session (TPM 2.0 Part 3, 11.1).
     pub(super) fn start_hmac_session(&mut self, emergency: bool) -> Result<HmacSession> {
-        let key = self.salt_key.clone().ok_or(TpmError::Unprotected { command: CommandCode::of(TpmCc::StartAuthSession) })?;
+        let key = self.salt_key.clone().ok_or(TpmError::Unprotected {
+            command: CommandCode::of(TpmCc::StartAuthSession),
+        })?;
         let (salt, encrypted_salt) = encrypt_salt(&key.public, self.entropy())?;
         if !emergency {
             self.make_session_room(1, &[])?;
@@ -138,17 +160,30 @@ impl Chip {
         self.starting_session = false;
         let (handle, nonce_tpm, nonce_caller) = started?;
         let secrets = SessionSecrets::salted(hash, cipher_bits, &salt, nonce_tpm, nonce_caller);
-        Ok(HmacSession { handle, secrets, proven: false })
+        Ok(HmacSession {
+            handle,
+            secrets,
+            proven: false,
+        })
     }
 
     /// Starts a policy session; dropping it flushes it.
-    pub(crate) fn start_policy_session(&mut self, hash: HashAlg, needs_auth_value: bool) -> Result<PolicySession> {
+    pub(crate) fn start_policy_session(
+        &mut self,
+        hash: HashAlg,
+        needs_auth_value: bool,
+    ) -> Result<PolicySession> {
         self.run_preempting_jobs();
         self.free_dropped_slots();
         self.make_session_room(1, &[])?;
         let (handle, nonce_tpm, _) = self.start_auth_session(RH_NULL, &[], SESSION_POLICY, hash, 0)?;
         let lease = self.slots.enter(Kind::Session, handle);
-        Ok(PolicySession { lease: Arc::new(lease), hash, nonce_tpm: Arc::new(Mutex::new(nonce_tpm)), needs_auth_value })
+        Ok(PolicySession {
+            lease: Arc::new(lease),
+            hash,
+            nonce_tpm: Arc::new(Mutex::new(nonce_tpm)),
+            needs_auth_value,
+        })
     }
 
     fn start_auth_session(
@@ -167,12 +202,26 @@ impl Chip {
         parameters.push(session_type);
         push_symmetric(&mut parameters, cipher_bits);
         parameters.extend_from_slice(&hash.tpm_id().to_be_bytes());
-        let key_name = self.salt_key.as_ref().filter(|k| k.handle == tpm_key).map(|k| k.public.name());
-        let key = key_name.as_ref().map_or(Target::Handle(tpm_key), |name| Target::Named(tpm_key, name));
-        let reply = self.exchange(code, &[key, Target::Handle(RH_NULL)], &[], super::Protect::Integrity, &parameters)?;
+        let key_name = self
+            .salt_key
+            .as_ref()
+            .filter(|k| k.handle == tpm_key)
+            .map(|k| k.public.name());
+        let key = key_name
+            .as_ref()
+            .map_or(Target::Handle(tpm_key), |name| Target::Named(tpm_key, name));
+        let reply = self.exchange(
+            code,
+            &[key, Target::Handle(RH_NULL)],
+            &[],
+            super::Protect::Integrity,
+            &parameters,
+        )?;
         let malformed = |part| TpmError::Malformed { command: code, part };
         let mut area = &reply.parameters[..];
-        let nonce_tpm = take_sized(&mut area).and_then(Nonce::from_slice).ok_or(malformed("nonceTPM"))?;
+        let nonce_tpm = take_sized(&mut area)
+            .and_then(Nonce::from_slice)
+            .ok_or(malformed("nonceTPM"))?;
         let handle = reply.handle.ok_or(malformed("the session handle"))?;
         if !area.is_empty() || !matches!(handle >> 24, 0x02 | 0x03) {
             return Err(malformed("the session handle"));
@@ -192,13 +241,21 @@ impl Chip {
 
     /// The chip no longer knows the lane's session, so there is nothing to flush; true if there was one.
     pub(super) fn forget_current_session(&mut self) -> bool {
-        let session = if self.in_emergency() { &mut self.emergency_session } else { &mut self.kept_session };
+        let session = if self.in_emergency() {
+            &mut self.emergency_session
+        } else {
+            &mut self.kept_session
+        };
         session.take().is_some()
     }
 
     /// After a response that cannot be trusted: what the chip's side of the session is now is unknown.
     pub(super) fn distrust_sessions(&mut self) {
-        let session = if self.in_emergency() { self.emergency_session.take() } else { self.kept_session.take() };
+        let session = if self.in_emergency() {
+            self.emergency_session.take()
+        } else {
+            self.kept_session.take()
+        };
         if let Some(session) = session.filter(|_| !self.in_emergency()) {
             // The chip may be unreachable; the sweep finds what this could not flush.
             let _ = self.flush_handle(session.handle);
@@ -208,7 +265,10 @@ impl Chip {
 
     /// Ends the protecting sessions in the chip; part of an orderly close.
     pub fn flush_protecting_sessions(&mut self) {
-        for session in [self.kept_session.take(), self.emergency_session.take()].into_iter().flatten() {
+        for session in [self.kept_session.take(), self.emergency_session.take()]
+            .into_iter()
+            .flatten()
+        {
             let _ = self.flush_handle(session.handle);
         }
     }
@@ -223,7 +283,10 @@ impl Chip {
 
     /// The handles of the sessions that stay in the chip between commands.
     pub(super) fn reserved_session_handles(&self) -> impl Iterator<Item = u32> + '_ {
-        [&self.kept_session, &self.emergency_session].into_iter().flatten().map(|s| s.handle)
+        [&self.kept_session, &self.emergency_session]
+            .into_iter()
+            .flatten()
+            .map(|s| s.handle)
     }
 }
 

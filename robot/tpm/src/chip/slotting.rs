@@ -16,7 +16,12 @@ const SWEPT_RANGES: [u32; 3] = [0x0200_0000, 0x0300_0000, 0x8000_0000];
 
 impl Chip {
     /// Makes sure the command finds the slots it needs.
-    pub(super) fn make_room(&mut self, shape: &CommandShape, targets: &[Target<'_>], auths: &[Auth<'_>]) -> Result<()> {
+    pub(super) fn make_room(
+        &mut self,
+        shape: &CommandShape,
+        targets: &[Target<'_>],
+        auths: &[Auth<'_>],
+    ) -> Result<()> {
         let pinned = Self::pinned(targets, auths);
         for id in &pinned {
             self.slots.touch(*id);
@@ -35,7 +40,9 @@ impl Chip {
     /// Evicts until `needed` object slots are free.
     pub(super) fn make_object_room(&mut self, needed: usize, pinned: &[SlotId]) -> Result<()> {
         while self.slots.loaded(Kind::Object) + needed > self.options.object_slots {
-            let Some(id) = self.slots.eviction_candidate(Kind::Object, pinned) else { return Ok(()) };
+            let Some(id) = self.slots.eviction_candidate(Kind::Object, pinned) else {
+                return Ok(());
+            };
             self.evict(id)?;
         }
         Ok(())
@@ -45,7 +52,9 @@ impl Chip {
     pub(super) fn make_session_room(&mut self, needed: usize, pinned: &[SlotId]) -> Result<()> {
         let reserved = self.reserved_session_slots();
         while self.slots.loaded(Kind::Session) + reserved + needed > self.options.session_slots {
-            let Some(id) = self.slots.eviction_candidate(Kind::Session, pinned) else { return Ok(()) };
+            let Some(id) = self.slots.eviction_candidate(Kind::Session, pinned) else {
+                return Ok(());
+            };
             self.evict(id)?;
         }
         Ok(())
@@ -53,7 +62,8 @@ impl Chip {
 
     /// Sessions that stay loaded on the normal channel: the kept one, and the emergency one if it shares the channel.
     fn reserved_session_slots(&self) -> usize {
-        usize::from(self.salt_key.is_some()) + usize::from(self.emergency_channel.is_none() && self.emergency_session.is_some())
+        usize::from(self.salt_key.is_some())
+            + usize::from(self.emergency_channel.is_none() && self.emergency_session.is_some())
     }
 
     /// The current handle of a leased occupant, which [`Self::make_room`] has brought in.
@@ -61,12 +71,18 @@ impl Chip {
         self.slots
             .get_mut(id)
             .and_then(|o| o.handle)
-            .ok_or(TpmError::Refused { command: CONTEXT_LOAD, code: ResponseCode::REFERENCE_H0 })
+            .ok_or(TpmError::Refused {
+                command: CONTEXT_LOAD,
+                code: ResponseCode::REFERENCE_H0,
+            })
     }
 
     fn bring_in(&mut self, id: SlotId, pinned: &[SlotId]) -> Result<()> {
         let Some(occupant) = self.slots.get_mut(id) else {
-            return Err(TpmError::Refused { command: CONTEXT_LOAD, code: ResponseCode::REFERENCE_H0 });
+            return Err(TpmError::Refused {
+                command: CONTEXT_LOAD,
+                code: ResponseCode::REFERENCE_H0,
+            });
         };
         if occupant.handle.is_some() {
             return Ok(());
@@ -79,13 +95,21 @@ impl Chip {
     }
 
     fn load_context(&mut self, id: SlotId) -> Result<()> {
-        let Some(occupant) = self.slots.get_mut(id) else { return Ok(()) };
+        let Some(occupant) = self.slots.get_mut(id) else {
+            return Ok(());
+        };
         let kind = occupant.kind;
         // A session's context is good for one load only; an object's for any number.
-        let context = if kind == Kind::Session { occupant.context.take() } else { occupant.context.clone() };
+        let context = if kind == Kind::Session {
+            occupant.context.take()
+        } else {
+            occupant.context.clone()
+        };
         let context = context.unwrap_or_default();
         let result = self.exchange(CONTEXT_LOAD, &[], &[], super::Protect::Integrity, &context);
-        let Some(occupant) = self.slots.get_mut(id) else { return Ok(()) };
+        let Some(occupant) = self.slots.get_mut(id) else {
+            return Ok(());
+        };
         match result {
             Ok(reply) => {
                 occupant.handle = reply.handle;
@@ -99,7 +123,11 @@ impl Chip {
     }
 
     fn evict(&mut self, id: SlotId) -> Result<()> {
-        let Some((kind, handle, saved)) = self.slots.get_mut(id).and_then(|o| Some((o.kind, o.handle?, o.context.is_some()))) else {
+        let Some((kind, handle, saved)) = self
+            .slots
+            .get_mut(id)
+            .and_then(|o| Some((o.kind, o.handle?, o.context.is_some())))
+        else {
             return Ok(());
         };
         if kind == Kind::Session || !saved {
@@ -111,14 +139,27 @@ impl Chip {
         if let Some(occupant) = self.slots.get_mut(id) {
             occupant.handle = None;
         }
-        if kind == Kind::Session { self.keep_contexts_young() } else { Ok(()) }
+        if kind == Kind::Session {
+            self.keep_contexts_young()
+        } else {
+            Ok(())
+        }
     }
 
     fn save_context(&mut self, id: SlotId, handle: u32) -> Result<()> {
-        let reply = self.exchange(CONTEXT_SAVE, &[Target::Handle(handle)], &[], super::Protect::Integrity, &[])?;
+        let reply = self.exchange(
+            CONTEXT_SAVE,
+            &[Target::Handle(handle)],
+            &[],
+            super::Protect::Integrity,
+            &[],
+        )?;
         let context = reply.parameters.to_vec();
         let sequence = context.first_chunk::<8>().map(|s| u64::from_be_bytes(*s));
-        let sequence = sequence.ok_or(TpmError::Malformed { command: CONTEXT_SAVE, part: "the context" })?;
+        let sequence = sequence.ok_or(TpmError::Malformed {
+            command: CONTEXT_SAVE,
+            part: "the context",
+        })?;
         if let Some(occupant) = self.slots.get_mut(id) {
             occupant.sequence = sequence;
             occupant.context = Some(context);
@@ -129,7 +170,9 @@ impl Chip {
     /// Loads and saves the oldest saved session before the context counter has run away from it (Part 1, 30.5).
     fn keep_contexts_young(&mut self) -> Result<()> {
         let newest = self.slots.newest_saved_sequence();
-        let Some((id, oldest)) = self.slots.oldest_saved_session() else { return Ok(()) };
+        let Some((id, oldest)) = self.slots.oldest_saved_session() else {
+            return Ok(());
+        };
         if newest.saturating_sub(oldest) < self.options.context_gap_refresh {
             return Ok(());
         }
@@ -138,7 +181,9 @@ impl Chip {
 
     fn reload_and_save(&mut self, id: SlotId) -> Result<()> {
         self.load_context(id)?;
-        let Some(handle) = self.slots.get_mut(id).and_then(|o| o.handle) else { return Ok(()) };
+        let Some(handle) = self.slots.get_mut(id).and_then(|o| o.handle) else {
+            return Ok(());
+        };
         self.save_context(id, handle)?;
         if let Some(occupant) = self.slots.get_mut(id) {
             occupant.handle = None;
@@ -148,7 +193,9 @@ impl Chip {
 
     /// After TPM_RC_CONTEXT_GAP; true if there was a session to refresh.
     pub(super) fn refresh_oldest_session(&mut self) -> Result<bool> {
-        let Some((id, _)) = self.slots.oldest_saved_session() else { return Ok(false) };
+        let Some((id, _)) = self.slots.oldest_saved_session() else {
+            return Ok(false);
+        };
         self.load_context(id)?;
         Ok(true)
     }
@@ -173,9 +220,17 @@ impl Chip {
             return;
         }
         for id in self.slots.reaper.take() {
-            let Some(occupant) = self.slots.remove(id) else { continue };
+            let Some(occupant) = self.slots.remove(id) else {
+                continue;
+            };
             // A saved session still occupies a place in the chip; its handle is in its context.
-            let saved_session = || occupant.context.as_deref().filter(|_| occupant.kind == Kind::Session).and_then(saved_handle);
+            let saved_session = || {
+                occupant
+                    .context
+                    .as_deref()
+                    .filter(|_| occupant.kind == Kind::Session)
+                    .and_then(saved_handle)
+            };
             if let Some(handle) = occupant.handle.or_else(saved_session)
                 && self.flush_handle(handle).is_err()
             {
@@ -190,20 +245,37 @@ impl Chip {
     /// That something could not be flushed; it is tried again before the next command.
     pub fn flush_dropped(&mut self) -> Result<()> {
         self.free_dropped_slots();
-        if self.needs_sweep { self.sweep().map(|_| ()) } else { Ok(()) }
+        if self.needs_sweep {
+            self.sweep().map(|_| ())
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn flush_handle(&mut self, handle: u32) -> Result<()> {
         // FlushContext carries its handle as a parameter (TPM 2.0 Part 3, 28.4).
-        self.exchange(FLUSH_CONTEXT, &[], &[], super::Protect::Integrity, &handle.to_be_bytes()).map(|_| ())
+        self.exchange(
+            FLUSH_CONTEXT,
+            &[],
+            &[],
+            super::Protect::Integrity,
+            &handle.to_be_bytes(),
+        )
+        .map(|_| ())
     }
 
     /// Ends this process's use of the chip: flushes every object and session it holds.
     pub fn close(&mut self) {
         self.free_dropped_slots();
         for id in self.slots.ids() {
-            let Some(occupant) = self.slots.remove(id) else { continue };
-            let saved = occupant.context.as_deref().filter(|_| occupant.kind == Kind::Session).and_then(saved_handle);
+            let Some(occupant) = self.slots.remove(id) else {
+                continue;
+            };
+            let saved = occupant
+                .context
+                .as_deref()
+                .filter(|_| occupant.kind == Kind::Session)
+                .and_then(saved_handle);
             if let Some(handle) = occupant.handle.or(saved) {
                 let _ = self.flush_handle(handle);
             }
@@ -229,7 +301,9 @@ impl Chip {
         }
         for range in SWEPT_RANGES {
             for handle in self.list_handles(range)? {
-                let ours = self.slots.knows_handle(handle) || self.slots.knows_saved_session(handle) || self.reserved_session_handles().any(|h| h == handle);
+                let ours = self.slots.knows_handle(handle)
+                    || self.slots.knows_saved_session(handle)
+                    || self.reserved_session_handles().any(|h| h == handle);
                 if !ours && self.flush_handle(handle).is_ok() {
                     found = true;
                 }
@@ -249,8 +323,10 @@ impl Chip {
                 parameters.extend_from_slice(&u32::to_be_bytes(field));
             }
             let reply = self.exchange(code, &[], &[], super::Protect::Integrity, &parameters)?;
-            let (more, handles) = parse_handles(&reply.parameters)
-                .ok_or(TpmError::Malformed { command: code, part: "the handle list" })?;
+            let (more, handles) = parse_handles(&reply.parameters).ok_or(TpmError::Malformed {
+                command: code,
+                part: "the handle list",
+            })?;
             let last = handles.last().copied();
             found.extend(handles);
             match last {
@@ -268,10 +344,18 @@ fn parse_handles(area: &[u8]) -> Option<(bool, Vec<u32>)> {
     let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
     let (handles, trailing) = rest.as_chunks::<4>();
     let sound = *capability == [0, 0, 0, 1] && handles.len() == count && trailing.is_empty() && *more <= 1;
-    sound.then(|| (*more == 1, handles.iter().map(|h| u32::from_be_bytes(*h)).collect()))
+    sound.then(|| {
+        (
+            *more == 1,
+            handles.iter().map(|h| u32::from_be_bytes(*h)).collect(),
+        )
+    })
 }
 
 /// savedHandle of a TPMS_CONTEXT (TPM 2.0 Part 2, 14.5): after the 64-bit sequence number.
 fn saved_handle(context: &[u8]) -> Option<u32> {
-    context.get(8..)?.first_chunk::<4>().map(|h| u32::from_be_bytes(*h))
+    context
+        .get(8..)?
+        .first_chunk::<4>()
+        .map(|h| u32::from_be_bytes(*h))
 }
