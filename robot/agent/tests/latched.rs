@@ -11,11 +11,13 @@
 mod reach;
 mod support;
 
+use alcub3_agent::AgentError;
 use alcub3_keys::KeysError;
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::{Auth, ResponseCode};
+use alcub3_trust_model::{Level, SessionId};
 use reach::{Power, mission, refused};
-use support::{LEVEL, Life, copy_folder, digest};
+use support::{LEVEL, Life, NOW_MS, copy_folder, digest};
 
 #[test]
 fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
@@ -98,4 +100,45 @@ fn missions_of_an_old_disk_do_not_come_back_with_the_next_rearm() {
     let key = life.load_stolen(&record, &stolen).unwrap();
     refused(life.robot().keys().sign(&key, digest()), ResponseCode::VALUE);
     assert!(life.robot().keys().missions().unwrap().is_empty());
+}
+
+/// What the authority approves for the robot as it is now.
+fn rearm_approval(life: &mut Life) -> (SessionId, Vec<u8>) {
+    let session = life.next_session();
+    let levels = [Level::Unclassified, Level::Cui];
+    let request = life.robot().rearm_request(session, &levels).unwrap();
+    (session, life.authority.approve_rearm(&request, session))
+}
+
+#[test]
+fn a_rearm_from_before_a_stop_opens_nothing_after_it() {
+    let mut life = Life::running();
+    let (session, approval) = rearm_approval(&mut life);
+    assert!(life.stop().is_complete());
+    let refused = life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
+    assert!(matches!(refused, AgentError::Rearm(_)), "{refused}");
+    assert!(life.robot().is_stopped());
+    life.open();
+    assert!(life.robot().is_stopped());
+}
+
+#[test]
+fn no_rearm_opens_what_a_stop_could_not_confirm() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let stolen = life.steal(&record);
+    life.swtpm.control().kill().unwrap();
+    let report = life.stop();
+    assert!(!report.is_complete() && life.robot().is_stopped());
+    // The chip is back, and its epochs do not know of the stop: they prove nothing.
+    life.swtpm.kill_and_respawn(PowerUp::Clear).unwrap();
+    let (session, approval) = rearm_approval(&mut life);
+    let refused = life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
+    assert!(matches!(refused, AgentError::Rearm(_)), "{refused}");
+    assert!(life.robot().is_stopped());
+    // The next stop, or the next start, completes it.
+    assert!(life.stop().is_complete());
+    life.rearm();
+    let key = life.load_stolen(&record, &stolen).unwrap();
+    assert!(life.robot().keys().sign(&key, digest()).is_err());
 }
