@@ -351,7 +351,7 @@ impl fmt::Display for RefusedText {
         write!(f, "{command} refused")?;
         match code.subject() {
             Some(ResponseSubject::Parameter(n)) => {
-                write!(f, ", parameter {n}{}", named(shape.parameters, n))?
+                write!(f, ", parameter {n}{}", named(shape.parameters, n))?;
             }
             Some(ResponseSubject::Handle(n)) => write!(f, ", handle {n}{}", named(shape.handles, n))?,
             Some(ResponseSubject::Session(n)) => write!(f, ", session {n}")?,

@@ -379,7 +379,7 @@ impl Robot {
         self.set_counter(NvIndex::RobotEpoch, epoch + 1);
         self.clock.clock_ms += 10;
         let AgentEvent::Stop(event) = self.events().pop().unwrap() else {
-            unreachable!()
+            panic!("the test reached what it must not")
         };
         let step = |step| StepTime {
             step,

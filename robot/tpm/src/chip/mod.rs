@@ -1,6 +1,7 @@
 //! One TPM, owned by one thread: every command of every operation passes through [`Chip`].
 
 mod exchange;
+mod frame;
 mod protection;
 mod slotting;
 

@@ -1,6 +1,6 @@
 //! The sessions that protect commands: started once, salted to a pinned key, kept, and replaced when in doubt.
 
-use super::exchange::push_sized;
+use super::frame::push_sized;
 use super::{Chip, SaltKey, Target};
 use crate::command::CommandCode;
 use crate::session::{Nonce, SessionSecrets, take_sized};
