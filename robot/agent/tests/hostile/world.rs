@@ -10,7 +10,7 @@ use alcub3_keys::{KeysError, MissionRecord, RobotKeys, RobotRecord, StateFolder}
 use alcub3_security_hal::{StopCause, StopReport, StopScope};
 use alcub3_testkit::{Attack, Bus, Hostile, SimulatorCa, Swtpm, When};
 use alcub3_tpm::transport::{Recorded, Tape};
-use alcub3_tpm::{Chip, ChipOptions, Lane, Tpm, TpmOptions};
+use alcub3_tpm::{Chip, ChipOptions, Lane, ResponseCode, Tpm, TpmOptions};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{Integrity, Labels, Level, SessionId};
 use std::path::Path;
@@ -131,8 +131,13 @@ impl Failures {
     }
 }
 
-/// Provisions the world's robot. An error is followed by another try, as an installer would.
-pub fn provisioned(world: &World, authority: &mut SoftAuthority, failures: &mut Failures) -> RobotRecord {
+/// Provisions the world's robot. An error is followed by another try, as an installer would. None where the attacker
+/// made the chip see a wrong lockout authorisation: it then takes none for a while, whatever we do.
+pub fn provisioned(
+    world: &World,
+    authority: &mut SoftAuthority,
+    failures: &mut Failures,
+) -> Option<RobotRecord> {
     let request = request(authority);
     let tpm = world.tpm();
     failures.attempt("provision", || {
@@ -140,11 +145,13 @@ pub fn provisioned(world: &World, authority: &mut SoftAuthority, failures: &mut 
         match provision(&tpm, &folder, &request, authority) {
             Err(AgentError::Keys(KeysError::AlreadyProvisioned { .. })) => {
                 drop(folder);
-                RobotKeys::open(tpm.clone(), world.state(), PcrMap::DEFAULT)
-                    .map(|keys| keys.record().clone())
-                    .map_err(AgentError::from)
+                let keys = RobotKeys::open(tpm.clone(), world.state(), PcrMap::DEFAULT)?;
+                Ok(Some(keys.record().clone()))
             }
-            other => other,
+            Err(AgentError::Keys(KeysError::Tpm(error))) if error.is_refusal(ResponseCode::LOCKOUT) => {
+                Ok(None)
+            }
+            other => other.map(Some),
         }
     })
 }
