@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A policy session in the chip. Dropping the last clone flushes it.
 ///
-/// It authorises any number of commands that its policy allows. The chip checks NV contents and the clock only when
-/// the policy is replayed, and at use only the counting PCRs, so a session is armed as late as possible.
+/// It authorises one command: the chip forgets the policy after each use. NV contents and the clock are checked only
+/// when the policy is replayed, and at use only the counting PCRs, so a session is armed as late as possible.
 #[derive(Clone, Debug)]
 pub struct PolicySession {
     pub(crate) lease: Arc<Lease>,

@@ -130,6 +130,10 @@ impl Chip {
     /// # Errors
     /// As [`Self::capability`].
     pub fn handles(&mut self, range: u32) -> Result<Vec<u32>> {
+        if range >> 24 == 0x03 {
+            // Saved sessions are listed under the numbers of HMAC sessions, 0x02… (seen on libtpms 0.9).
+            return self.list_handles(range);
+        }
         let found = self.capability(Capability::Handles, range, range | 0x00ff_ffff);
         found.map(|entries| entries.into_keys().collect())
     }
