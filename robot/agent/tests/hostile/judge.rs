@@ -37,6 +37,7 @@ pub enum Ending {
 /// What the chip held after a life, seen past the attacker.
 struct Truth {
     lockdown: Digest,
+    retire: Digest,
     robot_epoch: u64,
     level_epochs: Vec<u64>,
 }
@@ -48,10 +49,11 @@ fn truth(world: &World) -> Truth {
         let robot_epoch = counter(NvIndex::RobotEpoch)?;
         let levels = LEVELS.into_iter().map(NvIndex::LevelEpoch);
         let level_epochs = levels.map(&mut counter).collect::<Result<_, _>>()?;
-        let lockdown = u32::from(MAP.lockdown());
-        let values = chip.pcr_read(&[(ALG, 1 << lockdown)])?;
+        let [lockdown, retire] = [MAP.lockdown(), MAP.retire()].map(u32::from);
+        let values = chip.pcr_read(&[(ALG, 1 << lockdown | 1 << retire)])?;
         Ok(Truth {
             lockdown: *values.get(ALG, lockdown).unwrap(),
+            retire: *values.get(ALG, retire).unwrap(),
             robot_epoch,
             level_epochs,
         })
@@ -104,6 +106,12 @@ pub fn provisioning(world: &World, authority: &SoftAuthority, record: &RobotReco
 /// Judges a life; panics where something wrong was accepted.
 pub fn life(world: &World, authority: &SoftAuthority, lived: &Lived, failures: &Failures) -> Ending {
     let truth = truth(world);
+    // What the end of a mission said it did.
+    assert!(
+        lived.anchor_after > lived.ended.anchor_value,
+        "an end was believed"
+    );
+    assert_ne!(truth.retire, Digest::zero(ALG), "an extend was believed");
     evidence(authority, &lived.evidence);
     mission(authority, lived);
     assert!(lived.stopped, "the gates are closed whatever the chip does");

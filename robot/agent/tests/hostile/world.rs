@@ -11,6 +11,7 @@ use alcub3_security_hal::{StopCause, StopReport, StopScope};
 use alcub3_testkit::{Attack, Bus, Hostile, SimulatorCa, Swtpm, When};
 use alcub3_tpm::transport::{Recorded, Tape};
 use alcub3_tpm::{Chip, ChipOptions, Lane, ResponseCode, Tpm, TpmOptions};
+use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{Integrity, Labels, Level, SessionId};
 use std::path::Path;
@@ -104,6 +105,12 @@ impl World {
         tpm.run(Lane::Background, LONG, ask).unwrap()
     }
 
+    /// What a counter of the NV map really is.
+    pub fn counter(&self, index: NvIndex) -> u64 {
+        let handle = NvMap::new(HashAlg::Sha256).unwrap().spec(index).handle;
+        self.honest(move |chip| chip.nv_counter(handle))
+    }
+
     fn state(&self) -> Arc<StateFolder> {
         Arc::new(StateFolder::open(self.folder.path()).unwrap())
     }
@@ -160,6 +167,10 @@ pub fn provisioned(
 pub struct Lived {
     pub epochs_given: (u64, Vec<(Level, u64)>),
     pub evidence: Vec<u8>,
+    /// A mission that was completed.
+    pub ended: MissionRecord,
+    /// What its anchor then really was: the next mission may take the same.
+    pub anchor_after: u64,
     pub mission: MissionRecord,
     pub signature: Signature,
     pub report: StopReport,
@@ -167,7 +178,7 @@ pub struct Lived {
     pub armed_refused: bool,
 }
 
-/// Opens, rearms, attests, starts a mission, signs with its key, stops.
+/// Opens, rearms, attests, starts a mission and ends it, starts another, signs with its key, stops.
 pub fn live(world: &World, authority: &SoftAuthority, failures: &mut Failures) -> Lived {
     live_until_the_stop(world, authority, failures, || {})
 }
@@ -193,12 +204,18 @@ pub fn live_until_the_stop(
     let evidence = failures.attempt("evidence", || {
         robot.evidence(&nonce(7), &Surroundings::unknown(HashAlg::Sha256), None, NOW_MS)
     });
-    let mission = failures.attempt("mission", || {
-        let (session, labels) = (next(), Labels::new(LEVEL, Integrity::Operational));
-        let (start, request) = robot.mission_request(session, labels, 600_000)?;
-        let approval = authority.approve_mission(&request, session, 600_000);
-        robot.start_mission(&start, &approval, NOW_MS)
-    });
+    let mut start = |failures: &mut Failures| {
+        failures.attempt("mission", || {
+            let (session, labels) = (next(), Labels::new(LEVEL, Integrity::Operational));
+            let (start, request) = robot.mission_request(session, labels, 600_000)?;
+            let approval = authority.approve_mission(&request, session, 600_000);
+            robot.start_mission(&start, &approval, NOW_MS)
+        })
+    };
+    let ended = start(failures);
+    failures.attempt("end", || robot.complete_mission(ended.mission, NOW_MS));
+    let anchor_after = world.counter(NvIndex::MissionAnchor(ended.anchor));
+    let mission = start(failures);
     // Flushing permits no session, so an attacker can flush what is loaded: then it is loaded again.
     let (key, signature) = failures.attempt("sign", || {
         let key = robot.keys().load_mission_key(mission.mission)?;
@@ -218,6 +235,8 @@ pub fn live_until_the_stop(
     Lived {
         epochs_given: (record.approvals[0].robot_epoch, epochs),
         evidence,
+        ended,
+        anchor_after,
         mission,
         signature,
         stopped: robot.is_stopped(),
