@@ -6,7 +6,7 @@ use alcub3_crypto::HashAlg;
 use alcub3_security_hal::{AuditSink, PortError, StopReport};
 use alcub3_trust_model::{BootId, RobotId};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +24,32 @@ pub struct AuditFile {
 
 struct Inner {
     file: File,
+    /// Bytes of whole entries: where the next one begins.
+    bytes: u64,
+    /// A failed append could not be undone, so that nothing may follow it.
+    broken: bool,
     tree: Tree,
     size: u64,
+}
+
+impl Inner {
+    /// Writes a record whole or not at all: what a failure left is cut off, so that it cannot swallow what follows.
+    fn write(&mut self, record: &[u8]) -> Result<()> {
+        if self.broken {
+            return Err(AgentError::AuditBroken);
+        }
+        let written = self.file.write_all(record).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            let undone = self.file.set_len(self.bytes);
+            let undone = undone.and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
+            self.broken = undone.is_err();
+            return Err(error.into());
+        }
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(record.len()).unwrap_or(u64::MAX));
+        Ok(())
+    }
 }
 
 impl AuditFile {
@@ -48,10 +72,16 @@ impl AuditFile {
         let (tree, whole, size) = read_entries(&bytes);
         if whole < bytes.len() {
             file.set_len(u64::try_from(whole).unwrap_or(u64::MAX))?;
-            std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
+            file.seek(SeekFrom::End(0))?;
         }
         Ok(Self {
-            inner: Arc::new(Mutex::new(Inner { file, tree, size })),
+            inner: Arc::new(Mutex::new(Inner {
+                file,
+                bytes: u64::try_from(whole).unwrap_or(u64::MAX),
+                broken: false,
+                tree,
+                size,
+            })),
             robot,
             boot,
         })
@@ -72,11 +102,9 @@ impl AuditFile {
         let length = u32::try_from(bytes.len()).map_err(|_| AgentError::Evidence {
             what: "an audit entry",
         })?;
+        let record = [&length.to_be_bytes()[..], &bytes].concat();
         let mut inner = self.lock();
-        inner
-            .file
-            .write_all(&[&length.to_be_bytes()[..], &bytes].concat())?;
-        inner.file.sync_data()?;
+        inner.write(&record)?;
         inner.size += 1;
         Ok(inner.tree.append(&bytes))
     }

@@ -114,7 +114,7 @@ impl Robot {
     /// # Errors
     /// The folder's; the reservations then stand as they are, which is safe.
     pub fn close(self) -> Result<()> {
-        for used in self.commands.close() {
+        for used in self.commands.used() {
             self.reservations.reserve(&used).map_err(AgentError::Port)?;
         }
         Ok(())

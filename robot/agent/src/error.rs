@@ -95,6 +95,11 @@ pub enum AgentError {
         /// Which.
         pcr: u8,
     },
+    /// The audit log could not be brought back to its last whole entry.
+    #[error(
+        "the audit log is damaged by a failed write and takes no more entries; free space on the disk and start again"
+    )]
+    AuditBroken,
     /// The evidence cannot be built.
     #[error("the evidence cannot be built: {what}")]
     Evidence {

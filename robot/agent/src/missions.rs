@@ -4,12 +4,14 @@ use crate::robot::{Robot, mission_subject};
 use crate::run::random_id;
 use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
+use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest, mission_binding};
-use alcub3_keys::{MissionGrant, MissionKey, MissionRecord, ReservedAnchor};
+use alcub3_keys::{KeysError, MissionGrant, MissionKey, MissionRecord, ReservedAnchor};
 use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::policies::{head_policy, mission_end_message};
 use alcub3_trust_model::{Labels, MissionId, SessionId};
 
 /// A mission that was asked for and not granted yet.
@@ -108,15 +110,58 @@ impl Robot {
             end_approval,
             token: approval.token,
         })?;
-        self.commands.start_mission(mission)?;
-        let entry = self.audit.entry(
-            EntryKind::MissionStart,
-            mission_subject(start.mission),
-            now_utc_ms,
-            Outcome::Done,
-        );
-        self.audit.append(&entry)?;
+        let started = self
+            .check_end_approval(&record)
+            .and_then(|()| Ok(self.commands.start_mission(mission)?))
+            .and_then(|()| self.audit_mission_start(start.mission, now_utc_ms));
+        if let Err(error) = started {
+            // What is not recorded must not run.
+            self.abandon_mission(&record);
+            return Err(error);
+        }
         Ok(record)
+    }
+
+    fn audit_mission_start(&self, mission: MissionId, now_utc_ms: u64) -> Result<()> {
+        let subject = mission_subject(mission);
+        let entry = self
+            .audit
+            .entry(EntryKind::MissionStart, subject, now_utc_ms, Outcome::Done);
+        self.audit.append(&entry).map(|_| ())
+    }
+
+    fn abandon_mission(&self, record: &MissionRecord) {
+        self.commands.end_mission(&record.mission);
+        let ended = self.keys.end_mission_in_chip(record).map_err(AgentError::from);
+        let logged = ended.and_then(|()| {
+            self.log()
+                .append(&self.folder, AgentEvent::MissionEnded(record.mission))
+        });
+        let deleted = self.keys.delete_missions(|other| other.mission == record.mission);
+        if logged.is_err() || deleted.is_err() {
+            tracing::warn!(mission = %record.mission, "the next start removes what is left of the mission");
+        }
+    }
+
+    /// That the level's approval key signed the mission's end: the persons' part, beside the authority's token.
+    pub(crate) fn check_end_approval(&self, record: &MissionRecord) -> Result<()> {
+        let head = head_policy(self.keys.hash(), record.end_clock_ms).map_err(KeysError::from)?;
+        let key = self.keys.anchors().approval_key(record.level);
+        let message = mission_end_message(&head.digest(), &record.mission);
+        let genuine = Signature::from_tpmt_signature(&record.end_approval).is_ok_and(|approval| {
+            let same_hash = approval.scheme.hash() == key.name_alg();
+            same_hash
+                && key
+                    .verifying_key()
+                    .is_ok_and(|key| approval.verify(&key, &message).is_ok())
+        });
+        if genuine {
+            Ok(())
+        } else {
+            Err(AgentError::OtherApproval {
+                what: "the persons' approval of its end",
+            })
+        }
     }
 
     /// A mission's key, loaded; from then on kept until the mission ends or a stop drops it.

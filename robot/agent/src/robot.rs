@@ -14,7 +14,7 @@ use alcub3_keys::{
 };
 use alcub3_security_hal::{
     CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
-    StopJournal, StopLimits, StopParts, StopReport, SystemClock,
+    SecretVault, StopJournal, StopLimits, StopParts, StopReport, SystemClock, Zeroizer,
 };
 use alcub3_tpm::{Lane, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
@@ -37,7 +37,7 @@ pub struct Robot {
     pub(crate) gates: Arc<Gates>,
     pub(crate) stop: EmergencyStop,
     pub(crate) trust: RearmTrust,
-    pub(crate) commands: CommandGate,
+    pub(crate) commands: Arc<CommandGate>,
     pub(crate) reservations: Arc<Reservations>,
     pub(crate) audit: AuditFile,
     pub(crate) log: Arc<Mutex<AgentLog>>,
@@ -56,6 +56,11 @@ impl Robot {
     /// then stopped.
     pub fn open(tpm: Tpm, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
         let keys = RobotKeys::open(tpm, folder.clone(), PcrMap::DEFAULT)?;
+        Self::open_with(keys.clone(), folder.clone(), adapters)
+            .inspect_err(|_| lock_unfinished(&keys, &folder))
+    }
+
+    fn open_with(keys: RobotKeys, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
         let (clock, tier) = keys.tpm().run(Lane::Background, OPEN_TIMEOUT, |chip| {
             Ok((chip.read_clock()?, chip.chip_info()?.kind.tier()))
         })?;
@@ -66,17 +71,20 @@ impl Robot {
         let gates = Arc::new(Gates::new_closed());
         let loaded = LoadedKeys::default();
         let reservations = Arc::new(Reservations::new(folder.clone()));
-        let commands = CommandGate::new(
+        let commands = Arc::new(CommandGate::new(
             gates.clone(),
             robot_id.clone(),
             robot_labels(&keys),
             ReplayWindows::restored(run.lease, &reservations.load()?),
             reservations.clone(),
-        );
+        ));
         let receipts = StopReceipts::prepare(keys.clone(), run.boot)?;
         let parts = StopParts {
             adapters,
-            vault: Box::new(MemoryVault::new(gates.clone())),
+            vault: Box::new(vec![
+                Box::new(commands.clone()) as Box<dyn SecretVault>,
+                Box::new(MemoryVault::new(gates.clone())),
+            ]),
             journal: Box::new(FileStopJournal::open(
                 &folder.path().join(JOURNAL),
                 robot_id.clone(),
@@ -129,7 +137,11 @@ impl Robot {
         for record in self.keys.missions()? {
             let mission =
                 VerifiedMission::verify(&record.token, &self.keys.anchors().authority, self.robot())?;
-            if !self.gates.is_level_stopped(record.level) {
+            let approved = self.check_end_approval(&record);
+            if let Err(error) = &approved {
+                tracing::error!(mission = %record.mission, %error, "a mission nobody approved is not taken up");
+            }
+            if approved.is_ok() && !self.gates.is_level_stopped(record.level) {
                 self.commands.start_mission(mission)?;
             }
         }
@@ -198,6 +210,19 @@ impl Robot {
 
     pub(crate) fn log(&self) -> MutexGuard<'_, AgentLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A start that cannot go on still completes in the chip what a crash cut short. The intents stay for the next start.
+fn lock_unfinished(keys: &RobotKeys, folder: &StateFolder) {
+    let journal = FileStopJournal::open(&folder.path().join(JOURNAL), keys.record().robot.clone());
+    let unfinished = journal.map(|mut journal| journal.unfinished().unwrap_or_default());
+    for intent in unfinished.unwrap_or_default() {
+        let outcome = RobotZeroizer::new(keys.clone()).lock(&intent);
+        tracing::warn!(
+            ?outcome,
+            "an unfinished stop was completed in the chip although the start failed"
+        );
     }
 }
 

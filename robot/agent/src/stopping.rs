@@ -60,13 +60,18 @@ impl ReceiptMaker for LoggedReceipts {
             if let Some(before) = log.values(&self.pcrs) {
                 self.inner.expect_before(before);
             }
-            if lock.extended.is_some() {
-                log.append(&self.folder, AgentEvent::Stop(alcub3_keys::event_of(intent)))?;
+            if lock.extended.is_some()
+                && let Err(error) = log.append(&self.folder, AgentEvent::Stop(alcub3_keys::event_of(intent)))
+            {
+                // The next start finds the event again from the intent and the PCR.
+                tracing::error!(%error, "the stop is not in the agent's log");
             }
         }
         let receipt = self.inner.receipt(intent, lock, steps)?;
-        self.folder
-            .write(&format!("{RECEIPTS}/{}.cbor", intent.order().stop), &receipt)?;
+        let name = format!("{RECEIPTS}/{}.cbor", intent.order().stop);
+        if let Err(error) = self.folder.write(&name, &receipt) {
+            tracing::error!(%error, "the receipt is not kept on this robot; it is in the answer to the stop");
+        }
         Ok(receipt)
     }
 }
@@ -145,21 +150,44 @@ impl Robot {
             &self.keys.nv(),
             self.robot(),
         )?;
-        let record = self.rearm_record(&verified)?;
+        let record = self.with_levels_in_force(self.rearm_record(&verified)?)?;
         let keys = self.keys.clone();
         // Before the gate opens: a lease from before the stop must not save the robot a fresh attestation.
         self.drop_lease()?;
+        // On disk and in the log before any gate opens. The record is inert unless it names the chip's epochs.
+        self.keys.keep_rearm_record(&record)?;
+        let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
+        let entry = |outcome| {
+            self.audit
+                .entry(EntryKind::Rearm, approvers.join("+"), now_utc_ms, outcome)
+        };
+        self.audit.append(&entry(Outcome::Unconfirmed))?;
         let levels = self
             .stop
             .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;
-        self.keys.keep_rearm_record(&record)?;
-        let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
-        let mut entry = self
-            .audit
-            .entry(EntryKind::Rearm, approvers.join("+"), now_utc_ms, Outcome::Done);
-        entry.reasons = levels.iter().map(ToString::to_string).collect();
-        self.audit.append(&entry)?;
+        let mut done = entry(Outcome::Done);
+        done.reasons = levels.iter().map(ToString::to_string).collect();
+        if let Err(error) = self.audit.append(&done) {
+            tracing::error!(%error, "the rearm is in the audit log as approved only");
+        }
         Ok(levels)
+    }
+
+    /// Keeps the approvals of other levels that still name the robot's epoch: rearming one level disarms no other.
+    fn with_levels_in_force(&self, mut record: RearmRecord) -> Result<RearmRecord> {
+        let Some(before) = self.keys.rearm_record()? else {
+            return Ok(record);
+        };
+        let Some(robot_epoch) = record.approvals.first().map(|approval| approval.robot_epoch) else {
+            return Ok(record);
+        };
+        let named: Vec<Level> = record.approvals.iter().map(|approval| approval.level).collect();
+        let others = before.approvals.into_iter();
+        record
+            .approvals
+            .extend(others.filter(|old| old.robot_epoch == robot_epoch && !named.contains(&old.level)));
+        record.approvals.sort_by_key(|approval| approval.level);
+        Ok(record)
     }
 
     fn rearm_record(&self, verified: &VerifiedRearm) -> Result<RearmRecord> {

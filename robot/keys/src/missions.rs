@@ -402,13 +402,16 @@ impl RobotKeys {
             .into_iter()
             .map(|name| format!("{FOLDER}/{name}"));
         let mut ended = Vec::new();
+        let mut unreadable = None;
         for name in names {
-            if in_scope(&self.read_record(&name)?) {
-                ended.push(name);
+            match self.read_record(&name) {
+                Ok(record) if in_scope(&record) => ended.push(name),
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
             }
         }
         self.folder.remove_all(FOLDER, &ended)?;
-        Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
+        unreadable.map_or(Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX)), Err)
     }
 
     /// Missions that have a record and whose key the chip will never let sign again: a crash cut their end short, or

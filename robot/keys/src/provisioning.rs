@@ -74,6 +74,8 @@ pub struct Provisioning<'a> {
     tpm: &'a Tpm,
     folder: &'a StateFolder,
     journal: Journal,
+    /// Nothing was changed in the chip under this journal yet.
+    fresh: bool,
     prepared: Option<Prepared>,
 }
 
@@ -96,6 +98,7 @@ impl<'a> Provisioning<'a> {
         Ok(Self {
             tpm,
             folder,
+            fresh: Journal::load(folder)?.is_none(),
             journal: Journal::open(folder, plan)?,
             prepared: None,
         })
@@ -107,10 +110,31 @@ impl<'a> Provisioning<'a> {
     /// # Errors
     /// The first step that fails; calling again goes on from there.
     pub fn prepare(&mut self) -> Result<Prepared> {
+        if self.fresh {
+            self.refuse_an_owned_chip()?;
+            self.fresh = false;
+        }
         let journal = self.journal.clone();
         let prepared = self.run(move |chip| prepare_chip(chip, &journal))??;
         self.prepared = Some(prepared.clone());
         Ok(prepared)
+    }
+
+    /// A chip with authorisations that this folder never set belongs to somebody else, who could clear or lock it later.
+    fn refuse_an_owned_chip(&self) -> Result<()> {
+        let set = self.run(|chip| chip.lockout_state())??;
+        let owned = [
+            (set.owner_auth_set, "owner"),
+            (set.endorsement_auth_set, "endorsement"),
+            (set.lockout_auth_set, "lockout"),
+        ];
+        match owned.into_iter().find(|(is_set, _)| *is_set) {
+            Some((_, hierarchy)) => {
+                Journal::wipe(self.folder)?;
+                Err(KeysError::Owned { hierarchy })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Recovers the secret of a credential made for this chip's EK and this AK (TPM 2.0 Part 1, 24).

@@ -43,6 +43,8 @@ impl RobotKeys {
     /// [`KeysError::NotProvisioned`]; a pin mismatch if the chip is not the one that was provisioned.
     pub fn open(tpm: Tpm, folder: Arc<StateFolder>, pcrs: PcrMap) -> Result<Self> {
         let record = Arc::new(RobotRecord::load(&folder)?.ok_or(KeysError::NotProvisioned)?);
+        // A provisioning that ended right after its record left the authorisations behind: the authority has them.
+        crate::journal::Journal::wipe(&folder)?;
         let nv = NvMap::new(record.curve.hash()).map_err(|_| KeysError::Grant {
             what: "the hash of the NV map",
         })?;

@@ -303,6 +303,11 @@ impl ReceiptMaker for StopReceipts {
             statement,
         };
         self.before = after;
+        if intent.order().scope == StopScope::Robot {
+            // The next stop of this run must show an increment of its own.
+            let data = epoch_before_data(alg, &self.boot);
+            self.epoch_before = self.keys.certify_index(counter, data.as_bytes().to_vec()).ok();
+        }
         Ok(receipt.to_canonical())
     }
 }

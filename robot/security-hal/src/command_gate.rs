@@ -286,9 +286,9 @@ impl CommandGate {
             .revalidate(admitted.admission.generation(), now_ms)
     }
 
-    /// Ends the gate: robot and missions are judged no more. Gives what was used of the sequence numbers, to be stored in
-    /// place of what was reserved ahead.
-    pub fn close(self) -> Vec<Reservation> {
+    /// What was used of the sequence numbers, to be stored in place of what was reserved ahead. Only for a gate that
+    /// judges no more: a number used after this could be used again.
+    pub fn used(&self) -> Vec<Reservation> {
         self.replay().used()
     }
 

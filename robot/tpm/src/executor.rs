@@ -209,7 +209,7 @@ impl Tpm {
         };
         let guard = Fulfil(slot.clone());
         let run: RunnableJob = Box::new(move |chip| {
-            let result = run_job(chip, context, operation);
+            let result = run_job(chip, context, timeout, operation);
             guard.0.fill(result);
         });
         if self.owner.shared.submit(Job { lane, run }).is_err() {
@@ -253,7 +253,8 @@ impl std::fmt::Debug for Tpm {
 
 fn run_job<T>(
     chip: &mut Chip,
-    context: JobContext,
+    mut context: JobContext,
+    timeout: Duration,
     operation: impl FnOnce(&mut Chip) -> Result<T>,
 ) -> Result<T> {
     if context
@@ -263,10 +264,16 @@ fn run_job<T>(
     {
         return Err(TpmError::Cancelled);
     }
+    if context.lane == Lane::Emergency {
+        // A stop that had to wait for a slow command is sent all the same: its time counts from here.
+        context.deadline = Instant::now().checked_add(timeout);
+    }
+    let starting = std::mem::take(&mut chip.starting_session);
     let outer = std::mem::replace(&mut chip.job, context);
     // An operation that panics must not take the owner, and with it the stop, down.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| operation(chip)));
     chip.job = outer;
+    chip.starting_session = starting;
     result.unwrap_or_else(|_| {
         tracing::error!("an operation on the TPM panicked; its result is lost, the TPM goes on");
         Err(TpmError::Cancelled)

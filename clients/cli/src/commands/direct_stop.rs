@@ -13,7 +13,7 @@ use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_crypto::{Digest, Entropy, HashAlg};
 use alcub3_security_hal::StopCause;
 use alcub3_tpm::ops::StopCommands;
-use alcub3_tpm::{Chip, Lane, OsEntropy, Tpm, TpmError, TpmSpec};
+use alcub3_tpm::{Chip, Lane, OsEntropy, ResponseCode, Tpm, TpmError, TpmSpec};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{RobotId, StopId, handle_map};
@@ -66,7 +66,13 @@ fn prepare(tpm: &Tpm) -> Result<Vec<HashAlg>, CliError> {
             tracing::warn!(%error, "the stop's answers will not be protected");
         }
         // A chip without the epoch is no provisioned robot's: there is nothing to stop in it.
-        chip.prepare_emergency_stop(NvIndex::RobotEpoch.handle())?;
+        match chip.prepare_emergency_stop(NvIndex::RobotEpoch.handle()) {
+            Err(error) if error.is_refusal(ResponseCode::HANDLE) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the stop's counter could not be looked at; it is counted up all the same")
+            }
+            Ok(()) => {}
+        }
         Ok(banks(chip))
     })
 }

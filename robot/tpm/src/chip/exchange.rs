@@ -251,9 +251,8 @@ impl Chip {
                     code: rc,
                 });
             }
-            if preempted {
-                self.run_preempting_jobs();
-            } else {
+            // A cancelled command goes again at once, behind the emergency that transmit looks for; anything else waits.
+            if !preempted {
                 std::thread::sleep(backoff);
                 backoff = (backoff * 2).min(LONGEST_BACKOFF);
             }

@@ -154,7 +154,7 @@ pub struct Chip {
     kept_session: Option<HmacSession>,
     emergency_session: Option<HmacSession>,
     /// A protecting session is being started, so the command that starts it cannot carry it.
-    starting_session: bool,
+    pub(crate) starting_session: bool,
     /// Something may have been left in the chip: look before the next operation.
     needs_sweep: bool,
     pub(crate) job: JobContext,

@@ -5,6 +5,7 @@ use super::wire::Answer;
 use crate::{Chip, CommandCode, Protect, Result, Target, TpmError};
 use alcub3_crypto::Digest;
 use alcub3_crypto::tpm::Name;
+use std::time::Instant;
 use tpm2_protocol::data::TpmCc;
 
 const INCREMENT: CommandCode = CommandCode::of(TpmCc::NvIncrement);
@@ -40,8 +41,15 @@ impl Chip {
         digests: &[Digest],
         epoch: u32,
     ) -> StopCommands {
+        // Each command has its half of the time, so that one that is put off cannot use up the other's.
+        let half = self
+            .job
+            .deadline
+            .map(|d| d.saturating_duration_since(Instant::now()) / 2);
+        self.job.deadline = half.and_then(|half| Instant::now().checked_add(half));
         let (extend, extend_proven) =
             self.at_any_cost(|chip, protect| chip.pcr_extend_protected(lockdown_pcr, digests, protect));
+        self.job.deadline = half.and_then(|half| Instant::now().checked_add(half));
         let (increment, increment_proven) =
             self.at_any_cost(|chip, protect| chip.increment_known(epoch, protect));
         StopCommands {
