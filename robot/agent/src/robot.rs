@@ -19,6 +19,7 @@ use alcub3_security_hal::{
 use alcub3_tpm::{Lane, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,8 +57,8 @@ impl Robot {
     /// then stopped.
     pub fn open(tpm: Tpm, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
         let keys = RobotKeys::open(tpm, folder.clone(), PcrMap::DEFAULT)?;
-        Self::open_with(keys.clone(), folder.clone(), adapters)
-            .inspect_err(|_| lock_unfinished(&keys, &folder))
+        let journal = folder.path().join(JOURNAL);
+        Self::open_with(keys.clone(), folder, adapters).inspect_err(|_| lock_unfinished(&keys, &journal))
     }
 
     fn open_with(keys: RobotKeys, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
@@ -214,8 +215,8 @@ impl Robot {
 }
 
 /// A start that cannot go on still completes in the chip what a crash cut short. The intents stay for the next start.
-fn lock_unfinished(keys: &RobotKeys, folder: &StateFolder) {
-    let journal = FileStopJournal::open(&folder.path().join(JOURNAL), keys.record().robot.clone());
+fn lock_unfinished(keys: &RobotKeys, journal: &Path) {
+    let journal = FileStopJournal::open(journal, keys.record().robot.clone());
     let unfinished = journal.map(|mut journal| journal.unfinished().unwrap_or_default());
     for intent in unfinished.unwrap_or_default() {
         let outcome = RobotZeroizer::new(keys.clone()).lock(&intent);
