@@ -69,7 +69,7 @@ fn prepare(tpm: &Tpm) -> Result<Vec<HashAlg>, CliError> {
         match chip.prepare_emergency_stop(NvIndex::RobotEpoch.handle()) {
             Err(error) if error.is_refusal(ResponseCode::HANDLE) => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the stop's counter could not be looked at; it is counted up all the same")
+                tracing::warn!(%error, "the stop's counter could not be looked at; it is counted up all the same");
             }
             Ok(()) => {}
         }
