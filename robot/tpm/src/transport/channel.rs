@@ -67,6 +67,12 @@ impl<F: AsFd + Read + Write> Channel<F> {
         check_command(command)?;
         self.settle(deadline)?;
         let begun = Instant::now();
+        if deadline <= begun {
+            // Sent, it would be answered at some time, and nobody would wait for that.
+            return Err(TransportError::DeadlineExceeded {
+                after: begun.elapsed(),
+            });
+        }
         self.send(command, begun, deadline)?;
         self.state = State::Awaiting;
         self.filled = 0;
