@@ -8,7 +8,8 @@ use crate::failure::Failure;
 
 #[derive(Args)]
 pub(crate) struct BenchArguments {
-    /// Rows to measure; all without any. `commands` is the table of TPM commands per operation.
+    /// Rows to measure; all without any. `commands` is the table of TPM commands per operation, `chips` the README's
+    /// table of five chips' models.
     names: Vec<String>,
     /// One JSON array of objects on standard output, nothing else.
     #[arg(long)]

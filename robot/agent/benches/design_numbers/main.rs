@@ -20,6 +20,7 @@ mod chip;
 mod commands;
 #[path = "../../../../core/command-authority/tests/fixture/mod.rs"]
 mod fixture;
+mod models;
 mod row;
 #[path = "../../../../core/attestation/tests/software_robot/mod.rs"]
 mod software_robot;
@@ -41,22 +42,16 @@ const MEASUREMENTS: [Measurement; 6] = [
             "attest_slb9672_ms",
             "seal_slb9672_ms",
             "mission_sign_slb9672_ms",
+            "stop_tpm_slb9672_ms",
         ],
-        chip::on_slb9672,
+        models::slb9672,
     ),
     (
         &["verdict_mac_per_s", "verdict_mac_p99_us", "verdict_ecdsa_ratio"],
         verdict::rates,
     ),
     (&["stop_gate_p99_ms"], stop::gate),
-    (
-        &[
-            "stop_tpm_10000_over_10",
-            "stop_tpm_commands",
-            "stop_tpm_slb9672_ms",
-        ],
-        stop::tpm,
-    ),
+    (&["stop_tpm_10000_over_10", "stop_tpm_commands"], stop::tpm),
     (&["appraise_quote_ratio", "appraise_uefi_per_s"], appraisal::rates),
 ];
 
@@ -68,8 +63,9 @@ fn main() {
         .map(String::as_str)
         .filter(|a| !a.starts_with("--"))
         .collect();
-    let known =
-        |name: &str| name == "commands" || MEASUREMENTS.iter().any(|(names, _)| names.contains(&name));
+    let known = |name: &str| {
+        ["commands", "chips"].contains(&name) || MEASUREMENTS.iter().any(|(names, _)| names.contains(&name))
+    };
     if let Some(unknown) = wanted.iter().find(|name| !known(name)) {
         eprintln!("bench: there is no row {unknown}");
         std::process::exit(2);
@@ -92,6 +88,9 @@ fn main() {
     } else {
         Vec::new()
     };
+    if wanted.contains(&"chips") {
+        println!("{}", models::table());
+    }
     if json {
         println!("{}", row::to_json(&rows, &counts));
     } else if !counts.is_empty() {

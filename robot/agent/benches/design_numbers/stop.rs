@@ -1,7 +1,7 @@
 //! The emergency stop: how soon the gate is closed and the adapters are called, and what the TPM part costs.
 
-use crate::row::{Must, Row, median, millis, timed};
-use crate::support::{Life, NOW_MS, open_tpm, robot_id};
+use crate::row::{Must, Row, median};
+use crate::support::{Life, NOW_MS, robot_id};
 use alcub3_agent::Robot;
 use alcub3_keys::{RobotZeroizer, StateFolder};
 use alcub3_security_hal::{
@@ -9,7 +9,6 @@ use alcub3_security_hal::{
     measure_gate,
 };
 use alcub3_tpm::Lane;
-use alcub3_tpm::transport::{ChipModel, Timed, TimedMode};
 use alcub3_trust_model::StopId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -114,11 +113,11 @@ pub fn tpm() -> Vec<Row> {
             Must::AtMost(1.1),
         ),
         Row::of("stop_tpm_commands", commands as f64, "", Must::Exactly(2.0)),
-        Row::of("stop_tpm_slb9672_ms", on_slb9672(), "ms", Must::AtMost(50.0)),
     ]
 }
 
-fn intent() -> StopIntent {
+/// A stop of the whole robot.
+pub fn intent() -> StopIntent {
     StopIntent::new(StopOrder {
         stop: StopId::new([9; 16]),
         robot: robot_id(),
@@ -126,22 +125,4 @@ fn intent() -> StopIntent {
         cause: StopCause::Operator,
         called_utc_ms: NOW_MS,
     })
-}
-
-fn on_slb9672() -> f64 {
-    let mut life = Life::running();
-    let slow = Timed::new(life.swtpm.transport(), ChipModel::SLB9672, TimedMode::Account);
-    let clock = slow.clock();
-    life.robot = None;
-    (life.tpm, life.counts) = open_tpm(slow);
-    life.open();
-    let mut zeroizer = RobotZeroizer::new(life.robot().keys().clone());
-    let times = (0..10).map(|_| {
-        clock.reset();
-        let took = timed(|| {
-            zeroizer.lock(&intent());
-        });
-        millis(took.saturating_sub(clock.inner()) + clock.elapsed())
-    });
-    median(times.collect())
 }
