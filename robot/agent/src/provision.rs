@@ -70,12 +70,12 @@ pub fn provision(
     let message = enrol_request(tpm, request, &plan, prepared)?;
     let (machine, first) = Enrolment::begin(message, request.authority.clone());
     let (machine, credential) = machine.challenged(&link.enrol(&first)?)?;
-    let secret = provisioning.activate(credential.id_object, credential.encrypted_secret)?;
+    let (secret, custody) = provisioning.activate(&credential)?;
     let Custody {
         owner,
         endorsement,
         lockout,
-    } = provisioning.custody();
+    } = custody;
     let custody = HierarchyAuthorisations {
         owner,
         endorsement,

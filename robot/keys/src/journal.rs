@@ -1,47 +1,76 @@
-//! The provisioning journal: what a cut-short provisioning needs to go on. It holds the new authorisations until
-//! the authority has them, and is wiped at the end.
+//! The provisioning journal: what a cut-short provisioning needs to go on. It holds the new authorisations from the
+//! moment the authority has vouched for the chip until the authority has them, and is wiped at the end.
 
 use crate::state::StateFolder;
-use crate::{KeysError, ProvisioningPlan, Result};
+use crate::{Custody, KeysError, ProvisioningPlan, Result};
+use alcub3_crypto::tpm::Name;
 use alcub3_crypto::{Curve, Digest, Entropy, Secret};
 use alcub3_tpm::{OsEntropy, TpmError};
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
 use alcub3_trust_model::{Level, RobotId};
 use zeroize::Zeroizing;
 
 const FILE: &str = "provisioning.cbor";
 const DOMAIN: &str = "alcub3/provisioning-journal/v1";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Bytes of each hierarchy authorisation.
 const AUTH_LEN: usize = 32;
+/// Persistent handles that are noted at most; a chip has room for a few dozen.
+const MOST_TAKEN: usize = 256;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
     pub(crate) plan: ProvisioningPlan,
-    pub(crate) owner: Secret,
-    pub(crate) endorsement: Secret,
-    pub(crate) lockout: Secret,
+    /// The persistent handles that were taken before provisioning: another's, whatever they hold.
+    pub(crate) taken_before: Vec<u32>,
+    pub(crate) ownership: Option<Ownership>,
+}
+
+/// The authorisations, and the EK of the chip that they are for and that the authority vouched for.
+#[derive(Clone, Debug)]
+pub(crate) struct Ownership {
+    pub(crate) endorsement_key: Name,
+    pub(crate) custody: Custody,
 }
 
 impl Journal {
-    /// The journal of an unfinished provisioning, or a new one, durable before anything is changed in the chip.
-    pub(crate) fn open(folder: &StateFolder, plan: &ProvisioningPlan) -> Result<Self> {
-        if let Some(found) = Self::load(folder)? {
-            if found.plan != *plan {
-                return Err(KeysError::OtherProvisioning {
-                    robot: found.plan.robot.to_string(),
-                });
-            }
-            return Ok(found);
-        }
+    /// A new journal, durable before anything is changed in the chip.
+    pub(crate) fn start(folder: &StateFolder, plan: &ProvisioningPlan, taken_before: &[u32]) -> Result<Self> {
         let journal = Self {
             plan: plan.clone(),
+            taken_before: taken_before.iter().take(MOST_TAKEN).copied().collect(),
+            ownership: None,
+        };
+        folder.write(FILE, &journal.to_canonical())?;
+        Ok(journal)
+    }
+
+    /// This journal, where it is of that plan.
+    pub(crate) fn of(self, plan: &ProvisioningPlan) -> Result<Self> {
+        if self.plan == *plan {
+            return Ok(self);
+        }
+        Err(KeysError::OtherProvisioning {
+            robot: self.plan.robot.to_string(),
+        })
+    }
+
+    /// The authorisations: those that are in the journal, or new ones, durable before the chip is given any.
+    pub(crate) fn take_ownership(&mut self, folder: &StateFolder, endorsement_key: Name) -> Result<Custody> {
+        if let Some(ownership) = &self.ownership {
+            return Ok(ownership.custody.clone());
+        }
+        let custody = Custody {
             owner: random_auth()?,
             endorsement: random_auth()?,
             lockout: random_auth()?,
         };
-        folder.write(FILE, &journal.to_canonical())?;
-        Ok(journal)
+        self.ownership = Some(Ownership {
+            endorsement_key,
+            custody: custody.clone(),
+        });
+        folder.write(FILE, &self.to_canonical())?;
+        Ok(custody)
     }
 
     pub(crate) fn load(folder: &StateFolder) -> Result<Option<Self>> {
@@ -61,7 +90,8 @@ impl Journal {
     }
 
     fn to_canonical(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 7);
+        let owned = if self.ownership.is_some() { 4 } else { 0 };
+        let mut out = Encoder::structure(DOMAIN, VERSION, 5 + owned);
         out.u64(2)
             .text(self.plan.robot.as_str())
             .u64(3)
@@ -71,8 +101,19 @@ impl Journal {
             out.u64(level.id().into());
         }
         out.u64(5).digest(&self.plan.hardware_binding);
-        for (key, auth) in (6u64..).zip([&self.owner, &self.endorsement, &self.lockout]) {
-            out.u64(key).bytes(auth.expose());
+        out.u64(6).array(self.taken_before.len());
+        for handle in &self.taken_before {
+            out.u64((*handle).into());
+        }
+        if let Some(Ownership {
+            endorsement_key,
+            custody,
+        }) = &self.ownership
+        {
+            out.u64(7).bytes(endorsement_key.as_bytes());
+            for (key, auth) in (8u64..).zip([&custody.owner, &custody.endorsement, &custody.lockout]) {
+                out.u64(key).bytes(auth.expose());
+            }
         }
         Zeroizing::new(out.finish())
     }
@@ -94,12 +135,16 @@ impl Journal {
             .collect::<std::result::Result<_, _>>()?;
         fields.key(r, 5, "hardware_binding")?;
         let hardware_binding: Digest = r.digest("hardware_binding")?;
-        let mut auth = |key, field| {
-            fields.key(r, key, field)?;
-            r.bytes_of::<AUTH_LEN>(field)
-                .map(|bytes| Secret::from_slice(bytes))
+        fields.key(r, 6, "taken_before")?;
+        let count = r.array("taken_before", MOST_TAKEN)?;
+        let taken_before = (0..count)
+            .map(|_| r.u32("taken_before"))
+            .collect::<std::result::Result<_, _>>()?;
+        let ownership = if fields.optional(r, 7, "endorsement_key")? {
+            Some(read_ownership(r, &mut fields)?)
+        } else {
+            None
         };
-        let (owner, endorsement, lockout) = (auth(6, "owner")?, auth(7, "endorsement")?, auth(8, "lockout")?);
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -109,11 +154,29 @@ impl Journal {
                 levels,
                 hardware_binding,
             },
-            owner,
-            endorsement,
-            lockout,
+            taken_before,
+            ownership,
         })
     }
+}
+
+/// The rest of the ownership, its first key read.
+fn read_ownership(r: &mut Reader<'_>, fields: &mut Fields) -> std::result::Result<Ownership, DecodeError> {
+    let name = r.bytes("endorsement_key")?;
+    let endorsement_key = Name::from_bytes(name).map_err(|_| r.fault("endorsement_key", Fault::Value))?;
+    let mut auth = |key, field| {
+        fields.key(r, key, field)?;
+        r.bytes_of::<AUTH_LEN>(field)
+            .map(|bytes| Secret::from_slice(bytes))
+    };
+    Ok(Ownership {
+        endorsement_key,
+        custody: Custody {
+            owner: auth(8, "owner")?,
+            endorsement: auth(9, "endorsement")?,
+            lockout: auth(10, "lockout")?,
+        },
+    })
 }
 
 /// A fresh authorisation value. Its last byte is not zero, since trailing zeros do not count (Part 1, 17.6.4.2).
