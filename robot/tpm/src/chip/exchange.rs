@@ -85,9 +85,29 @@ impl Chip {
         if shape.sessions {
             self.ensure_protection()?;
         }
+        let further = self.start_further_sessions(shape, auths)?;
+        let reply = self.exchange_in(shape, targets, auths, protect, parameters, &further);
+        if reply.is_err() {
+            // A command that succeeds ends them.
+            for session in &further {
+                self.needs_sweep |= self.flush_handle(session.handle).is_err();
+            }
+        }
+        reply
+    }
+
+    fn exchange_in(
+        &mut self,
+        shape: &CommandShape,
+        targets: &[Target<'_>],
+        auths: &[Auth<'_>],
+        protect: Protect,
+        parameters: &[u8],
+        further: &[HmacSession],
+    ) -> Result<Reply> {
         self.make_room(shape, targets, auths)?;
         let handles = self.resolve(targets)?;
-        let mut sessions = self.attach(shape, auths, protect)?;
+        let mut sessions = self.attach(shape, auths, protect, further)?;
         let mut parameters = Zeroizing::new(parameters.to_vec());
         encrypt_first_parameter(shape.code, &sessions, &mut parameters)?;
         let names = names_of(targets, &handles);
@@ -109,33 +129,70 @@ impl Chip {
             .collect()
     }
 
+    /// Which authorised handle the protecting session authorises: the first with a value to prove, else the first that a
+    /// value could authorise.
+    fn protectors_place(&self, shape: &CommandShape, auths: &[Auth<'_>]) -> Option<usize> {
+        if !shape.sessions || self.current_session().is_none() {
+            return None;
+        }
+        let by_value = |auth: &Auth<'_>| !matches!(auth, Auth::Policy(_) | Auth::PolicyWithValue(..));
+        let mut places = auths.iter().take(shape.auth_handles);
+        let valued = places.clone().position(|auth| by_value(auth) && has_value(auth));
+        valued.or_else(|| places.position(by_value))
+    }
+
+    /// Starts a session for each value that the protecting one does not prove. Before anything of the command is built:
+    /// starting a session is a command too, and rolls the protecting session's nonces.
+    fn start_further_sessions(
+        &mut self,
+        shape: &CommandShape,
+        auths: &[Auth<'_>],
+    ) -> Result<Vec<HmacSession>> {
+        let place = self.protectors_place(shape, auths);
+        let authorising = auths.iter().take(shape.auth_handles).enumerate();
+        let further = authorising
+            .filter(|(at, auth)| Some(*at) != place && has_value(auth))
+            .count();
+        if further > 0 && self.current_session().is_none() {
+            return Err(TpmError::Unprotected { command: shape.code });
+        }
+        let mut started = Vec::with_capacity(further);
+        for _ in 0..further {
+            started.push(self.start_hmac_session(false)?);
+        }
+        Ok(started)
+    }
+
     /// Chooses the sessions of a command: one for each authorised handle, and always one that protects the whole.
     fn attach<'a>(
         &mut self,
         shape: &CommandShape,
         auths: &[Auth<'a>],
         protect: Protect,
+        further: &[HmacSession],
     ) -> Result<Vec<Attached<'a>>> {
         let mut attached = Vec::with_capacity(3);
-        let mut protector_used = false;
-        for auth in auths.iter().take(shape.auth_handles) {
+        let (place, mut further) = (self.protectors_place(shape, auths), further.iter());
+        for (at, auth) in auths.iter().take(shape.auth_handles).enumerate() {
             attached.push(match auth {
                 Auth::Policy(session) => self.attach_policy(session, &[])?,
                 Auth::PolicyWithValue(session, value) => {
                     self.attach_policy(session, trimmed(value.expose()))?
                 }
-                Auth::Empty | Auth::Value(_) | Auth::Changing { .. } => {
-                    let values = auth_bytes(auth);
-                    if protector_used || !shape.sessions || self.current_session().is_none() {
-                        self.attach_second(shape.code, values)?
-                    } else {
-                        protector_used = true;
-                        self.attach_protector(values, protect_attributes(protect))?
-                    }
+                Auth::Empty | Auth::Value(_) | Auth::Changing { .. } if Some(at) == place => {
+                    self.attach_protector(auth_bytes(auth), protect_attributes(protect))?
+                }
+                // An empty value needs no secrecy, the protecting session covers the command.
+                _ if !has_value(auth) => Attached::EmptyPassword,
+                _ => {
+                    let session = further
+                        .next()
+                        .ok_or(TpmError::Unprotected { command: shape.code })?;
+                    self.attach_once(session, auth_bytes(auth))?
                 }
             });
         }
-        if shape.sessions && !protector_used && self.current_session().is_some() {
+        if shape.sessions && place.is_none() && self.current_session().is_some() {
             let attributes = match protect_attributes(protect) {
                 0 => attribute::AUDIT,
                 both => both,
@@ -193,22 +250,15 @@ impl Chip {
         })
     }
 
-    /// Authorises a further handle: an empty value needs no secrecy, the protecting session covers the command.
-    fn attach_second<'a>(
+    /// Authorises a further handle in a session that this command ends.
+    fn attach_once<'a>(
         &mut self,
-        code: CommandCode,
+        session: &HmacSession,
         (value, answer_value): (&'a [u8], &'a [u8]),
     ) -> Result<Attached<'a>> {
-        if value.is_empty() && answer_value.is_empty() {
-            return Ok(Attached::EmptyPassword);
-        }
-        if self.current_session().is_none() {
-            return Err(TpmError::Unprotected { command: code });
-        }
-        let session = self.start_hmac_session(false)?;
         Ok(Attached::Hmac {
             handle: session.handle,
-            secrets: session.secrets,
+            secrets: session.secrets.clone(),
             usage: SessionUse {
                 nonce_caller: self.random_nonce()?,
                 attributes: 0,
@@ -437,6 +487,12 @@ fn auth_bytes<'a>(auth: &Auth<'a>) -> (&'a [u8], &'a [u8]) {
         Auth::Changing { from, to } => (trimmed(from.expose()), trimmed(to.expose())),
         _ => (&[], &[]),
     }
+}
+
+/// Whether there is a value to prove, before or after the command.
+fn has_value(auth: &Auth<'_>) -> bool {
+    let (value, answer_value) = auth_bytes(auth);
+    !value.is_empty() || !answer_value.is_empty()
 }
 
 fn protect_attributes(protect: Protect) -> u8 {
