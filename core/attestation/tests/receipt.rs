@@ -13,8 +13,8 @@ use alcub3_attestation::certify::{CertifyError, Signed, verify_certify, verify_c
 use alcub3_attestation::checkquote::public_key;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::receipt::{
-    Expected, Outcome, Receipt, ReceiptReason, ReceiptVerdict, Statement, Step, StepTime, epoch_before_data,
-    verify_receipt,
+    self, Expected, MAX_EXTENDS, Outcome, Receipt, ReceiptReason, ReceiptVerdict, Statement, Step, StepTime,
+    epoch_before_data, verify_receipt,
 };
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
@@ -77,6 +77,11 @@ impl Robot {
 
     /// A stop as the robot does it: certification in advance, extend, increment, quote, certification.
     fn stop(&self, before: Digest, id: u8) -> Receipt {
+        self.stop_extending(before, id, 1)
+    }
+
+    /// A stop whose event was extended several times, because answers were no good.
+    fn stop_extending(&self, before: Digest, id: u8, times: u8) -> Receipt {
         let boot = BootId::new([5; 16]);
         let epoch_before = self.certify_epoch(epoch_before_data(SHA256, &boot).as_bytes());
         let robot = RobotId::new("r1").unwrap();
@@ -88,8 +93,10 @@ impl Robot {
             called_utc_ms: 7,
         };
         let extended = AgentEvent::Stop(event.clone()).digest(SHA256);
-        self.tpm
-            .run(&format!("tpm2_pcrextend 13:sha256={}", extended.to_hex()));
+        for _ in 0..times {
+            self.tpm
+                .run(&format!("tpm2_pcrextend 13:sha256={}", extended.to_hex()));
+        }
         let handle = NvIndex::RobotEpoch.handle();
         self.tpm
             .run(&format!("tpm2_nvincrement {handle:#x} -C {handle:#x}"));
@@ -99,12 +106,12 @@ impl Robot {
             ended_ns: 20 + u64::from(step.id()),
             confirmed: true,
         });
-        let pcr_after = before.extend(extended.as_bytes());
         let statement = Statement {
             event,
             boot,
             pcr_before: before,
-            pcr_after,
+            pcr_after: receipt::extended(&before, &extended, times),
+            extends: times,
             steps: steps.to_vec(),
         };
         let binding = statement.qualifying_data(SHA256);
@@ -114,6 +121,19 @@ impl Robot {
             epoch_before: Some(epoch_before),
             statement,
             attestation_key: self.key.to_spki_der(),
+        }
+    }
+
+    /// The receipt with another statement, signed anew.
+    fn restated(&self, receipt: &Receipt, change: impl FnOnce(&mut Statement)) -> Receipt {
+        let mut statement = receipt.statement.clone();
+        change(&mut statement);
+        let binding = statement.qualifying_data(SHA256);
+        Receipt {
+            quote: Some(self.quote(binding.as_bytes())),
+            epoch_after: Some(self.certify_epoch(binding.as_bytes())),
+            statement,
+            ..receipt.clone()
         }
     }
 
@@ -191,6 +211,61 @@ fn what_a_receipt_lacks_is_unconfirmed() {
 }
 
 #[test]
+fn a_stop_that_was_extended_again_is_proven_as_often_as_it_says_and_within_the_bound() {
+    let Some(robot) = Robot::new() else { return };
+    let (mut before, mut id) = (Digest::zero(SHA256), 1);
+    for times in 1..=MAX_EXTENDS + 1 {
+        let receipt = robot.stop_extending(before, id, times);
+        let verdict = robot.judge(&receipt.to_canonical());
+        let expected = match times {
+            ..=MAX_EXTENDS => (Outcome::Proven, vec![]),
+            _ => (Outcome::Refused, vec![ReceiptReason::Malformed]),
+        };
+        assert_eq!((verdict.outcome, verdict.reasons), expected, "{times} times");
+        for said in [times - 1, times + 1] {
+            let other = robot.restated(&receipt, |statement| statement.extends = said);
+            let verdict = robot.judge(&other.to_canonical());
+            assert_eq!(verdict.outcome, Outcome::Refused, "{times} times, {said} said");
+        }
+        (before, id) = (receipt.statement.pcr_after, id + 1);
+    }
+}
+
+#[test]
+fn another_event_between_is_no_repetition() {
+    let Some(robot) = Robot::new() else { return };
+    let first = robot.stop(Digest::zero(SHA256), 1);
+    let second = robot.stop(first.statement.pcr_after, 2);
+    // As if the second stop alone had led from the first one's start to where the PCR is now.
+    let claimed = robot.restated(&second, |statement| {
+        (statement.pcr_before, statement.extends) = (Digest::zero(SHA256), 2);
+    });
+    let reasons = robot.judge(&claimed.to_canonical()).reasons;
+    assert_eq!(reasons, [ReceiptReason::ExtendChain]);
+}
+
+#[test]
+fn what_the_tpm_signed_proves_its_commands_although_their_answers_were_lost() {
+    let Some(robot) = Robot::new() else { return };
+    let whole = robot.stop(Digest::zero(SHA256), 1);
+    let unconfirmed = |step: Step| {
+        robot.restated(&whole, |statement| {
+            let of_step = statement.steps.iter_mut().filter(|time| time.step == step);
+            of_step.for_each(|time| time.confirmed = false);
+        })
+    };
+    for step in [Step::PcrExtended, Step::CounterIncremented] {
+        let verdict = robot.judge(&unconfirmed(step).to_canonical());
+        assert_eq!(verdict.outcome, Outcome::Proven, "{step:?}");
+    }
+    let verdict = robot.judge(&unconfirmed(Step::BlobsDeleted).to_canonical());
+    assert_eq!(
+        (verdict.outcome, verdict.unconfirmed),
+        (Outcome::Incomplete, vec![Step::BlobsDeleted])
+    );
+}
+
+#[test]
 fn parts_of_another_stop_do_not_fit() {
     let Some(robot) = Robot::new() else { return };
     let first = robot.stop(Digest::zero(SHA256), 1);
@@ -238,6 +313,7 @@ fn a_stop_that_did_not_happen_is_not_proven() {
         boot,
         pcr_before: before,
         pcr_after,
+        extends: 1,
         steps: Vec::new(),
     };
     let binding = statement.qualifying_data(SHA256);

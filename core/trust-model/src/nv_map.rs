@@ -90,7 +90,7 @@ pub enum NvKind {
 }
 
 /// An NV index of ours.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
 pub enum NvIndex {
     /// The zeroization epoch of the whole robot.
     RobotEpoch,

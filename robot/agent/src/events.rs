@@ -3,6 +3,7 @@
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::event_log::builder::Builder;
+use alcub3_attestation::receipt::MAX_EXTENDS;
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_keys::StateFolder;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
@@ -58,7 +59,17 @@ impl AgentLog {
 
     /// Appends an event, durably.
     pub(crate) fn append(&mut self, folder: &StateFolder, event: AgentEvent) -> Result<()> {
-        self.events.push(event);
+        self.append_repeated(folder, event, 1)
+    }
+
+    /// Appends an event as often as it was extended, durably.
+    pub(crate) fn append_repeated(
+        &mut self,
+        folder: &StateFolder,
+        event: AgentEvent,
+        times: u8,
+    ) -> Result<()> {
+        self.events.extend(std::iter::repeat_n(event, times.into()));
         self.save(folder)
     }
 
@@ -72,7 +83,8 @@ impl AgentLog {
     }
 
     /// After a crash between an extend and its entry, or the other way round: takes the log that explains what the PCR
-    /// holds, among the log, the log without its last event, and the log with one of the `pending` events.
+    /// holds, among the log, the log without its last event, and the log with one of the `pending` events, once or as
+    /// often as a stop may have extended it.
     /// `baseline` is the PCR before any event. False where none does.
     pub(crate) fn reconcile(
         &mut self,
@@ -112,11 +124,15 @@ impl AgentLog {
         if self.replay(map, pcr, baseline) == now {
             return Some(None);
         }
-        let mut candidates: Vec<Self> = pending
+        let repeated = pending
             .iter()
-            .map(|event| Self {
-                events: self.events.iter().chain([event]).cloned().collect(),
-                baseline: self.baseline,
+            .flat_map(|event| (1..=MAX_EXTENDS).map(move |times| (event, times)));
+        let mut candidates: Vec<Self> = repeated
+            .map(|(event, times)| {
+                let mut events = self.events.clone();
+                events.extend(std::iter::repeat_n(event.clone(), times.into()));
+                let baseline = self.baseline;
+                Self { events, baseline }
             })
             .collect();
         let last = self.events.iter().rposition(|event| event.pcr(map) == pcr);

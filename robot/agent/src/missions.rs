@@ -32,7 +32,8 @@ impl MissionStart {
 
 impl Robot {
     /// Asks for a mission in an exchange that the authority opened. Takes an anchor; if the mission is never granted,
-    /// the anchor is free again. Commands: 1 NV_Increment, 1 NV_Read, 3 NV_Certify.
+    /// the anchor is free again. Commands: 1 NV_Increment, 1 NV_Read, 4 NV_Certify, of which one is for the receipt
+    /// should the mission be stopped.
     ///
     /// # Errors
     /// No free anchor, or the chip's.
@@ -44,6 +45,7 @@ impl Robot {
     ) -> Result<(MissionStart, Vec<u8>)> {
         let mission = MissionId::new(random_id()?);
         let anchor = self.keys.reserve_anchor()?;
+        self.counters.certify(NvIndex::MissionAnchor(anchor.anchor))?;
         let binding = mission_binding(self.keys.hash(), session, mission);
         let certify = |index| -> Result<Signed> {
             let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;

@@ -10,15 +10,18 @@ use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_command_authority::{ReplayWindows, VerifiedMission};
 use alcub3_crypto::Digest;
 use alcub3_keys::{
-    LoadedKeys, MissionOver, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts, StoredMissionKeys,
+    CountersBefore, LoadedKeys, MissionOver, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts,
+    StoredMissionKeys,
 };
 use alcub3_security_hal::{
     CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
-    SecretVault, StopJournal, StopLimits, StopParts, StopReport, SystemClock, Zeroizer,
+    SecretVault, StopIntent, StopJournal, StopLimits, StopParts, StopReport, SystemClock, Zeroizer,
 };
 use alcub3_tpm::{Lane, Tpm};
+use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,6 +46,7 @@ pub struct Robot {
     pub(crate) audit: AuditFile,
     pub(crate) log: Arc<Mutex<AgentLog>>,
     pub(crate) cache: PcrCache,
+    pub(crate) counters: CountersBefore,
     /// The kind of chip, as the chip shows itself: a simulator says so.
     pub(crate) tier: HardwareTier,
     recovered: Vec<StopReport>,
@@ -79,7 +83,11 @@ impl Robot {
             ReplayWindows::restored(run.lease, &reservations.load()?),
             reservations.clone(),
         ));
-        let receipts = StopReceipts::prepare(keys.clone(), run.boot)?;
+        let counters = CountersBefore::new(keys.clone(), run.boot);
+        for index in counters_of_stops(&keys, &folder)? {
+            counters.certify(index)?;
+        }
+        let receipts = StopReceipts::prepare(keys.clone(), counters.clone())?;
         let parts = StopParts {
             adapters,
             vault: Box::new(vec![
@@ -117,6 +125,7 @@ impl Robot {
             audit,
             log,
             cache: PcrCache::default(),
+            counters,
             tier,
             recovered: Vec::new(),
         };
@@ -227,6 +236,34 @@ fn lock_unfinished(keys: &RobotKeys, journal: &Path) {
     }
 }
 
+/// The counters that a stop may move: the robot's, its levels', the anchors of its missions, and those of stops that were
+/// not finished, whose missions may be gone.
+fn counters_of_stops(keys: &RobotKeys, folder: &StateFolder) -> Result<BTreeSet<NvIndex>> {
+    let levels = keys
+        .record()
+        .parents
+        .iter()
+        .map(|parent| NvIndex::LevelEpoch(parent.level));
+    let missions = keys
+        .missions()?
+        .into_iter()
+        .map(|record| NvIndex::MissionAnchor(record.anchor));
+    let unfinished = unfinished_stops(keys, folder)?
+        .into_iter()
+        .map(|intent| intent.order().scope.counter());
+    Ok([NvIndex::RobotEpoch]
+        .into_iter()
+        .chain(levels)
+        .chain(missions)
+        .chain(unfinished)
+        .collect())
+}
+
+fn unfinished_stops(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<StopIntent>> {
+    let mut journal = FileStopJournal::open(&folder.path().join(JOURNAL), keys.record().robot.clone())?;
+    journal.unfinished().map_err(AgentError::Port)
+}
+
 /// The robot's own labels: the highest level it has keys of; it obeys issuers that are at least operational.
 fn robot_labels(keys: &RobotKeys) -> Labels {
     let highest = keys.record().parents.iter().map(|parent| parent.level).max();
@@ -269,8 +306,7 @@ fn open_log(
 
 /// Events that may have been extended without an entry in the log: unfinished stops, and missions that were ending.
 fn pending_events(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<AgentEvent>> {
-    let mut journal = FileStopJournal::open(&folder.path().join(JOURNAL), keys.record().robot.clone())?;
-    let unfinished = journal.unfinished().map_err(AgentError::Port)?;
+    let unfinished = unfinished_stops(keys, folder)?;
     let stops = unfinished
         .iter()
         .map(|intent| AgentEvent::Stop(alcub3_keys::event_of(intent)));

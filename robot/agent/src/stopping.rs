@@ -9,10 +9,10 @@ use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest, VerifiedRearm, rearm_binding};
-use alcub3_keys::{StateFolder, StopReceipts};
+use alcub3_keys::{Observed, StateFolder, StopReceipts};
 use alcub3_security_hal::{
-    LevelApproval, PortError, RearmRecord, ReceiptMaker, StepRecord, StopCause, StopIntent, StopOrder,
-    StopReport, StopScope, TpmLockOutcome,
+    LevelApproval, MadeReceipt, PortError, RearmRecord, ReceiptMaker, StepRecord, StopCause, StopIntent,
+    StopOrder, StopReport, StopScope, TpmLockOutcome,
 };
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
@@ -47,32 +47,42 @@ impl LoggedReceipts {
     }
 }
 
+impl LoggedReceipts {
+    /// Looks what the stop made of its PCR, and enters it into the log.
+    fn observe(&mut self, intent: &StopIntent, lock: &TpmLockOutcome) -> Result<Observed> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        // Missions that ended since the last stop have extended the retire PCR too.
+        if let Some(before) = log.values(&self.pcrs) {
+            self.inner.expect_before(before);
+        }
+        let observed = self.inner.observe(intent);
+        let seen = observed.as_ref().ok().and_then(|observed| observed.extends);
+        let times = seen.unwrap_or(lock.extended.is_some().into());
+        if times > 0 {
+            let event = AgentEvent::Stop(alcub3_keys::event_of(intent));
+            if let Err(error) = log.append_repeated(&self.folder, event, times) {
+                // The next start finds the event again from the intent and the PCR.
+                tracing::error!(%error, "the stop is not in the agent's log");
+            }
+        }
+        Ok(observed?)
+    }
+}
+
 impl ReceiptMaker for LoggedReceipts {
     fn receipt(
         &mut self,
         intent: &StopIntent,
         lock: &TpmLockOutcome,
         steps: &[StepRecord],
-    ) -> std::result::Result<Vec<u8>, PortError> {
-        {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            // Missions that ended since the last stop have extended the retire PCR too.
-            if let Some(before) = log.values(&self.pcrs) {
-                self.inner.expect_before(before);
-            }
-            if lock.extended.is_some()
-                && let Err(error) = log.append(&self.folder, AgentEvent::Stop(alcub3_keys::event_of(intent)))
-            {
-                // The next start finds the event again from the intent and the PCR.
-                tracing::error!(%error, "the stop is not in the agent's log");
-            }
-        }
-        let receipt = self.inner.receipt(intent, lock, steps)?;
+    ) -> std::result::Result<MadeReceipt, PortError> {
+        let observed = self.observe(intent, lock)?;
+        let made = self.inner.make(intent, steps, &observed)?;
         let name = format!("{RECEIPTS}/{}.cbor", intent.order().stop);
-        if let Err(error) = self.folder.write(&name, &receipt) {
+        if let Err(error) = self.folder.write(&name, &made.bytes) {
             tracing::error!(%error, "the receipt is not kept on this robot; it is in the answer to the stop");
         }
-        Ok(receipt)
+        Ok(made)
     }
 }
 

@@ -11,7 +11,7 @@
 mod reach;
 mod support;
 
-use alcub3_attestation::receipt::{Outcome, Step};
+use alcub3_attestation::receipt::Outcome;
 use alcub3_security_hal::{StopCause, StopScope};
 use reach::{MINUTE_MS, Power, log_explains_the_pcrs, mission};
 use support::{LEVEL, Life, NOW_MS};
@@ -95,6 +95,30 @@ fn a_receipt_knows_what_ended_missions_extended_before_the_stop() {
     let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
     assert!(report.is_complete(), "{report:?}");
     let verdict = life.judge(&report);
-    assert_eq!(verdict.outcome, Outcome::Incomplete, "{verdict:?}");
-    assert_eq!(verdict.unconfirmed, [Step::CounterIncremented]);
+    assert_eq!(verdict.outcome, Outcome::Proven, "{verdict:?}");
+}
+
+#[test]
+fn receipts_of_levels_and_of_missions_are_proven_again_and_again_and_after_a_restart() {
+    let mut life = Life::running();
+    let proven = |life: &Life, scope| {
+        let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        let verdict = life.judge(&report);
+        assert_eq!(verdict.outcome, Outcome::Proven, "{verdict:?}");
+        verdict.epoch_before.unwrap()
+    };
+    let first = proven(&life, StopScope::Level(LEVEL));
+    let second = proven(&life, StopScope::Level(LEVEL));
+    assert_eq!(second, first + 1, "each shows an increment of its own");
+    life.rearm();
+    let (before, _) = mission(&mut life);
+    life.open();
+    let scope = life.robot().mission_scope(before.mission).unwrap();
+    proven(&life, scope);
+    // The anchor is taken again by the next mission, and certified anew.
+    let (next, _) = mission(&mut life);
+    let scope = life.robot().mission_scope(next.mission).unwrap();
+    assert!(proven(&life, scope) > before.anchor_value);
+    proven(&life, StopScope::Robot);
 }

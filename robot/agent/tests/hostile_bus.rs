@@ -15,14 +15,14 @@
 mod hostile;
 mod support;
 
-use alcub3_attestation::receipt::Outcome;
+use alcub3_attestation::receipt::{Outcome, Receipt, Step as ReceiptStep};
 use alcub3_crypto::tpm::make_credential;
 use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Name, attribute};
 use alcub3_crypto::{Curve, HashAlg, Secret};
 use alcub3_keys::RobotRecord;
-use alcub3_security_hal::Step;
+use alcub3_security_hal::{Step, StepOutcome};
 use alcub3_testkit::{Attack, Passed, When};
 use alcub3_tpm::ops::{Hierarchy, Key, PersistentKey, PolicyInputs, SecretProof};
 use alcub3_tpm::{Auth, Chip, CommandCode, Lane, OsEntropy};
@@ -130,27 +130,68 @@ fn stop_under(snapshot: &Snapshot, authority: &SoftAuthority, code: CommandCode,
     lived
 }
 
+/// Whether the receipt's statement says that the answer to a command was good.
+fn confirmed_by_its_answer(lived: &Lived, step: ReceiptStep) -> bool {
+    let receipt = Receipt::from_canonical(lived.report.receipt.as_ref().unwrap()).unwrap();
+    let steps = receipt.statement.steps.iter();
+    steps.filter(|time| time.step == step).all(|time| time.confirmed)
+}
+
 #[test]
 fn a_faked_success_of_a_stop_is_detected() {
     let (snapshot, authority) = enrolled();
-    for (code, step) in [
-        (PCR_EXTEND, Step::PcrExtended),
-        (NV_INCREMENT, Step::CounterIncremented),
+    for (code, step, stated) in [
+        (PCR_EXTEND, Step::PcrExtended, ReceiptStep::PcrExtended),
+        (
+            NV_INCREMENT,
+            Step::CounterIncremented,
+            ReceiptStep::CounterIncremented,
+        ),
     ] {
-        // Success with sessions, the bare one, and the chip silenced.
+        // Success with sessions, and the bare one: never believed. The command goes out again, and whether the chip did
+        // it is for the chip to say, in the receipt.
         let bare = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0].to_vec();
-        for attack in [
-            Attack::FakeSuccess(Vec::new()),
-            Attack::Answer(bare),
-            Attack::DropCommand,
-        ] {
+        for attack in [Attack::FakeSuccess(Vec::new()), Attack::Answer(bare)] {
             let lived = stop_under(&snapshot, &authority, code, &attack);
-            let record = lived.report.step(step).unwrap();
-            assert!(!record.outcome.is_done(), "{code} {attack:?}");
-            assert!(!lived.report.is_complete());
+            assert!(!confirmed_by_its_answer(&lived, stated), "{code} {attack:?}");
+            let outcome = &lived.report.step(step).unwrap().outcome;
+            assert!(
+                matches!(outcome, StepOutcome::Proven(_)),
+                "{code} {attack:?}: {outcome}"
+            );
+            let receipt = judge::receipt_outcome(&authority, &lived);
+            assert_eq!(receipt, Some(Outcome::Proven), "{code} {attack:?}");
+            assert!(lived.stopped && lived.armed_refused);
+        }
+        // The chip silenced: nothing is done and nothing is claimed.
+        let lived = stop_under(&snapshot, &authority, code, &Attack::DropCommand);
+        assert!(!lived.report.step(step).unwrap().outcome.is_done(), "{code}");
+        assert!(!lived.report.is_complete() && lived.stopped);
+        assert_ne!(judge::receipt_outcome(&authority, &lived), Some(Outcome::Proven));
+    }
+}
+
+/// The chip does what it is told, and the answer that says so is damaged: the command goes out again.
+#[test]
+fn a_stop_whose_answers_were_damaged_is_proven_by_its_receipt() {
+    let (snapshot, authority) = enrolled();
+    let damages = [
+        Attack::ReplayEarlier,
+        Attack::Truncate(10),
+        Attack::Extend(vec![0]),
+    ];
+    for (code, extends) in [(PCR_EXTEND, 2), (NV_INCREMENT, 1)] {
+        for damage in &damages {
+            let lived = stop_under(&snapshot, &authority, code, damage);
+            let receipt = Receipt::from_canonical(lived.report.receipt.as_ref().unwrap()).unwrap();
+            assert_eq!(receipt.statement.extends, extends, "{code} {damage:?}");
             let outcome = judge::receipt_outcome(&authority, &lived);
-            assert_ne!(outcome, Some(Outcome::Proven), "{code} {attack:?}");
-            assert!(lived.stopped);
+            assert_eq!(outcome, Some(Outcome::Proven), "{code} {damage:?}");
+            assert!(
+                lived.report.is_complete(),
+                "{code} {damage:?}: {:?}",
+                lived.report
+            );
         }
     }
 }

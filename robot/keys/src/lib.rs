@@ -17,6 +17,7 @@ mod mission_record;
 mod missions;
 mod provisioning;
 mod rearm;
+mod receipts;
 mod record;
 mod robot;
 mod state;
@@ -27,10 +28,11 @@ pub use evidence::{PcrCache, QuotedPlatform};
 pub use mission_record::MissionRecord;
 pub use missions::{MissionGrant, MissionKey, MissionOver, ReservedAnchor};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
+pub use receipts::{CountersBefore, Observed, StopReceipts};
 pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};
 pub use state::{StateError, StateFolder};
-pub use stop::{RobotZeroizer, StopReceipts, StoredMissionKeys, event_of};
+pub use stop::{RobotZeroizer, StoredMissionKeys, event_of};
 
 /// A result whose error is a [`KeysError`].
 pub type Result<T> = std::result::Result<T, KeysError>;

@@ -1,19 +1,14 @@
-//! What a stop does in the chip and to the keys: two commands on the emergency lane, and the receipt that proves it.
+//! What a stop does in the chip and to the keys: two commands on the emergency lane, then flushes and deletions.
 
 use crate::Result;
 use crate::mission_record::MissionRecord;
 use crate::robot::RobotKeys;
-use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::agent::{StopEvent, StopScope as EventScope};
-use alcub3_attestation::receipt::{Receipt, Statement, Step as ReceiptStep, StepTime, epoch_before_data};
-use alcub3_crypto::{Digest, HashAlg};
+use alcub3_crypto::Digest;
 use alcub3_security_hal::{
-    MissionKeys, PortError, ReceiptMaker, Step, StepOutcome, StepRecord, StopIntent, StopScope,
-    TpmLockOutcome, Zeroizer,
+    MissionKeys, PortError, StepOutcome, StopIntent, StopScope, TpmLockOutcome, Zeroizer,
 };
-use alcub3_tpm::ops::Attestation;
 use alcub3_tpm::{Lane, TpmError};
-use alcub3_trust_model::BootId;
 use std::time::Duration;
 
 /// How long the emergency lane tries. A chip answers in milliseconds; beyond this the step is unconfirmed.
@@ -24,10 +19,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 enum StopError {
     #[error("the TPM answered without proof that it was the TPM")]
     Unproven,
-    #[error(
-        "the PCR after the stop is not what the stop extended; something else extended it or the stop did not"
-    )]
-    OtherPcr,
 }
 
 /// The TPM part of a stop.
@@ -139,60 +130,6 @@ impl MissionKeys for StoredMissionKeys {
     }
 }
 
-/// Makes the receipt of a stop from what the chip signs.
-#[derive(Debug)]
-pub struct StopReceipts {
-    keys: RobotKeys,
-    boot: BootId,
-    /// The lockdown and the retire PCR before the stop, in the bank in use.
-    before: [Digest; 2],
-    epoch_before: Option<Attestation>,
-}
-
-impl StopReceipts {
-    /// Reads what a receipt needs from before the stop. Commands: 1 PCR_Read, 1 NV_Certify.
-    ///
-    /// # Errors
-    /// The chip's.
-    pub fn prepare(keys: RobotKeys, boot: BootId) -> Result<Self> {
-        let before = keys.stop_pcrs()?;
-        let index = StopScope::Robot.counter();
-        let data = epoch_before_data(keys.hash(), &boot);
-        let epoch_before = Some(keys.certify_index(index, data.as_bytes().to_vec())?);
-        Ok(Self {
-            keys,
-            boot,
-            before,
-            epoch_before,
-        })
-    }
-
-    /// Tells what the lockdown and the retire PCR hold before the next stop, where more than stops has extended them.
-    pub fn expect_before(&mut self, before: [Digest; 2]) {
-        self.before = before;
-    }
-
-    fn statement(
-        &self,
-        intent: &StopIntent,
-        steps: &[StepRecord],
-        after: [Digest; 2],
-    ) -> std::result::Result<Statement, StopError> {
-        let which = usize::from(intent.order().scope != StopScope::Robot);
-        let [before, after] = [self.before, after].map(|values| values.get(which).copied());
-        let (Some(pcr_before), Some(pcr_after)) = (before, after) else {
-            return Err(StopError::OtherPcr);
-        };
-        Ok(Statement {
-            event: event_of(intent),
-            boot: self.boot,
-            pcr_before,
-            pcr_after,
-            steps: steps.iter().filter_map(step_time).collect(),
-        })
-    }
-}
-
 /// The event as appraisal knows it. Both sides encode the same bytes; a test holds them together.
 pub fn event_of(intent: &StopIntent) -> StopEvent {
     let order = intent.order();
@@ -208,26 +145,6 @@ pub fn event_of(intent: &StopIntent) -> StopEvent {
         cause: order.cause.id(),
         called_utc_ms: order.called_utc_ms,
     }
-}
-
-fn step_time(record: &StepRecord) -> Option<StepTime> {
-    let step = match record.step {
-        Step::GateClosed => ReceiptStep::GateClosed,
-        Step::AdaptersTold => ReceiptStep::AdaptersTold,
-        Step::MemoryWiped => ReceiptStep::MemoryWiped,
-        Step::IntentWritten => ReceiptStep::IntentWritten,
-        Step::PcrExtended => ReceiptStep::PcrExtended,
-        Step::CounterIncremented => ReceiptStep::CounterIncremented,
-        Step::KeysFlushed => ReceiptStep::KeysFlushed,
-        Step::BlobsDeleted => ReceiptStep::BlobsDeleted,
-        Step::ReceiptMade | Step::Audited | Step::IntentFinished => return None,
-    };
-    Some(StepTime {
-        step,
-        began_ns: record.began_ns,
-        ended_ns: record.ended_ns,
-        confirmed: record.outcome.is_done(),
-    })
 }
 
 impl RobotKeys {
@@ -250,64 +167,5 @@ impl RobotKeys {
             let [lockdown, retire] = pcrs;
             Ok([value(lockdown)?, value(retire)?])
         })
-    }
-}
-
-fn signed(attestation: Attestation) -> Signed {
-    Signed {
-        message: attestation.message,
-        signature: attestation.signature,
-    }
-}
-
-/// Asks a second time where the first answer was lost or forged: asking changes nothing in the chip.
-fn again<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
-    ask().or_else(|_| ask())
-}
-
-impl ReceiptMaker for StopReceipts {
-    /// Commands: 1 PCR_Read, 1 Quote, 1 NV_Certify; one more for each whose answer was no good.
-    fn receipt(
-        &mut self,
-        intent: &StopIntent,
-        _lock: &TpmLockOutcome,
-        steps: &[StepRecord],
-    ) -> std::result::Result<Vec<u8>, PortError> {
-        let after = again(|| self.keys.stop_pcrs())?;
-        let statement = self.statement(intent, steps, after)?;
-        let alg: HashAlg = self.keys.hash();
-        let qualifying = statement.qualifying_data(alg).as_bytes().to_vec();
-        let pcr: u8 = if intent.order().scope == StopScope::Robot {
-            self.keys.pcrs.lockdown()
-        } else {
-            self.keys.pcrs.retire()
-        };
-        let quote = again(|| {
-            let (signer, data) = (self.keys.attestation_key(), qualifying.clone());
-            self.keys.run(Lane::Command, move |chip| {
-                chip.quote(&signer, &data, &[(alg, 1 << pcr)])
-            })
-        });
-        let counter = intent.order().scope.counter();
-        let epoch = again(|| self.keys.certify_index(counter, qualifying.clone()));
-        let attestation_key = self.keys.record.attestation_key.verifying_key()?.to_spki_der();
-        let receipt = Receipt {
-            attestation_key,
-            quote: quote.ok().map(signed),
-            epoch_after: epoch.ok().map(signed),
-            epoch_before: self
-                .epoch_before
-                .clone()
-                .filter(|_| intent.order().scope == StopScope::Robot)
-                .map(signed),
-            statement,
-        };
-        self.before = after;
-        if intent.order().scope == StopScope::Robot {
-            // The next stop of this run must show an increment of its own.
-            let data = epoch_before_data(alg, &self.boot);
-            self.epoch_before = self.keys.certify_index(counter, data.as_bytes().to_vec()).ok();
-        }
-        Ok(receipt.to_canonical())
     }
 }

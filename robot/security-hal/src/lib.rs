@@ -16,6 +16,7 @@ mod adapters;
 mod clock;
 mod command_adapter;
 mod command_gate;
+mod course;
 mod gate;
 mod guard;
 mod isolated;
@@ -39,6 +40,8 @@ pub use latch::{
 pub use measure::{GateMeasurement, measure_gate};
 pub use order::{StopCause, StopIntent, StopOrder, StopScope};
 pub use ports::{AuditSink, MissionKeys, PlatformAdapter, ReceiptMaker, SecretVault, StopJournal, Zeroizer};
-pub use report::{AdapterRecord, PortError, Step, StepOutcome, StepRecord, StopReport, TpmLockOutcome};
+pub use report::{
+    AdapterRecord, MadeReceipt, PortError, Step, StepOutcome, StepRecord, StopReport, TpmLockOutcome,
+};
 pub use stop::{EmergencyStop, RecoverError, StopLimits, StopParts};
 pub use vault::{MemoryVault, SecretRef, VaultError};

@@ -7,7 +7,7 @@
 use alcub3_crypto::Digest;
 
 use crate::order::{StopIntent, StopOrder, StopScope};
-use crate::report::{PortError, StepOutcome, StepRecord, StopReport, TpmLockOutcome};
+use crate::report::{MadeReceipt, PortError, StepOutcome, StepRecord, StopReport, TpmLockOutcome};
 
 /// What makes the robot itself stop: its motion controller, its power stage, its flight controller.
 ///
@@ -127,16 +127,16 @@ pub trait StopJournal: Send {
 
 /// What makes the signed receipt: a quote over the PCR and a certification of the counter, by the AK.
 pub trait ReceiptMaker: Send {
-    /// The receipt in its canonical encoding, for a stop whose TPM part ended so, with the steps done so far.
+    /// The receipt for a stop whose TPM part ended so, with the steps done so far, and what it proves.
     ///
     /// # Errors
-    /// Where the TPM did not sign.
+    /// Where there is none to be had.
     fn receipt(
         &mut self,
         intent: &StopIntent,
         lock: &TpmLockOutcome,
         steps: &[StepRecord],
-    ) -> Result<Vec<u8>, PortError>;
+    ) -> Result<MadeReceipt, PortError>;
 }
 
 /// The audit log.

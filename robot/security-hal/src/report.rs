@@ -31,7 +31,7 @@ pub enum Step {
     KeysFlushed,
     /// The mission keys' blobs were deleted.
     BlobsDeleted,
-    /// The receipt was signed by the TPM.
+    /// A receipt was made that proves the stop.
     ReceiptMade,
     /// The audit log has the stop.
     Audited,
@@ -63,6 +63,8 @@ impl Step {
 pub enum StepOutcome {
     /// It was done, and the part that did it said so.
     Done,
+    /// It was done: the TPM's signatures in the receipt prove it, although its own answer, here, did not.
+    Proven(Arc<StepOutcome>),
     /// The part reported an error. The step may or may not have had its effect.
     Failed(Arc<PortError>),
     /// The part panicked. The step may or may not have had its effect.
@@ -83,7 +85,7 @@ impl StepOutcome {
 
     /// Whether the step is confirmed.
     pub const fn is_done(&self) -> bool {
-        matches!(self, Self::Done)
+        matches!(self, Self::Done | Self::Proven(_))
     }
 }
 
@@ -91,6 +93,7 @@ impl fmt::Display for StepOutcome {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => out.write_str("done"),
+            Self::Proven(first) => write!(out, "done, as the receipt proves; at first {first}"),
             Self::Failed(error) => write!(out, "unconfirmed: {error}"),
             Self::Panicked => out.write_str("unconfirmed: the part that does it panicked"),
             Self::Unanswered(waited_ms) => write!(out, "unconfirmed: no answer within {waited_ms} ms"),
@@ -114,6 +117,11 @@ pub struct TpmLockOutcome {
 }
 
 impl TpmLockOutcome {
+    /// Whether both commands are confirmed.
+    pub const fn is_done(&self) -> bool {
+        self.extend.is_done() && self.increment.is_done()
+    }
+
     /// Neither command confirmed, for the same reason.
     pub fn unconfirmed(outcome: StepOutcome) -> Self {
         Self {
@@ -121,6 +129,33 @@ impl TpmLockOutcome {
             increment: outcome,
             extended: None,
             counter: None,
+        }
+    }
+}
+
+/// A receipt, and what whoever checks it will find.
+#[derive(Clone, Debug)]
+pub struct MadeReceipt {
+    /// Its canonical encoding.
+    pub bytes: Vec<u8>,
+    /// Whether it proves both TPM commands, whatever became of the answers to them.
+    pub proves_lock: bool,
+    /// What it leaves unproven; a receipt that lacks nothing proves the whole stop.
+    pub lacks: Vec<&'static str>,
+}
+
+/// The receipt does not prove the whole stop.
+#[derive(Debug, thiserror::Error)]
+#[error("the receipt does not prove {}", .0.join(", "))]
+struct IncompleteReceipt(Vec<&'static str>);
+
+impl MadeReceipt {
+    /// Done only where nothing is lacking.
+    pub(crate) fn outcome(&self) -> StepOutcome {
+        if self.lacks.is_empty() {
+            StepOutcome::Done
+        } else {
+            StepOutcome::failed(IncompleteReceipt(self.lacks.clone()))
         }
     }
 }
@@ -185,7 +220,7 @@ impl StopReport {
         self.steps.iter().filter(|record| !record.outcome.is_done())
     }
 
-    /// Whether every step and every adapter is confirmed.
+    /// Whether every step and every adapter is confirmed, and the receipt proves it.
     pub fn is_complete(&self) -> bool {
         self.unconfirmed().next().is_none() && self.adapters.iter().all(|adapter| adapter.outcome.is_done())
     }

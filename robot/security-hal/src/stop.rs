@@ -10,6 +10,7 @@ use alcub3_trust_model::{Level, StopId};
 
 use crate::adapters::{AdapterPool, Told};
 use crate::clock::Clock;
+use crate::course::Course;
 use crate::gate::Gates;
 use crate::guard;
 use crate::isolated::Isolated;
@@ -157,7 +158,7 @@ impl EmergencyStop {
         let order = Arc::new(order);
         let told = self.adapters.tell(&order, start_ns);
 
-        let mut course = Course::new(self, start_ns);
+        let mut course = Course::new(self.clock.as_ref(), start_ns);
         course.record(Step::GateClosed, start_ns, StepOutcome::Done);
         if let Some(gate) = course.steps.first_mut() {
             gate.ended_ns = closed_ns.saturating_sub(start_ns);
@@ -243,9 +244,9 @@ impl EmergencyStop {
     }
 
     /// Notes whether the TPM confirmed a stop. A confirmed one confirms all that it covers.
-    fn note(&self, order: &StopOrder, lock: &TpmLockOutcome) {
+    fn note(&self, order: &StopOrder, confirmed: bool) {
         let mut unconfirmed = self.unconfirmed();
-        if lock.extend.is_done() && lock.increment.is_done() {
+        if confirmed {
             unconfirmed.retain(|_, other| !order.scope.covers(&other.scope));
         } else {
             unconfirmed.insert(order.stop, order.clone());
@@ -330,7 +331,7 @@ impl EmergencyStop {
             move |journal| journal.begin(&begun),
         );
         let lock = course.lock(&self.zeroizer, limits.tpm, &intent);
-        self.note(order, &lock);
+        self.note(order, lock.is_done());
         let scope = order.scope.clone();
         course.step(Step::KeysFlushed, &self.keys, limits.keys, move |keys| {
             keys.flush_loaded(&scope)
@@ -339,28 +340,25 @@ impl EmergencyStop {
         course.step(Step::BlobsDeleted, &self.keys, limits.keys, move |keys| {
             keys.delete_blobs(&scope)
         });
-        let (signed, locked, steps) = (Arc::clone(&intent), lock.clone(), course.steps.clone());
-        let receipt = course.step(
-            Step::ReceiptMade,
-            &self.receipts,
-            limits.receipt,
-            move |receipts| receipts.receipt(&signed, &locked, &steps),
-        );
+        let receipt = course.receipt(&self.receipts, limits.receipt, &intent, &lock);
+        let confirmed = lock.is_done() || receipt.as_ref().is_some_and(|made| made.proves_lock);
+        self.note(order, confirmed);
 
-        let mut report = course.snapshot(order, &lock, receipt);
+        let mut report = course.snapshot(order, &lock, receipt.map(|made| made.bytes));
         report.adapters = told.collect(self.clock.as_ref(), limits.adapters);
         let entry = report.clone();
         course.step(Step::Audited, &self.audit, limits.audit, move |audit| {
             audit.stopped(&entry)
         });
-        self.finish(&mut course, &lock, intent);
+        self.finish(&mut course, confirmed, intent);
         report.steps = course.steps;
         report
     }
 
-    /// An intent is finished when both TPM commands are confirmed; otherwise the next start completes it.
-    fn finish(&self, course: &mut Course<'_>, lock: &TpmLockOutcome, intent: Arc<StopIntent>) {
-        if lock.extend.is_done() && lock.increment.is_done() {
+    /// An intent is finished when both TPM commands are confirmed, by their answers or by the receipt; otherwise the next
+    /// start completes it.
+    fn finish(&self, course: &mut Course<'_>, confirmed: bool, intent: Arc<StopIntent>) {
+        if confirmed {
             course.step(
                 Step::IntentFinished,
                 &self.journal,
@@ -419,87 +417,4 @@ enum Entry {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// One stop's steps as they are taken.
-struct Course<'a> {
-    clock: &'a dyn Clock,
-    start_ns: u64,
-    steps: Vec<StepRecord>,
-}
-
-impl<'a> Course<'a> {
-    fn new(stop: &'a EmergencyStop, start_ns: u64) -> Self {
-        Self {
-            clock: stop.clock.as_ref(),
-            start_ns,
-            steps: Vec::with_capacity(11),
-        }
-    }
-
-    /// Records a step that began at a time of the clock and ends now.
-    fn record(&mut self, step: Step, began_ns: u64, outcome: StepOutcome) {
-        let began_ns = began_ns.saturating_sub(self.start_ns);
-        let ended_ns = self.clock.monotonic_ns().saturating_sub(self.start_ns);
-        self.steps.push(StepRecord {
-            step,
-            began_ns,
-            ended_ns,
-            outcome,
-        });
-    }
-
-    /// Takes a step on its part's thread.
-    fn step<P, T, F>(&mut self, step: Step, part: &Isolated<P>, limit: Duration, work: F) -> Option<T>
-    where
-        P: ?Sized + Send + 'static,
-        T: Send + 'static,
-        F: FnOnce(&mut P) -> Result<T, PortError> + Send + 'static,
-    {
-        let began_ns = self.clock.monotonic_ns();
-        let answer = part.submit(move |port| guard::attempt(|| work(port))).wait(limit);
-        let (value, outcome) = match answer {
-            Ok(Ok(value)) => (Some(value), StepOutcome::Done),
-            Ok(Err(outcome)) => (None, outcome),
-            Err(reason) => (None, reason.into()),
-        };
-        self.record(step, began_ns, outcome);
-        value
-    }
-
-    /// Locks the TPM: one job, two recorded steps.
-    fn lock(
-        &mut self,
-        zeroizer: &Isolated<dyn Zeroizer>,
-        limit: Duration,
-        intent: &Arc<StopIntent>,
-    ) -> TpmLockOutcome {
-        let began_ns = self.clock.monotonic_ns();
-        let intent = Arc::clone(intent);
-        let answer = zeroizer
-            .submit(move |zeroizer| zeroizer.lock(&intent))
-            .wait(limit);
-        let lock = answer.unwrap_or_else(|reason| TpmLockOutcome::unconfirmed(reason.into()));
-        self.record(Step::PcrExtended, began_ns, lock.extend.clone());
-        self.record(Step::CounterIncremented, began_ns, lock.increment.clone());
-        lock
-    }
-
-    fn snapshot(&self, order: &StopOrder, lock: &TpmLockOutcome, receipt: Option<Vec<u8>>) -> StopReport {
-        StopReport {
-            stop: order.stop,
-            scope: order.scope.clone(),
-            joined: None,
-            called_utc_ms: order.called_utc_ms,
-            steps: self.steps.clone(),
-            adapters: Vec::new(),
-            extended: lock.extended,
-            counter: lock.counter,
-            receipt,
-        }
-    }
-
-    fn report(self, order: &StopOrder, lock: &TpmLockOutcome, receipt: Option<Vec<u8>>) -> StopReport {
-        self.snapshot(order, lock, receipt)
-    }
 }

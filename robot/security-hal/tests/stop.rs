@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use alcub3_crypto::Digest;
 use alcub3_security_hal::{
-    EmergencyStop, FileStopJournal, Gates, PortError, Step, StepOutcome, StopIntent, StopJournal, StopLimits,
-    StopReport, StopScope, Zeroizer,
+    EmergencyStop, FileStopJournal, Gates, MadeReceipt, PortError, ReceiptMaker, Step, StepOutcome,
+    StepRecord, StopIntent, StopJournal, StopLimits, StopReport, StopScope, TpmLockOutcome, Zeroizer,
 };
 use alcub3_trust_model::nv_map::MissionAnchor;
 use alcub3_trust_model::{Level, MissionId, RobotId};
-use support::{Manner, Robot, door, order, short_limits};
+use support::{Manner, Robot, door, order, receipt, short_limits};
 
 const STEPS: [Step; 11] = [
     Step::GateClosed,
@@ -89,7 +89,12 @@ fn whatever_fails_or_panics_every_other_step_is_still_taken() {
         ("journal", vec![Step::IntentWritten, Step::IntentFinished]),
         (
             "tpm",
-            vec![Step::PcrExtended, Step::CounterIncremented, Step::IntentFinished],
+            vec![
+                Step::PcrExtended,
+                Step::CounterIncremented,
+                Step::ReceiptMade,
+                Step::IntentFinished,
+            ],
         ),
         ("keys", vec![Step::KeysFlushed, Step::BlobsDeleted]),
         ("receipts", vec![Step::ReceiptMade]),
@@ -114,6 +119,56 @@ fn whatever_fails_or_panics_every_other_step_is_still_taken() {
                 assert_eq!(robot.diary.count(call), 1, "{call} with {part} {manner:?}");
             }
         }
+    }
+}
+
+/// Makes always the same receipt.
+struct Receipts(MadeReceipt);
+
+impl ReceiptMaker for Receipts {
+    fn receipt(
+        &mut self,
+        _: &StopIntent,
+        _: &TpmLockOutcome,
+        _: &[StepRecord],
+    ) -> Result<MadeReceipt, PortError> {
+        Ok(self.0.clone())
+    }
+}
+
+fn stop_with(robot: &Robot, receipt: MadeReceipt) -> EmergencyStop {
+    let mut parts = robot.parts();
+    parts.receipts = Box::new(Receipts(receipt));
+    EmergencyStop::new(Arc::clone(&robot.gates), parts, StopLimits::default()).unwrap()
+}
+
+#[test]
+fn a_stop_whose_receipt_lacks_a_part_does_not_call_itself_complete() {
+    let robot = Robot::new();
+    let incomplete = MadeReceipt {
+        lacks: vec!["counter-incremented"],
+        ..receipt(true)
+    };
+    let report = stop_with(&robot, incomplete).stop(order(1, StopScope::Robot));
+    assert!(!report.is_complete());
+    assert_eq!(unconfirmed(&report), [Step::ReceiptMade]);
+    let said = report.step(Step::ReceiptMade).unwrap().outcome.to_string();
+    assert!(said.contains("counter-incremented"), "{said}");
+    assert!(report.receipt.is_some());
+}
+
+#[test]
+fn what_the_receipt_proves_is_confirmed_although_the_answers_were_lost() {
+    for proves in [false, true] {
+        let robot = Robot::new().with("tpm", Manner::Fail);
+        let report = stop_with(&robot, receipt(proves)).stop(order(1, StopScope::Robot));
+        assert_eq!(report.is_complete(), proves);
+        for step in [Step::PcrExtended, Step::CounterIncremented] {
+            let outcome = &report.step(step).unwrap().outcome;
+            assert_eq!(outcome.is_done(), proves);
+            assert!(outcome.to_string().contains("on purpose"), "{outcome}");
+        }
+        assert_eq!(robot.diary.count("finish"), usize::from(proves));
     }
 }
 

@@ -121,6 +121,7 @@ fn statement_json(statement: &Statement) -> Value {
         "called_utc_ms": statement.event.called_utc_ms,
         "pcr_before": statement.pcr_before.to_hex(),
         "pcr_after": statement.pcr_after.to_hex(),
+        "extends": statement.extends,
         "steps": steps.collect::<Vec<_>>(),
     })
 }
@@ -166,6 +167,7 @@ fn text(verdict: &ReceiptVerdict, style: Style) -> String {
         ),
         ("PCR before", statement.pcr_before.to_hex()),
         ("PCR after", statement.pcr_after.to_hex()),
+        ("extended", times(statement.extends)),
     ]));
     let rows = statement.steps.iter().map(|step| {
         let taken_us = step.ended_ns.saturating_sub(step.began_ns) / 1_000;
@@ -179,6 +181,13 @@ fn text(verdict: &ReceiptVerdict, style: Style) -> String {
     });
     text.push_str(&table(["step", "began", "took", "confirmed"], rows));
     text
+}
+
+fn times(extends: u8) -> String {
+    match extends {
+        1 => "once".to_owned(),
+        more => format!("{more} times: an answer of the TPM was lost or damaged"),
+    }
 }
 
 const fn yes_no(yes: bool) -> &'static str {

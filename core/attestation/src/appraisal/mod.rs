@@ -384,7 +384,9 @@ impl<'p> Check<'p> {
 
     fn stops(&mut self, events: Vec<StopEvent>, state: Option<&RobotState>) -> Vec<StopId> {
         let whole = events.into_iter().filter(|event| event.scope == StopScope::Robot);
-        let stops: Vec<StopId> = whole.map(|event| event.stop).collect();
+        let mut stops: Vec<StopId> = whole.map(|event| event.stop).collect();
+        // A stop whose answer was no good was extended again.
+        stops.dedup();
         let in_force = stops
             .iter()
             .find(|stop| !self.policy.rearmed_stops.contains(stop));

@@ -21,6 +21,9 @@ const VERSION: u64 = 1;
 /// Bytes of any signed part at most: a TPMS_ATTEST and a TPMT_SIGNATURE of RSA-4096 have less.
 const MAX_SIGNED_BYTES: usize = 4096;
 const MAX_STEPS: usize = 32;
+/// How often one stop may have extended its event: the emergency lane sends the command again where the answer to it was
+/// no good, and nobody can tell then whether the chip had done it.
+pub const MAX_EXTENDS: u8 = 4;
 
 /// A step of a stop, in the order of DESIGN §6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,6 +120,8 @@ pub struct Statement {
     pub pcr_before: Digest,
     /// Its value after, of the same bank.
     pub pcr_after: Digest,
+    /// How often the event was extended from the one to the other, 1 to [`MAX_EXTENDS`].
+    pub extends: u8,
     /// The steps; written in order and once each.
     pub steps: Vec<StepTime>,
 }
@@ -135,6 +140,18 @@ pub struct Receipt {
     pub epoch_after: Option<Signed>,
     /// TPM2_NV_Certify of the scope's counter before the stop; extra data [`epoch_before_data`].
     pub epoch_before: Option<Signed>,
+}
+
+/// The value of a PCR after `times` extends of one digest.
+#[must_use]
+pub fn extended(before: &Digest, digest: &Digest, times: u8) -> Digest {
+    (0..times).fold(*before, |value, _| value.extend(digest.as_bytes()))
+}
+
+/// How often one digest was extended between two values of a PCR, 0 to [`MAX_EXTENDS`]; `None` where something else was.
+#[must_use]
+pub fn extends_between(before: &Digest, after: &Digest, digest: &Digest) -> Option<u8> {
+    (0..=MAX_EXTENDS).find(|times| extended(before, digest, *times) == *after)
 }
 
 /// Extra data of a certification of an epoch that is made in advance: H(domain ‖ boot id).
@@ -165,7 +182,8 @@ impl Statement {
     /// The canonical CBOR of the statement.
     #[must_use]
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::STOP_RECEIPT, VERSION, 5);
+        let repeated = usize::from(self.extends != 1);
+        let mut out = Encoder::structure(domain::STOP_RECEIPT, VERSION, 5 + repeated);
         out.u64(2)
             .bytes(&self.event.message())
             .u64(3)
@@ -179,6 +197,9 @@ impl Statement {
                 .u64(time.began_ns)
                 .u64(time.ended_ns)
                 .bool(time.confirmed);
+        }
+        if self.extends != 1 {
+            out.u64(7).u64(self.extends.into());
         }
         out.finish()
     }
@@ -201,6 +222,14 @@ impl Statement {
         let pcr_after = r.digest("pcr_after")?;
         fields.key(r, 6, "steps")?;
         let steps = read_steps(r)?;
+        // Once is not said, so that a statement has one encoding.
+        let extends = if fields.optional(r, 7, "extends")? {
+            r.id_of("extends", |times| {
+                (2..=MAX_EXTENDS).contains(&times).then_some(times)
+            })?
+        } else {
+            1
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -208,6 +237,7 @@ impl Statement {
             boot,
             pcr_before,
             pcr_after,
+            extends,
             steps,
         })
     }

@@ -1,4 +1,4 @@
-use super::{Receipt, Statement, Step, epoch_before_data};
+use super::{MAX_EXTENDS, Receipt, Statement, Step, epoch_before_data, extended};
 use crate::attest::ClockInfo;
 use crate::certify::{Signed, VerifiedNv, verify_nv};
 use crate::event_log::agent::{AgentEvent, StopScope};
@@ -92,7 +92,7 @@ reasons! {
     /// The quoted PCR value.
     QuotedValue = "quoted-value", "the quote is not over the stop's PCR with the value stated";
     /// The chain of the PCR's values.
-    ExtendChain = "extend-chain", "the PCR's value after is not the one before extended with this stop";
+    ExtendChain = "extend-chain", "the PCR's value after is not the one before extended with this stop, as often as stated";
     /// Certification after.
     EpochAfter = "epoch-after", "the counter's certification after the stop does not hold or is of another stop";
     /// Certification before.
@@ -127,9 +127,9 @@ pub struct ReceiptVerdict {
 /// Judges a receipt.
 ///
 /// Checked are: the key, the quote (signature, statement, PCR and value), the PCR's chain from the value before to
-/// the one after with this stop's digest, both certifications (signature, index, binding), the counter's increase
-/// and the order of the clocks. A missing quote leaves the extend unconfirmed, a missing certification the
-/// increment.
+/// the one after with this stop's digest and no other, at most [`MAX_EXTENDS`] times, both certifications (signature,
+/// index, binding), the counter's increase and the order of the clocks. A missing quote leaves the extend unconfirmed,
+/// a missing certification the increment; where they are there, they prove it although the robot itself had no proof.
 #[must_use]
 pub fn verify_receipt(bytes: &[u8], expected: &Expected<'_>) -> ReceiptVerdict {
     match Receipt::from_canonical(bytes) {
@@ -215,9 +215,11 @@ impl Check<'_> {
     fn chain(&mut self) {
         let statement = &self.receipt.statement;
         let alg = statement.pcr_after.alg();
-        let extended = AgentEvent::Stop(statement.event.clone()).digest(alg);
+        let event = AgentEvent::Stop(statement.event.clone()).digest(alg);
         let same_bank = statement.pcr_before.alg() == alg;
-        if !same_bank || statement.pcr_before.extend(extended.as_bytes()) != statement.pcr_after {
+        let times = statement.extends;
+        let bounded = (1..=MAX_EXTENDS).contains(&times);
+        if !same_bank || !bounded || extended(&statement.pcr_before, &event, times) != statement.pcr_after {
             self.refuse(ReceiptReason::ExtendChain);
         }
     }
@@ -295,20 +297,18 @@ impl Check<'_> {
         }
     }
 
+    /// What the robot could not confirm. About its two commands the TPM's signatures decide, whatever became of the
+    /// answers to them.
     fn unconfirmed(&self, extended: bool, increased: bool) -> Vec<Step> {
-        let mut steps: Vec<Step> = self.receipt.statement.unconfirmed().collect();
-        let missing = [
+        let of_tpm = [
             (Step::PcrExtended, extended),
             (Step::CounterIncremented, increased),
         ];
-        steps.extend(
-            missing
-                .into_iter()
-                .filter(|(_, proven)| !proven)
-                .map(|(step, _)| step),
-        );
+        let said = self.receipt.statement.unconfirmed();
+        let others = said.filter(|step| of_tpm.iter().all(|(other, _)| other != step));
+        let missing = of_tpm.iter().filter(|(_, proven)| !proven).map(|(step, _)| *step);
+        let mut steps: Vec<Step> = others.chain(missing).collect();
         steps.sort_unstable();
-        steps.dedup();
         steps
     }
 }

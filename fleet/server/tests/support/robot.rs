@@ -392,6 +392,7 @@ impl Robot {
             boot: self.boot(),
             pcr_before: before,
             pcr_after: *self.pcrs().value(BANK, lockdown).unwrap(),
+            extends: 1,
             steps: Step::ALL.map(step).to_vec(),
         };
         let extra = statement.qualifying_data(ALG);

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_security_hal::{
-    AuditSink, Gates, MissionKeys, PlatformAdapter, PortError, ReceiptMaker, SecretVault, StepRecord,
-    StopCause, StopIntent, StopJournal, StopLimits, StopOrder, StopParts, StopReport, StopScope, SystemClock,
-    TpmLockOutcome, Zeroizer,
+    AuditSink, Gates, MadeReceipt, MissionKeys, PlatformAdapter, PortError, ReceiptMaker, SecretVault,
+    StepRecord, StopCause, StopIntent, StopJournal, StopLimits, StopOrder, StopParts, StopReport, StopScope,
+    SystemClock, TpmLockOutcome, Zeroizer,
 };
 use alcub3_trust_model::{RobotId, StopId};
 
@@ -126,11 +126,20 @@ impl ReceiptMaker for Part {
     fn receipt(
         &mut self,
         intent: &StopIntent,
-        _: &TpmLockOutcome,
+        lock: &TpmLockOutcome,
         _: &[StepRecord],
-    ) -> Result<Vec<u8>, PortError> {
+    ) -> Result<MadeReceipt, PortError> {
         self.act("receipt", &intent.order().scope)
-            .map(|()| b"receipt".to_vec())
+            .map(|()| receipt(lock.is_done()))
+    }
+}
+
+/// A receipt that proves the TPM part or does not.
+pub fn receipt(proves_lock: bool) -> MadeReceipt {
+    MadeReceipt {
+        bytes: b"receipt".to_vec(),
+        proves_lock,
+        lacks: if proves_lock { vec![] } else { vec!["pcr-extended"] },
     }
 }
 

@@ -190,6 +190,7 @@ fn receipt(event: StopEvent) -> Receipt {
             boot: BootId::new([3; 16]),
             pcr_before: digest,
             pcr_after: digest,
+            extends: 2,
             steps,
         },
         attestation_key: vec![3; 90],
