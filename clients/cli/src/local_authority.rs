@@ -50,7 +50,7 @@ impl LocalAuthority {
             .iter()
             .map(|operator| operator.key.clone())
             .collect();
-        let vault = AuthorityVault::open(tpm_access::start(tpm)?, &keys)?;
+        let vault = AuthorityVault::open(tpm_access::start(tpm)?, &keys, &authority.pinned_vault()?)?;
         Ok(Self { authority, vault })
     }
 

@@ -128,6 +128,12 @@ pub enum AuthorityError {
     /// There is no configuration.
     #[error("the authority's configuration is missing; restore the state folder from a backup")]
     NoConfig,
+    /// It was never noted which keys the authority's TPM holds.
+    #[error(
+        "the authority's record of the keys in its TPM is missing; restore the state folder from a backup, or make the \
+         authority again"
+    )]
+    NoVault,
 }
 
 /// One fleet's authority. It keeps its state folder locked while it lives.

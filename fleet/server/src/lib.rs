@@ -28,6 +28,7 @@ mod rearm;
 mod robots;
 mod secrets;
 pub mod store;
+mod vault_names;
 
 pub use approval::{
     ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, CountedVote, OperatorVote, count_votes,
@@ -44,3 +45,4 @@ pub use operators::{Operator, OperatorError, Operators};
 pub use rearm::{RearmApprovalError, RearmProposal};
 pub use robots::{RobotError, Standing};
 pub use secrets::KeyError;
+pub use vault_names::VaultNames;

@@ -9,9 +9,9 @@ mod policies;
 mod tests;
 
 use alcub3_crypto::tpm::policy::{Policy, PolicyError, cp_hash};
-use alcub3_crypto::tpm::{Public, PublicTemplate, Signature, StructureError, attribute};
+use alcub3_crypto::tpm::{Name, Public, PublicTemplate, Signature, StructureError, attribute};
 use alcub3_crypto::{Curve, Digest, Secret, VerifyingKey};
-use alcub3_server::{ApprovalPurpose, ApprovalVault, Ballot, CountedVote};
+use alcub3_server::{ApprovalPurpose, ApprovalVault, Ballot, CountedVote, VaultNames};
 use alcub3_tpm::ops::{Hierarchy, PersistentKey, PolicyInputs, SignedApproval};
 use alcub3_tpm::{Auth, Chip, Lane, PolicySession, Tpm, TpmError};
 use alcub3_trust_model::policies::{PolicyBuildError, command_code};
@@ -54,6 +54,9 @@ pub(crate) enum VaultError {
         "the {0} key in the authority's TPM is not held by this authority's approvers; name the right TPM"
     )]
     OtherHolders(&'static str),
+    /// The keys are others than this authority made.
+    #[error("the approval keys in the authority's TPM are not those this authority made; name the right TPM")]
+    OtherKeys,
     /// A policy could not be built.
     #[error("the policy of an approval key: {0}")]
     Policy(#[from] PolicyBuildError),
@@ -84,6 +87,8 @@ pub(crate) enum VaultError {
 pub(crate) struct AuthorityVault {
     tpm: Tpm,
     holders: Holders,
+    /// The Name of the storage parent, which is pinned.
+    parent: Name,
     keys: BTreeMap<ApprovalPurpose, PersistentKey>,
     ballots: BTreeMap<u64, PolicySession>,
     next_session: u64,
@@ -105,8 +110,30 @@ impl AuthorityVault {
         Self::with_holders(tpm, holders)
     }
 
-    /// Opens the vault whose keys two of these approvers hold.
-    pub(crate) fn open(tpm: Tpm, approvers: &[VerifyingKey]) -> Result<Self, VaultError> {
+    /// Opens the vault of these keys, which two of these approvers hold.
+    pub(crate) fn open(tpm: Tpm, approvers: &[VerifyingKey], names: &VaultNames) -> Result<Self, VaultError> {
+        let parent = names.parent;
+        tpm.run(Lane::Background, WITHIN, move |chip| {
+            chip.pin_salt_key(PARENT, Some(&parent)).map(|_| ())
+        })?;
+        let vault = Self::held_by(tpm, approvers)?;
+        if vault.names() == *names {
+            Ok(vault)
+        } else {
+            Err(VaultError::OtherKeys)
+        }
+    }
+
+    /// The Names of its keys.
+    pub(crate) fn names(&self) -> VaultNames {
+        let keys = self.keys.iter();
+        VaultNames {
+            parent: self.parent,
+            keys: keys.map(|(purpose, key)| (*purpose, *key.name())).collect(),
+        }
+    }
+
+    fn held_by(tpm: Tpm, approvers: &[VerifyingKey]) -> Result<Self, VaultError> {
         let purpose = ApprovalPurpose::Rearm;
         let key = find_key(&tpm, handle(purpose))?.ok_or(VaultError::NoKey(purpose.name()))?;
         for first in approvers {
@@ -125,9 +152,10 @@ impl AuthorityVault {
 
     /// Every key must be there, made in the chip, and have the policy of these holders.
     fn with_holders(tpm: Tpm, holders: Holders) -> Result<Self, VaultError> {
-        tpm.run(Lane::Background, WITHIN, |chip| {
-            chip.pin_salt_key(PARENT, None).map(|_| ())
+        let pinned = tpm.run(Lane::Background, WITHIN, |chip| {
+            Ok(chip.salt_key().map(|key| key.public.name()))
         })?;
+        let parent = pinned.ok_or(VaultError::NoKey("parent"))?;
         let mut keys = BTreeMap::new();
         for purpose in ApprovalPurpose::ALL {
             let key = find_key(&tpm, handle(purpose))?.ok_or(VaultError::NoKey(purpose.name()))?;
@@ -143,6 +171,7 @@ impl AuthorityVault {
         Ok(Self {
             tpm,
             holders,
+            parent,
             keys,
             ballots: BTreeMap::new(),
             next_session: 1,

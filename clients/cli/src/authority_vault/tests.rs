@@ -197,13 +197,14 @@ fn a_vault_is_opened_with_its_holders_only_and_made_once() {
         second,
     } = authority;
     let tpm = vault.tpm.clone();
-    let rearm = *vault.keys[&ApprovalPurpose::Rearm].name();
+    let names = vault.names();
     drop(vault);
     let (first, second) = (first.verifying_key(), second.verifying_key());
     let stranger = SigningKey::generate(Curve::P384).unwrap().verifying_key();
-    let opened = AuthorityVault::open(tpm.clone(), &[stranger.clone(), second, first.clone()]).unwrap();
-    assert_eq!(*opened.keys[&ApprovalPurpose::Rearm].name(), rearm);
-    let refused = AuthorityVault::open(tpm.clone(), &[stranger.clone(), first.clone()]);
+    let persons = [stranger.clone(), second, first.clone()];
+    let opened = AuthorityVault::open(tpm.clone(), &persons, &names).unwrap();
+    assert_eq!(opened.names(), names);
+    let refused = AuthorityVault::open(tpm.clone(), &[stranger.clone(), first.clone()], &names);
     assert!(matches!(refused, Err(VaultError::OtherHolders(_))));
     assert!(matches!(
         AuthorityVault::create(tpm, &stranger, &first),
@@ -226,4 +227,39 @@ fn digests_of_another_hash_and_closed_ballots_are_refused() {
         vault.finish(&ballot, &[]),
         Err(VaultError::BallotClosed)
     ));
+}
+
+#[test]
+fn another_tpm_or_a_replaced_key_is_not_the_vault_although_the_same_persons_hold_it() {
+    let (Some(authority), Some(other)) = (start(), start()) else {
+        return;
+    };
+    let (first, second) = (authority.first.verifying_key(), authority.second.verifying_key());
+    let persons = [first.clone(), second.clone()];
+    let (tpm, names) = (authority.vault.tpm.clone(), authority.vault.names());
+    // Another TPM with keys of the same policies.
+    let other_tpm = other.vault.tpm.clone();
+    other.vault.remove();
+    let impostor = AuthorityVault::create(other_tpm.clone(), &first, &second).unwrap();
+    drop(impostor);
+    let refused = AuthorityVault::open(other_tpm, &persons, &names);
+    let mismatch = matches!(refused, Err(VaultError::Tpm(TpmError::PinMismatch { .. })));
+    assert!(mismatch, "{refused:?}");
+    // The right TPM, with a key of the same policy in the place of one of its keys.
+    let policy = authority
+        .vault
+        .holders
+        .policy(ApprovalPurpose::Rearm)
+        .unwrap()
+        .digest();
+    let key = authority.vault.keys[&ApprovalPurpose::Rearm].clone();
+    drop(authority.vault);
+    tpm.run(Lane::Background, WITHIN, move |chip| {
+        let parent = chip.persistent_key(PARENT)?.unwrap();
+        chip.evict_control_remove(&Secret::from_slice(&[]), &key)?;
+        make_key(chip, &parent, key.handle(), &policy).map(|_| ())
+    })
+    .unwrap();
+    let refused = AuthorityVault::open(tpm, &persons, &names);
+    assert!(matches!(refused, Err(VaultError::OtherKeys)), "{refused:?}");
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Init, context: &Context) -> Result<Answer, CliErro
         admit_simulators: arguments.admit_simulators,
         pcrs: PcrMap::DEFAULT,
     };
-    if let Err(error) = found(&folder, config, [first, second]) {
+    if let Err(error) = found(&folder, config, [first, second], &vault) {
         vault.remove();
         return Err(error);
     }
@@ -91,8 +91,10 @@ fn found(
     folder: &std::path::Path,
     config: AuthorityConfig,
     approvers: [Approver; 2],
+    vault: &AuthorityVault,
 ) -> Result<(), CliError> {
     let mut authority = Authority::create(folder, config)?;
+    authority.pin_vault(&vault.names())?;
     for (id, key) in approvers {
         let labels = Labels::new(Level::TopSecret, Integrity::SafetyCritical);
         authority.register_operator(Operator {

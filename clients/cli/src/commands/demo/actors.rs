@@ -70,6 +70,7 @@ pub(super) fn authority(folder: &Path, tpm: Tpm, persons: &Persons) -> Result<Lo
         pcrs: PcrMap::DEFAULT,
     };
     let mut authority = Authority::create(&folder.join("authority"), config)?;
+    authority.pin_vault(&vault.names())?;
     let people = [
         (first, Role::Approver),
         (second, Role::Approver),
