@@ -4,6 +4,7 @@ use crate::commands::Command;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{Output, complain};
+use crate::process_memory;
 use crate::style::Style;
 use alcub3_tpm::TpmSpec;
 use clap::Parser;
@@ -79,9 +80,16 @@ impl Context {
 /// Reads the command line, runs the command and prints its answer.
 pub(crate) fn start() -> Exit {
     start_log();
-    keep_secrets_in_memory();
+    if let Err(error) = process_memory::hide() {
+        tracing::warn!(%error, "the system did not forbid core dumps of this process");
+    }
     match Cli::try_parse() {
         Ok(Cli { global, command }) => {
+            if command.handles_secrets()
+                && let Err(reason) = process_memory::lock()
+            {
+                tracing::warn!("{reason}");
+            }
             let output = Output::new(global.json);
             let context = Context { global, output };
             let tested = alcub3_crypto::run_self_tests().map_err(|source| CliError::SelfTest { source });
@@ -102,14 +110,6 @@ fn start_log() {
         .without_time()
         .with_target(false)
         .init();
-}
-
-/// Persons' keys pass through this process: no core dump, no other program of the user may read them.
-fn keep_secrets_in_memory() {
-    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "the system did not forbid core dumps of this process");
-    }
 }
 
 /// Help and version go to standard output and mean "done"; anything else is usage.

@@ -19,6 +19,7 @@ mod key_file;
 mod local_authority;
 mod output;
 mod parties;
+mod process_memory;
 mod sealed_file;
 mod simulator;
 mod state_dir;

@@ -61,6 +61,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether secrets come into this process's memory: keys of persons, of the authority or of sessions with a TPM.
+    pub(crate) const fn handles_secrets(&self) -> bool {
+        !matches!(
+            self,
+            Self::Eventlog(_) | Self::Checkquote(_) | Self::Ek(_) | Self::Receipt(_)
+        )
+    }
+
     /// Runs the command.
     pub(crate) fn run(self, context: &Context) -> Result<Answer, CliError> {
         match self {
