@@ -179,3 +179,28 @@ impl AuditSink for AuditFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failure_that_cannot_be_undone_nothing_is_appended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, b"").unwrap();
+        // Neither written nor cut.
+        let mut inner = Inner {
+            file: File::open(&path).unwrap(),
+            bytes: 0,
+            broken: false,
+            tree: Tree::new(),
+            size: 0,
+        };
+        assert!(matches!(inner.write(b"first"), Err(AgentError::System(_))));
+        inner.file = OpenOptions::new().write(true).open(&path).unwrap();
+        assert!(matches!(inner.write(b"second"), Err(AgentError::AuditBroken)));
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+    }
+}

@@ -164,14 +164,14 @@ impl Robot {
         let keys = self.keys.clone();
         // Before the gate opens: a lease from before the stop must not save the robot a fresh attestation.
         self.drop_lease()?;
-        // On disk and in the log before any gate opens. The record is inert unless it names the chip's epochs.
-        self.keys.keep_rearm_record(&record)?;
         let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
         let entry = |outcome| {
             self.audit
                 .entry(EntryKind::Rearm, approvers.join("+"), now_utc_ms, outcome)
         };
+        // In the log and on disk before any gate opens, and in the log first: the record alone opens gates at the next start.
         self.audit.append(&entry(Outcome::Unconfirmed))?;
+        self.keys.keep_rearm_record(&record)?;
         let levels = self
             .stop
             .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;

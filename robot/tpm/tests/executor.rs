@@ -199,6 +199,27 @@ fn an_operation_past_its_deadline_sends_nothing() {
 }
 
 #[test]
+fn the_time_of_an_emergency_counts_from_when_it_runs() {
+    let fixture = fixture();
+    let within = Duration::from_secs(2);
+    let (begun, waiting) = std::sync::mpsc::channel();
+    let blocker = fixture.tpm.submit(Lane::Background, LONG, move |_| {
+        begun.send(()).unwrap();
+        // Longer than the emergency has, with no command between which it could run.
+        std::thread::sleep(within + Duration::from_millis(200));
+        Ok(())
+    });
+    waiting.recv().unwrap();
+    let before = fixture.counts.of(PCR_EXTEND);
+    let stop = fixture.tpm.submit(Lane::Emergency, within, |chip| {
+        chip.pcr_extend(13, &[HashAlg::Sha256.digest(&[b"stop"])])
+    });
+    blocker.wait().unwrap();
+    stop.wait().unwrap();
+    assert_eq!(fixture.counts.of(PCR_EXTEND), before + 1);
+}
+
+#[test]
 fn a_panicking_operation_takes_nobody_down() {
     let fixture = fixture();
     let result = fixture

@@ -1,0 +1,248 @@
+//! What goes wrong at a start, at a rearm or in the log leaves the robot stopped, and takes nothing along.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/reach.rs"]
+mod reach;
+mod support;
+
+use alcub3_agent::{AgentError, Robot, Surroundings};
+use alcub3_attestation::evidence::Evidence;
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_command_authority::VerifiedMission;
+use alcub3_crypto::tpm::Signature;
+use alcub3_crypto::{Curve, HashAlg, SigningKey};
+use alcub3_fleet_protocol::mission::MissionApproval;
+use alcub3_keys::StateFolder;
+use alcub3_security_hal::{FileStopJournal, StopCause, StopIntent, StopJournal, StopOrder, StopScope};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::policies::{head_policy, mission_end_message};
+use alcub3_trust_model::{Integrity, Labels, Level, MissionId, RobotState, SessionId, StopId};
+use reach::{MINUTE_MS, log_explains_the_pcrs};
+use std::process::Command;
+use std::sync::Arc;
+use support::{LEVEL, Life, NOW_MS, nonce, robot_id};
+
+#[test]
+fn unfinished_stops_are_locked_in_the_chip_even_where_the_start_fails() {
+    let mut life = Life::running();
+    let lockdown = |life: &Life| {
+        let pcr = u32::from(life.robot().keys().pcrs().lockdown());
+        let values = life.chip(move |chip| chip.pcr_read(&[(HashAlg::Sha256, 1 << pcr)]));
+        *values.unwrap().get(HashAlg::Sha256, pcr).unwrap()
+    };
+    let before = lockdown(&life);
+    let epoch = life.robot().keys().counter(NvIndex::RobotEpoch).unwrap().value;
+    life.robot = None;
+    // As if the process had been killed right after it wrote the intent.
+    let stop = StopId::new([7; 16]);
+    let intent = StopIntent::new(StopOrder {
+        stop,
+        robot: robot_id(),
+        scope: StopScope::Robot,
+        cause: StopCause::Operator,
+        called_utc_ms: NOW_MS,
+    });
+    let mut journal = FileStopJournal::open(&life.path().join("stops"), robot_id()).unwrap();
+    journal.begin(&intent).unwrap();
+    let run = life.path().join("run.cbor");
+    let genuine = std::fs::read(&run).unwrap();
+    std::fs::write(&run, b"damaged").unwrap();
+
+    let folder = Arc::new(StateFolder::open(&life.path()).unwrap());
+    let failed = Robot::open(life.tpm.clone(), folder, Vec::new());
+    assert!(matches!(failed, Err(AgentError::Record { .. })));
+    let now = life
+        .chip(|chip| chip.nv_counter(NvIndex::RobotEpoch.handle()))
+        .unwrap();
+    assert_eq!(now, epoch + 1);
+    assert_eq!(journal.unfinished().unwrap(), [intent]);
+
+    std::fs::write(&run, genuine).unwrap();
+    life.open();
+    assert!(life.robot().is_stopped());
+    assert_eq!(life.robot().recovered_stops()[0].stop, stop);
+    assert_ne!(lockdown(&life), before);
+    assert!(log_explains_the_pcrs(&life));
+}
+
+/// An approval of a mission's end by somebody who is not one of the persons.
+fn strangers_approval(mission: MissionId, end_clock_ms: u64) -> Vec<u8> {
+    let key = SigningKey::generate(Curve::P256).unwrap();
+    let head = head_policy(HashAlg::Sha256, end_clock_ms).unwrap().digest();
+    let bytes = key.sign(&mission_end_message(&head, &mission)).unwrap();
+    let scheme = key.verifying_key().native_scheme();
+    Signature { scheme, bytes }.to_tpmt()
+}
+
+/// The missions under which commands are judged, as the robot's own evidence states them.
+fn active(life: &Life) -> Vec<MissionId> {
+    let nowhere = Surroundings::unknown(HashAlg::Sha256);
+    let evidence = life.robot().evidence(&nonce(4), &nowhere, None, NOW_MS).unwrap();
+    let state = Evidence::from_canonical(&evidence).unwrap().state.to_vec();
+    RobotState::from_canonical(&state).unwrap().missions
+}
+
+#[test]
+fn a_mission_without_the_persons_approval_does_not_start() {
+    let mut life = Life::running();
+    let session = life.next_session();
+    let labels = Labels::new(LEVEL, Integrity::Operational);
+    let (start, request) = life.robot().mission_request(session, labels, MINUTE_MS).unwrap();
+    let genuine = life.authority.approve_mission(&request, session, MINUTE_MS);
+    let mut approval = MissionApproval::from_canonical(&genuine).unwrap();
+    let key = life.authority.signing.verifying_key();
+    let token = VerifiedMission::verify(&approval.token, &key, &robot_id()).unwrap();
+    approval.end_approval = strangers_approval(start.mission(), token.token().end_clock_ms);
+    let refused = life
+        .robot()
+        .start_mission(&start, &approval.to_canonical(), NOW_MS)
+        .unwrap_err();
+    assert!(matches!(refused, AgentError::OtherApproval { .. }), "{refused}");
+    assert!(active(&life).is_empty());
+    assert!(life.robot().keys().missions().unwrap().is_empty());
+    assert!(log_explains_the_pcrs(&life));
+}
+
+#[test]
+fn a_mission_whose_approval_was_exchanged_on_the_disk_is_not_taken_up() {
+    let mut life = Life::running();
+    let (kept, changed) = (life.start_mission(MINUTE_MS), life.start_mission(MINUTE_MS));
+    assert_eq!(active(&life).len(), 2);
+    let file = life.path().join(format!("missions/{}.cbor", changed.mission));
+    let mut bytes = std::fs::read(&file).unwrap();
+    let forged = strangers_approval(changed.mission, changed.end_clock_ms);
+    let genuine = &changed.end_approval;
+    assert_eq!(forged.len(), genuine.len());
+    let at = bytes.windows(genuine.len()).position(|bytes| bytes == genuine);
+    bytes[at.unwrap()..][..forged.len()].copy_from_slice(&forged);
+    std::fs::write(&file, bytes).unwrap();
+    life.open();
+    assert_eq!(active(&life), [kept.mission]);
+}
+
+fn approved_rearm(life: &mut Life) -> (Vec<u8>, SessionId) {
+    let session = life.next_session();
+    let levels = [Level::Unclassified, Level::Cui];
+    let request = life.robot().rearm_request(session, &levels).unwrap();
+    (life.authority.approve_rearm(&request, session), session)
+}
+
+#[test]
+fn a_rearm_that_cannot_be_kept_opens_no_gate() {
+    let mut life = Life::provisioned();
+    let (approval, session) = approved_rearm(&mut life);
+    // Nothing can be written where the record is to be.
+    let in_the_way = life.path().join("rearm.cbor.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
+    assert!(life.robot().is_stopped());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    life.robot().rearm(&approval, session, NOW_MS).unwrap();
+    assert!(!life.robot().is_stopped());
+}
+
+const FULL_DISK: &str = "ALCUB3_TEST_FULL_DISK";
+
+/// Runs a test of this file in a process of its own, where a file that may not grow is an error and not a signal.
+fn with_a_disk_that_fills(test: &str) {
+    let in_shell = "trap '' XFSZ; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", in_shell])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(FULL_DISK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+/// From now on no file of this process grows beyond so many bytes.
+fn limit_files(bytes: &str) {
+    let pid = std::process::id().to_string();
+    let limit = format!("--fsize={bytes}:");
+    let status = Command::new("prlimit")
+        .args(["--pid", &pid, &limit])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The log grows by an entry; whether it counts.
+fn log(life: &Life) -> bool {
+    let audit = life.robot().audit();
+    let entry = audit.entry(EntryKind::Command, "a test".into(), NOW_MS, Outcome::Done);
+    audit.append(&entry).is_ok()
+}
+
+fn log_bytes(life: &Life) -> u64 {
+    std::fs::metadata(life.path().join("audit.log")).unwrap().len()
+}
+
+#[test]
+fn an_audit_entry_that_was_cut_off_swallows_nothing_that_follows() {
+    with_a_disk_that_fills("filling::an_entry_is_cut_off");
+}
+
+#[test]
+fn a_rearm_that_is_not_in_the_audit_log_opens_no_gate_now_or_later() {
+    with_a_disk_that_fills("filling::a_rearm_is_not_logged");
+}
+
+/// What is run in a process of its own; without the word of the tests above these do nothing.
+mod filling {
+    use super::*;
+
+    fn is_meant() -> bool {
+        std::env::var_os(FULL_DISK).is_some()
+    }
+
+    #[test]
+    fn an_entry_is_cut_off() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        assert!(log(&life));
+        let (whole, head) = (log_bytes(&life), life.robot().audit().head());
+        // In the middle of the next entry.
+        limit_files(&(whole + 20).to_string());
+        assert!(!log(&life));
+        assert_eq!(life.robot().audit().head(), head, "it does not count");
+        limit_files("unlimited");
+        assert!(log(&life));
+        let head = life.robot().audit().head();
+        life.open();
+        assert_eq!(life.robot().audit().head(), head);
+    }
+
+    #[test]
+    fn a_rearm_is_not_logged() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::provisioned();
+        // The log is longer than any other file that a rearm writes.
+        while log_bytes(&life) < 32 << 10 {
+            assert!(log(&life));
+        }
+        let (approval, session) = approved_rearm(&mut life);
+        limit_files(&log_bytes(&life).to_string());
+        life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
+        assert!(life.robot().is_stopped());
+        limit_files("unlimited");
+        life.open();
+        assert!(life.robot().is_stopped());
+        let (approval, session) = approved_rearm(&mut life);
+        life.robot().rearm(&approval, session, NOW_MS).unwrap();
+        assert!(!life.robot().is_stopped());
+    }
+}
