@@ -104,6 +104,22 @@ impl AgentLog {
         }
     }
 
+    /// Brings the log in line with the PCRs after an extend whose answer was lost: what was extended is entered, where the
+    /// log explained the PCRs before.
+    pub(crate) fn catch_up(
+        &mut self,
+        folder: &StateFolder,
+        map: &PcrMap,
+        now: [Digest; 2],
+        pending: &[AgentEvent],
+    ) -> Result<()> {
+        let pcrs = [map.lockdown(), map.retire()].into_iter();
+        for ((pcr, from), to) in pcrs.zip(self.baseline.into_iter().flatten()).zip(now) {
+            self.reconcile(folder, map, (pcr, from, to), pending)?;
+        }
+        Ok(())
+    }
+
     /// Whether this log, or one that [`Self::reconcile`] would take, explains what the PCR holds.
     pub(crate) fn explains(&self, map: &PcrMap, span: PcrSpan, pending: &[AgentEvent]) -> bool {
         self.explanation(map, span, pending).is_some()

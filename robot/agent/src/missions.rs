@@ -4,7 +4,6 @@ use crate::robot::{Robot, mission_subject};
 use crate::run::random_id;
 use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
-use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
@@ -134,13 +133,9 @@ impl Robot {
 
     fn abandon_mission(&self, record: &MissionRecord) {
         self.commands.end_mission(&record.mission);
-        let ended = self.keys.end_mission_in_chip(record).map_err(AgentError::from);
-        let logged = ended.and_then(|()| {
-            self.log()
-                .append(&self.folder, AgentEvent::MissionEnded(record.mission))
-        });
+        let ended = self.retire(record);
         let deleted = self.keys.delete_missions(|other| other.mission == record.mission);
-        if logged.is_err() || deleted.is_err() {
+        if ended.is_err() || deleted.is_err() {
             tracing::warn!(mission = %record.mission, "the next start removes what is left of the mission");
         }
     }

@@ -9,7 +9,7 @@ use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest, VerifiedRearm, rearm_binding};
-use alcub3_keys::{Observed, StateFolder, StopReceipts};
+use alcub3_keys::{MissionRecord, Observed, StateFolder, StopReceipts};
 use alcub3_security_hal::{
     LevelApproval, MadeReceipt, PortError, RearmRecord, ReceiptMaker, StepRecord, StopCause, StopIntent,
     StopOrder, StopReport, StopScope, TpmLockOutcome,
@@ -230,9 +230,7 @@ impl Robot {
         let known = self.keys.mission(mission)?;
         self.commands.end_mission(&mission);
         self.loaded.forget(|record| record.mission == mission);
-        self.keys.end_mission_in_chip(&known)?;
-        self.log()
-            .append(&self.folder, AgentEvent::MissionEnded(mission))?;
+        self.retire(&known)?;
         self.keys.delete_missions(|record| record.mission == mission)?;
         let entry = self.audit.entry(
             EntryKind::MissionEnd,
@@ -242,5 +240,21 @@ impl Robot {
         );
         self.audit.append(&entry)?;
         Ok(())
+    }
+    /// Ends a mission in the chip and enters it into the agent's log. Commands: 1 NV_Increment, 1 PCR_Extend; where that
+    /// fails 1 PCR_Read, since the PCR may have been extended all the same.
+    pub(crate) fn retire(&self, record: &MissionRecord) -> Result<()> {
+        let event = AgentEvent::MissionEnded(record.mission);
+        let Err(failed) = self.keys.end_mission_in_chip(record) else {
+            return self.log().append(&self.folder, event);
+        };
+        let caught_up = self.keys.stop_pcrs().map_err(AgentError::from).and_then(|now| {
+            self.log()
+                .catch_up(&self.folder, &self.keys.pcrs(), now, &[event])
+        });
+        if let Err(error) = caught_up {
+            tracing::warn!(%error, "the agent's log may lack an extend; the next start finds it");
+        }
+        Err(failed.into())
     }
 }

@@ -13,8 +13,12 @@ mod support;
 
 use alcub3_attestation::receipt::Outcome;
 use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_testkit::{Attack, Hostile, When};
+use alcub3_tpm::CommandCode;
 use reach::{MINUTE_MS, Power, log_explains_the_pcrs, mission};
-use support::{LEVEL, Life, NOW_MS};
+use support::{LEVEL, Life, NOW_MS, open_tpm};
+
+const PCR_EXTEND: CommandCode = CommandCode(0x182);
 
 /// A robot whose log has events of both PCRs, two each.
 fn eventful() -> Life {
@@ -121,4 +125,28 @@ fn receipts_of_levels_and_of_missions_are_proven_again_and_again_and_after_a_res
     let scope = life.robot().mission_scope(next.mission).unwrap();
     assert!(proven(&life, scope) > before.anchor_value);
     proven(&life, StopScope::Robot);
+}
+
+#[test]
+fn after_a_mission_whose_end_was_answered_badly_and_tried_again() {
+    let mut life = Life::running();
+    let record = life.start_mission(MINUTE_MS);
+    life.robot = None;
+    let hostile = Hostile::new(life.swtpm.transport());
+    let bus = hostile.bus();
+    (life.tpm, life.counts) = open_tpm(hostile);
+    life.open();
+    // The chip extends, and nobody hears of it.
+    bus.attack(When::NextOf(PCR_EXTEND), Attack::Truncate(10));
+    life.robot().complete_mission(record.mission, NOW_MS).unwrap_err();
+    life.robot().complete_mission(record.mission, NOW_MS).unwrap();
+    assert_eq!(bus.attacked(), 1);
+    assert!(log_explains_the_pcrs(&life));
+    let report = life
+        .robot()
+        .stop(StopScope::Level(LEVEL), StopCause::Operator, NOW_MS)
+        .unwrap();
+    assert_eq!(life.judge(&report).outcome, Outcome::Proven);
+    life.open();
+    assert!(log_explains_the_pcrs(&life));
 }

@@ -213,10 +213,12 @@ mod filling {
         let mut life = Life::running();
         assert!(log(&life));
         let (whole, head) = (log_bytes(&life), life.robot().audit().head());
-        // In the middle of the next entry.
-        limit_files(&(whole + 20).to_string());
-        assert!(!log(&life));
-        assert_eq!(life.robot().audit().head(), head, "it does not count");
+        // Near the end of an entry that is longer than the next, and whose rest would read as empty entries.
+        limit_files(&(whole + 240).to_string());
+        let audit = life.robot().audit();
+        let long = audit.entry(EntryKind::Command, "\0".repeat(250), NOW_MS, Outcome::Done);
+        audit.append(&long).unwrap_err();
+        assert_eq!(audit.head(), head, "it does not count");
         limit_files("unlimited");
         assert!(log(&life));
         let head = life.robot().audit().head();
