@@ -140,6 +140,15 @@ pub(crate) enum CliError {
     /// A rearm was not approved.
     #[error("the rearm is refused: {0}")]
     Rearm(#[from] alcub3_server::RearmApprovalError),
+    /// A purge was not approved.
+    #[error("the purge is refused: {0}")]
+    Purge(#[from] alcub3_server::PurgeApprovalError),
+    /// A receipt is not readable.
+    #[error("the receipt is not readable: {source}")]
+    Receipt {
+        /// What is wrong with it.
+        source: DecodeError,
+    },
     /// The approval keys.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -265,7 +274,9 @@ impl CliError {
             | Self::NoInput
             | Self::NotAnArgument { .. } => Exit::Usage,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
-            Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) => Exit::No,
+            Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
+                Exit::No
+            }
             Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
             Self::Agent(
                 AgentError::Rearm(_) | AgentError::RearmRecord(_) | AgentError::Gate(_) | AgentError::Link(_),
@@ -314,6 +325,8 @@ impl CliError {
             Self::Attestation(_) => "attestation",
             Self::Mission(_) => "mission-refused",
             Self::Rearm(_) => "rearm-refused",
+            Self::Purge(_) => "purge-refused",
+            Self::Receipt { .. } => "bad-receipt",
             Self::Vault(_) => "authority-tpm",
             Self::Agent(AgentError::Link(_)) => "enrolment-refused",
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => "robot",
@@ -352,7 +365,9 @@ impl CliError {
             Self::Agent(AgentError::Link(_)) => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
             }
-            Self::Mission(_) | Self::Rearm(_) => "mend what the reason names, then begin again",
+            Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
+                "mend what the reason names, then begin again"
+            }
             Self::Tpm(_) | Self::Vault(_) => "see `alcub3 tpm doctor`",
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => {
                 "see `alcub3 tpm doctor` and `alcub3 identity show`"

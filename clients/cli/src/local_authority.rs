@@ -9,7 +9,7 @@ use alcub3_crypto::SigningKey;
 use alcub3_keys::{MissionRecord, RobotRecord, StateFolder};
 use alcub3_server::{Appraised, Authority, Ballot, MissionPlan, OperatorVote};
 use alcub3_tpm::{Tpm, TpmSpec};
-use alcub3_trust_model::{Labels, Level, OperatorId};
+use alcub3_trust_model::{Labels, Level, OperatorId, SessionId};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -99,6 +99,27 @@ impl LocalAuthority {
             .authority
             .approve_rearm(proposal, &votes, &mut self.vault, now_ms())?;
         Ok(robot.rearm(&approval.to_canonical(), session, now_ms())?)
+    }
+
+    /// Orders a stopped robot's purge with these persons' votes: the exchange and the signed order.
+    pub(crate) fn order_purge(
+        &mut self,
+        robot: &Robot,
+        persons: &[Person],
+    ) -> Result<(SessionId, Vec<u8>), CliError> {
+        let session = self.authority.open_purge(robot.robot(), now_ms())?;
+        let request = robot.purge_request(session)?;
+        let proposal = self
+            .authority
+            .propose_purge(&request, &mut self.vault, now_ms())?;
+        let votes: Result<Vec<_>, _> = persons
+            .iter()
+            .map(|person| person.vote(proposal.ballot()))
+            .collect();
+        let order = self
+            .authority
+            .approve_purge(proposal, &votes?, &mut self.vault, now_ms())?;
+        Ok((session, order))
     }
 
     /// Starts a mission with these persons' votes.

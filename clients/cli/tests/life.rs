@@ -258,9 +258,45 @@ fn a_stop_survives_a_power_cut_and_scopes_stop_no_more_than_they_say() {
         .power_cycle(alcub3_testkit::PowerUp::Clear)
         .unwrap();
     assert_eq!(fleet.yes("identity show")["stopped"], true);
-    fleet.boot();
     assert_eq!(fleet.yes("identity show")["stopped"], true);
     fleet.mission();
+}
+
+#[test]
+fn a_purge_takes_two_persons_and_its_receipt_proves_it_on_another_machine() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.yes("identity show --ak ak.pub");
+    fleet.mission();
+    let refused = fleet.run("--json estop purge --approve alice=alice.key --approve alice=alice.key");
+    assert_error(&refused, 1, "purge-refused");
+    assert_eq!(
+        fleet.yes("identity show")["stopped"],
+        true,
+        "stopped, and not purged"
+    );
+    let purged =
+        fleet.yes("estop purge --approve alice=alice.key --approve bob=bob.key --receipt purged.cbor");
+    assert_eq!(
+        (&purged["purge"], &purged["robot"]),
+        (&"proven".into(), &"r1".into())
+    );
+    assert_error(&fleet.run("--json identity show"), 70, "robot");
+    // Asked again, the receipt is given again.
+    fleet.yes("estop purge --approve alice=alice.key --approve bob=bob.key");
+
+    let elsewhere = |words: &str| {
+        let mut command = command();
+        command
+            .env("ALCUB3_TPM", "device:/nowhere/tpm")
+            .current_dir(fleet.path());
+        finished(command.args(words.split_whitespace()).output().unwrap())
+    };
+    let proven = elsewhere("--json receipt verify purged.cbor --ak ak.pub --robot r1");
+    assert_eq!(proven.code, 0, "{}{}", proven.stdout, proven.stderr);
+    let other = elsewhere("--json receipt verify purged.cbor --ak ak.pub --robot r2");
+    assert_eq!((other.code, other.json()["purge"].clone()), (1, "refused".into()));
+    fleet.yes("provision r2 --level UNCLASSIFIED --simulator-ca --eventlog boot.log --fact model=test");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //!
 //! **Does:** write and strictly read every message; drive both sides of an enrolment without touching a network; turn
 //! what a robot's TPM certified into types that only verification makes ([`mission::CertifiedMission`],
-//! [`rearm::CertifiedEpochs`]), and the authority's words likewise ([`VerifiedEnrolment`], [`rearm::VerifiedRearm`]).
+//! [`rearm::CertifiedEpochs`]), and the authority's words likewise ([`VerifiedEnrolment`], [`rearm::VerifiedRearm`],
+//! [`purge::VerifiedPurge`]).
 //!
 //! **Does not:** send or receive, keep state between runs, talk to a TPM, validate EK certificates (that is
 //! `alcub3-attestation`; its result is handed in) or decide whom to admit.
@@ -17,6 +18,7 @@ mod certified;
 pub mod enrolment;
 mod hardware;
 pub mod mission;
+pub mod purge;
 pub mod rearm;
 mod record;
 mod wire;

@@ -220,8 +220,6 @@ pub struct RearmRecord {
     pub issued_at_ms: u64,
 }
 
-const MAX_APPROVERS: usize = 8;
-
 impl RearmRecord {
     /// The record, ready to be signed by the authority.
     pub fn unsigned(&self, suite: Suite) -> Unsigned {
@@ -253,7 +251,7 @@ impl RearmRecord {
         let robot = wire::robot(m.at(3, "robot")?)?;
         let robot_epoch = m.at(4, "robot_epoch")?.u64("robot_epoch")?;
         let levels = by_level(m.at(5, "levels")?, "levels", decode_level)?;
-        let approvers = decode_approvers(m.at(6, "approvers")?)?;
+        let approvers = wire::approvers(m.at(6, "approvers")?)?;
         let issued_at_ms = m.at(7, "issued_at_ms")?.u64("issued_at_ms")?;
         m.finish()?;
         Ok(Self {
@@ -274,22 +272,6 @@ fn decode_level(r: &mut Reader<'_>) -> Result<LevelRearm, DecodeError> {
         epoch,
         approval: wire::bounded(r, "approval", MAX_SIGNATURE)?,
     })
-}
-
-fn decode_approvers(r: &mut Reader<'_>) -> Result<Vec<OperatorId>, DecodeError> {
-    let approvers = wire::list(r, "approvers", MAX_APPROVERS, |r| {
-        let text = r.text("approvers")?;
-        OperatorId::new(text).map_err(|_| r.fault("approvers", Fault::Value))
-    })?;
-    let ascending = approvers
-        .iter()
-        .zip(approvers.iter().skip(1))
-        .all(|(one, next)| one < next);
-    if ascending {
-        Ok(approvers)
-    } else {
-        Err(r.fault("approvers", Fault::Order))
-    }
 }
 
 /// A rearm record that the authority signed, by two persons, with the rearm key's approval for every level it names.

@@ -4,12 +4,14 @@ use alcub3_attestation::certify::Signed;
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::{Name, Public};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
-use alcub3_trust_model::{RobotId, SessionId};
+use alcub3_trust_model::{OperatorId, RobotId, SessionId};
 
 /// The longest TPMT_PUBLIC, in bytes.
 const MAX_PUBLIC: usize = 1024;
 /// The longest TPMS_ATTEST and TPMT_SIGNATURE, in bytes.
 const MAX_ATTEST: usize = 4096;
+/// The most persons a record names.
+const MAX_APPROVERS: usize = 8;
 
 /// A message under reading: the reader with the fields of its structure.
 pub(crate) struct Message<'a> {
@@ -112,4 +114,21 @@ pub(crate) fn signed(r: &mut Reader<'_>, field: &'static str) -> Result<Signed, 
         message,
         signature: bounded(r, field, MAX_ATTEST)?,
     })
+}
+
+/// Who approved, ascending by name and so each once.
+pub(crate) fn approvers(r: &mut Reader<'_>) -> Result<Vec<OperatorId>, DecodeError> {
+    let approvers = list(r, "approvers", MAX_APPROVERS, |r| {
+        let text = r.text("approvers")?;
+        OperatorId::new(text).map_err(|_| r.fault("approvers", Fault::Value))
+    })?;
+    let ascending = approvers
+        .iter()
+        .zip(approvers.iter().skip(1))
+        .all(|(one, next)| one < next);
+    if ascending {
+        Ok(approvers)
+    } else {
+        Err(r.fault("approvers", Fault::Order))
+    }
 }

@@ -72,8 +72,20 @@ pub const AUDIT_HEAD: &str = "alcub3/audit-head/v1";
 /// A bound of sequence numbers, stored before they are accepted.
 pub const REPLAY_RESERVATION: &str = "alcub3/replay-reservation/v1";
 
+/// The label of a key that a level's derivation key yields.
+pub const KEY_DERIVATION: &str = "alcub3/key-derivation/v1";
+
+/// The policyRef of a purge's approval.
+pub const PURGE_REF: &str = "alcub3/purge-ref/v1";
+/// A robot's request to be purged.
+pub const PURGE_REQUEST: &str = "alcub3/purge-request/v1";
+/// The order to purge a robot, by two persons.
+pub const PURGE: &str = "alcub3/purge/v1";
+/// A purge's receipt.
+pub const PURGE_RECEIPT: &str = "alcub3/purge-receipt/v1";
+
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 34] = [
+pub const ALL: [&str; 39] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -108,4 +120,9 @@ pub const ALL: [&str; 34] = [
     REGISTER_EVENT,
     AUDIT_HEAD,
     REPLAY_RESERVATION,
+    KEY_DERIVATION,
+    PURGE_REF,
+    PURGE_REQUEST,
+    PURGE,
+    PURGE_RECEIPT,
 ];

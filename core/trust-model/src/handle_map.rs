@@ -12,6 +12,8 @@ pub const STORAGE_ROOT: u32 = 0x8101_0020;
 pub const IDENTITY: u32 = 0x8101_0030;
 /// The mission parent of the lowest level; the others follow by their number.
 pub const LEVEL_PARENTS: u32 = 0x8101_0040;
+/// The derivation key of the lowest level; the others follow by their number.
+pub const LEVEL_KDFS: u32 = 0x8101_0050;
 
 /// What a persistent handle of ours holds.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Hash)]
@@ -26,6 +28,8 @@ pub enum Persistent {
     Identity,
     /// The storage parent of a level's mission keys.
     LevelParent(Level),
+    /// The key from which a level's symmetric keys are derived.
+    LevelKdf(Level),
 }
 
 impl Persistent {
@@ -40,6 +44,7 @@ impl Persistent {
         fixed
             .into_iter()
             .chain(Level::ALL.into_iter().map(Self::LevelParent))
+            .chain(Level::ALL.into_iter().map(Self::LevelKdf))
     }
 
     /// The handle.
@@ -50,6 +55,7 @@ impl Persistent {
             Self::StorageRoot => STORAGE_ROOT,
             Self::Identity => IDENTITY,
             Self::LevelParent(level) => level_parent(level),
+            Self::LevelKdf(level) => level_kdf(level),
         }
     }
 
@@ -62,6 +68,11 @@ impl Persistent {
 /// The handle of a level's mission parent.
 pub const fn level_parent(level: Level) -> u32 {
     LEVEL_PARENTS + level.id() as u32
+}
+
+/// The handle of a level's derivation key.
+pub const fn level_kdf(level: Level) -> u32 {
+    LEVEL_KDFS + level.id() as u32
 }
 
 /// NV indices that hold EK certificates (TCG EK Credential Profile 2.5 §2.2.1.4–5), strongest first, with the

@@ -2,14 +2,18 @@
 //! recomputes the digest and accepts a key only if its authPolicy is that digest.
 
 use alcub3_crypto::tpm::Name;
-use alcub3_crypto::tpm::policy::{Assertion, NvOperation, Policy, PolicyError, policy_authorize_message};
+use alcub3_crypto::tpm::policy::{
+    Assertion, NvOperation, Policy, PolicyError, pcr_digest, policy_authorize_message,
+};
 use alcub3_crypto::{Digest, HashAlg};
 
 use crate::pcr_map::{self, PcrMap};
 use crate::{Level, LevelProfile, MissionId, RobotId, domain};
 
-/// TPM_CC of the commands that a mission key may be for (TPM 2.0 Library Part 2, §6.5.2).
+/// TPM_CC of the commands that policies are for (TPM 2.0 Library Part 2, §6.5.2).
 pub mod command_code {
+    /// TPM2_Clear.
+    pub const CLEAR: u32 = 0x0126;
     /// TPM2_ECDH_ZGen: agree on a key.
     pub const ECDH_ZGEN: u32 = 0x0154;
     /// TPM2_HMAC (in later revisions TPM2_MAC).
@@ -169,7 +173,7 @@ pub fn mission_end_message(head: &Digest, mission: &MissionId) -> Vec<u8> {
     policy_authorize_message(head, &mission_end_ref(mission))
 }
 
-/// The authPolicy of a level's mission parent: whatever the rearm key approved for that level.
+/// The authPolicy of a level's mission parent and of its derivation key: whatever the rearm key approved for that level.
 ///
 /// # Errors
 /// None today: the assertion fits every hash.
@@ -188,7 +192,8 @@ pub fn parent_policy(
     )?)
 }
 
-/// What the rearm key approves for a level: both epochs stand where the approval found them.
+/// What the rearm key approves for a level: both epochs stand where the approval found them, and no counting PCR was
+/// extended since the session was armed.
 ///
 /// # Errors
 /// None today: the assertions fit every hash.
@@ -197,10 +202,20 @@ pub fn rearm_policy(
     robot_epoch: CounterBinding,
     level_epoch: CounterBinding,
 ) -> Result<Policy, PolicyBuildError> {
+    let epochs = [robot_epoch.assertion(), level_epoch.assertion()];
     Ok(Policy::new(
         alg,
-        vec![robot_epoch.assertion(), level_epoch.assertion()],
+        [until_an_extend(alg)].into_iter().chain(epochs).collect(),
     )?)
+}
+
+/// PolicyPCR of no PCR: its digest is the same whatever the PCRs hold, but the session dies with the next extend of a
+/// counting PCR (Part 3, §23.7). It stands before the comparisons, for the reason DESIGN §4 gives for mission keys.
+fn until_an_extend(alg: HashAlg) -> Assertion {
+    Assertion::Pcr {
+        bank_selection: Vec::new(),
+        pcr_digest: pcr_digest(alg, &[]),
+    }
 }
 
 /// The whole policy by which a mission parent is used: what was approved, and the approval.
@@ -214,14 +229,12 @@ pub fn parent_session_policy(
     robot_epoch: CounterBinding,
     level_epoch: CounterBinding,
 ) -> Result<Policy, PolicyBuildError> {
-    let approval = Assertion::Authorize {
+    let mut assertions = rearm_policy(alg, robot_epoch, level_epoch)?.assertions().to_vec();
+    assertions.push(Assertion::Authorize {
         key_name: rearm_key,
         policy_ref: rearm_ref(robot, level),
-    };
-    Ok(Policy::new(
-        alg,
-        vec![robot_epoch.assertion(), level_epoch.assertion(), approval],
-    )?)
+    });
+    Ok(Policy::new(alg, assertions)?)
 }
 
 /// The policyRef of a rearm approval: SHA-256 over the domain, the level, the robot. Without the level an approval
@@ -238,6 +251,59 @@ pub fn rearm_ref(robot: &RobotId, level: Level) -> Vec<u8> {
 /// The message that the rearm key signs for a level.
 pub fn rearm_message(approved: &Digest, robot: &RobotId, level: Level) -> Vec<u8> {
     policy_authorize_message(approved, &rearm_ref(robot, level))
+}
+
+/// The policy of a robot's lockout hierarchy, by which it can be cleared: whatever the rearm key, which takes two persons,
+/// approved under the reference of a purge.
+///
+/// # Errors
+/// None today: the assertion fits every hash.
+pub fn lockout_policy(alg: HashAlg, rearm_key: Name, robot: &RobotId) -> Result<Policy, PolicyBuildError> {
+    Ok(Policy::new(alg, vec![purge_approval(rearm_key, robot)])?)
+}
+
+fn purge_approval(rearm_key: Name, robot: &RobotId) -> Assertion {
+    Assertion::Authorize {
+        key_name: rearm_key,
+        policy_ref: purge_ref(robot),
+    }
+}
+
+/// What two persons approve for a purge: TPM2_Clear alone, and only while the robot's epoch is the one they saw.
+///
+/// # Errors
+/// None today: the assertions fit every hash.
+pub fn purge_policy(alg: HashAlg, robot_epoch: CounterBinding) -> Result<Policy, PolicyBuildError> {
+    let clear = Assertion::CommandCode(command_code::CLEAR);
+    Ok(Policy::new(
+        alg,
+        vec![until_an_extend(alg), robot_epoch.assertion(), clear],
+    )?)
+}
+
+/// The whole policy by which a robot is purged: what was approved, and the approval.
+///
+/// # Errors
+/// None today: the assertions fit every hash.
+pub fn purge_session_policy(
+    alg: HashAlg,
+    rearm_key: Name,
+    robot: &RobotId,
+    robot_epoch: CounterBinding,
+) -> Result<Policy, PolicyBuildError> {
+    let mut assertions = purge_policy(alg, robot_epoch)?.assertions().to_vec();
+    assertions.push(purge_approval(rearm_key, robot));
+    Ok(Policy::new(alg, assertions)?)
+}
+
+/// The policyRef of a purge's approval: SHA-256 over the domain and the robot.
+pub fn purge_ref(robot: &RobotId) -> Vec<u8> {
+    policy_ref(&[domain::PURGE_REF.as_bytes(), robot.as_str().as_bytes()])
+}
+
+/// The message that the rearm key signs for a purge.
+pub fn purge_message(approved: &Digest, robot: &RobotId) -> Vec<u8> {
+    policy_authorize_message(approved, &purge_ref(robot))
 }
 
 /// The policy of an approval key that two persons hold: both sign, each naming the cpHash of that one use.

@@ -25,7 +25,7 @@ fn every_handle_is_in_its_range_and_used_once() {
     );
     assert_eq!(nv.iter().collect::<BTreeSet<_>>().len(), nv.len());
     let persistent: Vec<u32> = Persistent::all().map(Persistent::handle).collect();
-    assert_eq!(persistent.len(), 4 + 5);
+    assert_eq!(persistent.len(), 4 + 5 + 5);
     assert!(
         persistent
             .iter()

@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Mission,
     /// A rearm.
     Rearm,
+    /// A purge.
+    Purge,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Attestation => 0,
             Self::Mission => 1,
             Self::Rearm => 2,
+            Self::Purge => 3,
         }
     }
 
@@ -39,6 +42,7 @@ impl Purpose {
             0 => Some(Self::Attestation),
             1 => Some(Self::Mission),
             2 => Some(Self::Rearm),
+            3 => Some(Self::Purge),
             _ => None,
         }
     }

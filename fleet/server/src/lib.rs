@@ -3,7 +3,7 @@
 //!
 //! **Does:** keep its state in a locked, versioned folder in which every record is whole or absent; check endorsement
 //! certificates and challenge TPMs before it issues anything; issue attestation results, leases, mission tokens and
-//! rearm records; count the votes of different persons before it asks its own TPM to sign for them.
+//! rearm records and purge orders; count the votes of different persons before it asks its own TPM to sign for them.
 //!
 //! **Does not:** listen on a network, hold the approval keys (they live in a TPM behind [`ApprovalVault`]) or read the
 //! clock: every call is handed the time, UTC in milliseconds since 1970.
@@ -24,6 +24,7 @@ mod entropy;
 mod exchanges;
 mod missions;
 mod operators;
+mod purge;
 mod rearm;
 mod robots;
 mod secrets;
@@ -42,6 +43,7 @@ pub use entropy::SystemEntropy;
 pub use exchanges::{EXCHANGE_MS, ExchangeError};
 pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
+pub use purge::{PurgeApprovalError, PurgeProposal};
 pub use rearm::{RearmApprovalError, RearmProposal};
 pub use robots::{RobotError, Standing};
 pub use secrets::KeyError;

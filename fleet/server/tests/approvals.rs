@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 
 use alcub3_command_authority::{CommandPattern, Role, SafetyLimits, VerifiedMission};
 use alcub3_crypto::tpm::Signature;
+use alcub3_fleet_protocol::purge::VerifiedPurge;
 use alcub3_fleet_protocol::rearm::VerifiedRearm;
 use alcub3_server::{
     ApprovalError, ApprovalPurpose, ApprovalVault, ExchangeError, MissionApprovalError, MissionPlan,
-    MissionProposal, OperatorVote, RearmApprovalError,
+    MissionProposal, OperatorVote, PurgeApprovalError, RearmApprovalError,
 };
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
@@ -405,4 +406,54 @@ fn epochs_that_another_robots_tpm_certified_rearm_nobody() {
         .unwrap_err();
     assert!(matches!(refusal, RearmApprovalError::Rearm(_)), "{refusal}");
     assert_eq!(world.vault.open_sessions(), 0);
+}
+
+#[test]
+fn a_purge_takes_two_persons() {
+    let (mut world, robot) = stopped_world();
+    let propose = |world: &mut World| {
+        let session = world.authority.open_purge(&robot.id, NOW).unwrap();
+        let request = robot.purge_request(session);
+        let again = request.clone();
+        let proposal = world.authority.propose_purge(&request, &mut world.vault, NOW);
+        // The exchange counts once.
+        let used = world.authority.propose_purge(&again, &mut world.vault, NOW);
+        assert!(matches!(used, Err(PurgeApprovalError::Exchange(_))));
+        proposal.unwrap()
+    };
+    for twice in [false, true] {
+        let proposal = propose(&mut world);
+        let mut votes = vec![world.alice.vote(proposal.ballot())];
+        if twice {
+            votes.push(votes[0].clone());
+        }
+        let refusal = world
+            .authority
+            .approve_purge(proposal, &votes, &mut world.vault, NOW)
+            .unwrap_err();
+        assert!(matches!(refusal, PurgeApprovalError::Approval(_)), "{refusal}");
+        assert_eq!((world.vault.signed, world.vault.open_sessions()), (0, 0));
+    }
+    let proposal = propose(&mut world);
+    let votes = [
+        world.alice.vote(proposal.ballot()),
+        world.bob.vote(proposal.ballot()),
+    ];
+    let order = world
+        .authority
+        .approve_purge(proposal, &votes, &mut world.vault, NOW)
+        .unwrap();
+    let anchors = world.authority.anchors(&mut world.vault).unwrap();
+    let map = NvMap::new(ALG).unwrap();
+    let verified = VerifiedPurge::verify(&order, &anchors, &map, &robot.id).unwrap();
+    assert_eq!(verified.order().approvers.len(), 2);
+    // Any changed byte, and it orders nothing.
+    for at in (0..order.len()).step_by(5) {
+        let mut changed = order.clone();
+        changed[at] ^= 1;
+        assert!(
+            VerifiedPurge::verify(&changed, &anchors, &map, &robot.id).is_err(),
+            "{at}"
+        );
+    }
 }

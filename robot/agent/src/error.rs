@@ -50,6 +50,12 @@ pub enum AgentError {
     /// A rearm was refused.
     #[error(transparent)]
     Rearm(#[from] RearmRefusal),
+    /// The authority's order to purge was refused.
+    #[error(transparent)]
+    Purge(#[from] alcub3_fleet_protocol::purge::PurgeError),
+    /// The robot is not stopped, or its stop has no receipt.
+    #[error("a robot is purged only after a stop whose receipt it holds: stop it first")]
+    NotStopped,
     /// The authority's rearm record was refused.
     #[error(transparent)]
     RearmRecord(#[from] alcub3_fleet_protocol::rearm::RearmError),

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod missions;
 mod provision;
+mod purging;
 mod robot;
 mod run;
 mod stopping;

@@ -48,6 +48,8 @@ fn expected_handles() -> (BTreeSet<u32>, BTreeSet<u32>) {
         handle_map::IDENTITY,
         handle_map::level_parent(Level::Unclassified),
         handle_map::level_parent(Level::Cui),
+        handle_map::level_kdf(Level::Unclassified),
+        handle_map::level_kdf(Level::Cui),
     ];
     (NvIndex::all().map(NvIndex::handle).collect(), persistent.into())
 }
@@ -190,7 +192,7 @@ fn provisioning_goes_on_after_a_crash_at_each_of_its_changes() {
                 ordinal = 0;
             }
         }
-        // Three authorisations, 19 indices, 6 persistent keys.
+        // Three authorisations, 19 indices, 8 persistent keys.
         assert!(seen.len() > 25, "{}", seen.len());
         blank.assert_provisioned(&expected);
     }

@@ -97,6 +97,28 @@ pub enum KeysError {
         /// What the plan offers.
         offered: &'static str,
     },
+    /// The chip holds fewer persistent keys than the levels need.
+    #[error(
+        "the robot's keys need {needed} more persistent slots and the chip has {available} left; serve fewer levels, or \
+         remove persistent keys that others left (`tpm2_evictcontrol`)"
+    )]
+    PersistentSlots {
+        /// Slots still to be taken: EK, AK, storage root, identity, and two for each level.
+        needed: u32,
+        /// Slots the chip says it has (TPM_PT_HR_PERSISTENT_AVAIL).
+        available: u32,
+    },
+    /// A derivation's context is too long for one HMAC.
+    #[error("a context of {length} bytes was given and {most} fit; hash it first")]
+    Context {
+        /// Its length in bytes.
+        length: usize,
+        /// The most in bytes.
+        most: usize,
+    },
+    /// The chip makes another attestation key from the robot's template.
+    #[error("this is not the robot's chip: it makes another attestation key; connect the right TPM")]
+    OtherChip,
     /// The robot is stopped.
     #[error(
         "the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)"

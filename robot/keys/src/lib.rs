@@ -10,24 +10,31 @@
 //! and resumes after any crash, [`MissionKey`] is a key that only the chip can use and only while its mission lives.
 #![forbid(unsafe_code)]
 
+mod derivation;
 mod error;
 mod evidence;
+mod hierarchy;
 mod journal;
 mod mission_record;
 mod missions;
 mod provisioning;
+mod purge;
 mod rearm;
 mod receipts;
 mod record;
 mod robot;
+mod sealing;
 mod state;
 mod stop;
 
+pub use derivation::{DERIVED_KEY_LEN, DerivedPurpose, MAX_CONTEXT_LEN};
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
+pub use hierarchy::LevelSeeds;
 pub use mission_record::MissionRecord;
 pub use missions::{MissionGrant, MissionKey, MissionOver, ReservedAnchor};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
+pub use purge::{PURGE_RECEIPT_FILE, resume_purge};
 pub use receipts::{CountersBefore, Observed, StopReceipts};
 pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};

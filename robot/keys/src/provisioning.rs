@@ -6,7 +6,7 @@
 
 mod steps;
 
-pub(crate) use steps::nv_public;
+pub(crate) use steps::{nv_public, primary};
 
 use crate::journal::Journal;
 use crate::record::RobotRecord;
@@ -89,12 +89,12 @@ pub struct Provisioning<'a> {
 }
 
 impl<'a> Provisioning<'a> {
-    /// Starts a provisioning, or goes on with the one that was cut short. Commands: of a new one 2 GetCapability, to see
-    /// that nobody owns the chip and which persistent handles are taken.
+    /// Starts a provisioning, or goes on with the one that was cut short. Commands: of a new one 3 GetCapability, to see
+    /// that nobody owns the chip, which persistent handles are taken, and how many are left.
     ///
     /// # Errors
     /// [`KeysError::AlreadyProvisioned`], [`KeysError::OtherProvisioning`], [`KeysError::BelowFloor`],
-    /// [`KeysError::Owned`], the chip's or the folder's.
+    /// [`KeysError::Owned`], [`KeysError::PersistentSlots`], the chip's or the folder's.
     pub fn begin(tpm: &'a Tpm, folder: &'a StateFolder, plan: &ProvisioningPlan) -> Result<Self> {
         if let Some(record) = RobotRecord::load(folder)? {
             // The record is written last but one: what remained was wiping the journal.
@@ -108,7 +108,11 @@ impl<'a> Provisioning<'a> {
         }
         let journal = match Journal::load(folder)? {
             Some(unfinished) => unfinished.of(plan)?,
-            None => Journal::start(folder, plan, &run(tpm, steps::survey)??)?,
+            None => {
+                let levels = plan.levels.clone();
+                let taken = run(tpm, move |chip| steps::survey(chip, &levels))??;
+                Journal::start(folder, plan, &taken)?
+            }
         };
         Ok(Self {
             tpm,

@@ -10,16 +10,18 @@ use alcub3_trust_model::{Level, RobotId};
 
 const FILE: &str = "robot.cbor";
 const DOMAIN: &str = "alcub3/robot-record/v1";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const MOST_LEVELS: usize = 5;
 
-/// One level's storage parent.
+/// One level's keys that the chip makes from its seed; their handles are in the handle map.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LevelParent {
     /// The level.
     pub level: Level,
-    /// Its public area; the handle is in the handle map.
+    /// The storage parent of its mission keys.
     pub public: Public,
+    /// The derivation key of its symmetric keys.
+    pub kdf: Public,
 }
 
 /// The robot's public facts, fixed at provisioning.
@@ -91,9 +93,10 @@ impl RobotRecord {
         }
         out.u64(8).array(self.parents.len());
         for parent in &self.parents {
-            out.array(2)
+            out.array(3)
                 .u64(parent.level.id().into())
-                .bytes(parent.public.as_tpmt_bytes());
+                .bytes(parent.public.as_tpmt_bytes())
+                .bytes(parent.kdf.as_tpmt_bytes());
         }
         out.u64(9)
             .bytes(&self.authority.to_spki_der())
@@ -185,11 +188,12 @@ fn read_parents(r: &mut Reader<'_>) -> std::result::Result<Vec<LevelParent>, Dec
     let count = r.array("parents", MOST_LEVELS)?;
     let mut parents = Vec::with_capacity(count);
     for _ in 0..count {
-        r.array_of("parent", 2)?;
+        r.array_of("parent", 3)?;
         let level = r.id_of("level", Level::from_id)?;
         parents.push(LevelParent {
             level,
             public: read_public(r, "parent")?,
+            kdf: read_public(r, "kdf")?,
         });
     }
     Ok(parents)

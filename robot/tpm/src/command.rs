@@ -133,6 +133,7 @@ const SHAPES: &[CommandShape] = shapes! {
     PolicyTemplate auth 0 ["policySession"] ("templateHash");
     PolicyAuthorizeNv auth 1 ["authHandle", "nvIndex", "policySession"] ();
     HierarchyChangeAuth auth 1 ["authHandle"] ("newAuth");
+    SetPrimaryPolicy auth 1 ["authHandle"] ("authPolicy", "hashAlg");
     DictionaryAttackLockReset auth 1 ["lockHandle"] ();
     DictionaryAttackParameters auth 1 ["lockHandle"] ("newMaxTries", "newRecoveryTime", "lockoutRecovery");
     Clear auth 1 ["authHandle"] ();

@@ -9,9 +9,10 @@
 
 mod support;
 
+use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::tpm::{PublicTemplate, Signature, attribute, make_credential};
 use alcub3_crypto::{Curve, HashAlg, Secret, SignatureScheme, hmac};
-use alcub3_tpm::ops::{Hierarchy, Key, nv_attribute};
+use alcub3_tpm::ops::{Hierarchy, Key, PolicyInputs, nv_attribute};
 use alcub3_tpm::{Auth, OsEntropy, ResponseCode, TpmError};
 use support::{attributes, fixture, nothing};
 
@@ -445,8 +446,21 @@ fn hierarchies_take_authorisations_and_give_them_back() {
             .create_primary(Hierarchy::Owner, Auth::Value(&owner), bytes, None, &[])
             .unwrap(),
     );
-    let ((), sent) = f.sent(|f| f.chip.clear(&lockout).unwrap());
+    // A policy besides the value: here one that any session of no assertion satisfies.
+    let policy = Policy::new(HashAlg::Sha256, Vec::new()).unwrap();
+    let ((), sent) = f.sent(|f| {
+        f.chip
+            .set_primary_policy(Hierarchy::Lockout, &lockout, &policy.digest())
+            .unwrap();
+    });
+    assert_eq!(sent, ["SetPrimaryPolicy"]);
+    let session = f.chip.policy_session(&policy, &PolicyInputs::new()).unwrap();
+    let ((), sent) = f.sent(|f| f.chip.clear_by_policy(&session).unwrap());
     assert_eq!(sent.last().unwrap(), "Clear");
+    f.chip
+        .change_hierarchy_auth(Hierarchy::Lockout, &nothing(), &lockout)
+        .unwrap();
+    f.chip.clear(&lockout).unwrap();
     let state = f.chip.lockout_state().unwrap();
     assert!(!state.owner_auth_set && !state.lockout_auth_set);
     assert_eq!(f.chip.persistent_key(support::SRK).unwrap(), None);

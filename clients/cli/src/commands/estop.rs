@@ -1,6 +1,6 @@
-//! `estop` and `estop reset`.
+//! `estop`, `estop reset` and `estop purge`.
 
-use super::{direct_stop, files};
+use super::{direct_stop, files, purge};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
@@ -43,6 +43,8 @@ pub(crate) struct Estop {
 enum EstopCommand {
     /// Arm a stopped robot again: two approvers vote
     Reset(Reset),
+    /// Clear the robot's TPM and wipe its state folder, for good: two approvers vote. Export the audit log before
+    Purge(purge::Purge),
 }
 
 /// Arguments of `estop reset`.
@@ -91,6 +93,7 @@ fn cause(text: &str) -> Result<StopCause, &'static str> {
 pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
     match &arguments.command {
         Some(EstopCommand::Reset(reset)) => rearm(reset, context),
+        Some(EstopCommand::Purge(arguments)) => purge::run(arguments, context),
         None => stop(arguments, context),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod files;
 mod identity;
 mod mission;
 mod provision;
+mod purge;
 mod receipt;
 mod tpm;
 
@@ -53,7 +54,7 @@ pub(crate) enum Command {
     /// Endorsement certificates
     #[command(subcommand)]
     Ek(ek::EkCommand),
-    /// Receipts of emergency stops
+    /// Receipts of emergency stops and purges
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
     /// A tour: one robot's life on two throwaway software TPMs

@@ -1,13 +1,17 @@
-//! `receipt verify`: what a stop receipt proves, checked offline.
+//! `receipt verify`: what a stop's or a purge's receipt proves, checked offline.
 
 use super::files;
 use crate::args::Context;
 use crate::error::CliError;
 use crate::output::{Answer, pairs, table};
 use crate::style::Style;
+use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::checkquote;
 use alcub3_attestation::event_log::agent::StopScope;
-use alcub3_attestation::receipt::{Expected, Outcome, ReceiptVerdict, Statement, verify_receipt};
+use alcub3_attestation::receipt::{
+    Expected, Outcome, PurgeReceipt, PurgeVerdict, ReceiptVerdict, Statement, verify_purge_receipt,
+    verify_receipt,
+};
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::nv_map::NvMap;
 use alcub3_trust_model::pcr_map::PcrMap;
@@ -21,7 +25,7 @@ const LIMIT: u64 = 1024 * 1024;
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ReceiptCommand {
-    /// Check a stop's receipt offline with the robot's attestation key
+    /// Check a stop's or a purge's receipt offline with the robot's attestation key
     Verify(Verify),
 }
 
@@ -47,6 +51,9 @@ pub(crate) fn run(command: &ReceiptCommand, context: &Context) -> Result<Answer,
     let ReceiptCommand::Verify(arguments) = command;
     let key = attestation_key(&arguments.ak)?;
     let receipt = files::read(&arguments.file, "a receipt", LIMIT)?;
+    if PurgeReceipt::is_one(&receipt) {
+        return judge_purge(&receipt, &key, arguments.robot.as_ref(), context.style());
+    }
     let verdict = judge(&receipt, &key, arguments.robot.as_ref(), arguments.stop)?;
     Ok(answer(&verdict, context.style()))
 }
@@ -67,15 +74,83 @@ pub(crate) fn judge(
     robot: Option<&RobotId>,
     stop: Option<StopId>,
 ) -> Result<ReceiptVerdict, CliError> {
+    Ok(verify_receipt(receipt, &expected(key, robot, stop)?))
+}
+
+fn expected<'a>(
+    key: &'a VerifyingKey,
+    robot: Option<&'a RobotId>,
+    stop: Option<StopId>,
+) -> Result<Expected<'a>, CliError> {
     let nv = NvMap::new(key.native_scheme().hash()).map_err(|source| CliError::NvMap { source })?;
-    let expected = Expected {
+    Ok(Expected {
         attestation_key: key,
         nv,
         pcrs: PcrMap::default(),
         robot,
         stop,
+    })
+}
+
+/// The robot that a purge's receipt says it is of.
+pub(super) fn purged_robot(receipt: &[u8]) -> Result<RobotId, CliError> {
+    let receipt = PurgeReceipt::from_canonical(receipt).map_err(|source| CliError::Receipt { source })?;
+    Ok(receipt.statement.robot)
+}
+
+/// Judges a purge's receipt, for people and programs.
+pub(super) fn judge_purge(
+    receipt: &[u8],
+    key: &VerifyingKey,
+    robot: Option<&RobotId>,
+    style: Style,
+) -> Result<Answer, CliError> {
+    let verdict = verify_purge_receipt(receipt, &expected(key, robot, None)?);
+    let json = purge_json(&verdict);
+    Ok(Answer::verdict(
+        verdict.is_proven(),
+        json,
+        purge_text(&verdict, style),
+    ))
+}
+
+fn purge_json(verdict: &PurgeVerdict) -> Value {
+    let reasons = verdict
+        .reasons
+        .iter()
+        .map(|reason| json!({"code": reason.code(), "text": reason.text()}));
+    json!({
+        "purge": if verdict.is_proven() { "proven" } else { "refused" },
+        "reasons": reasons.collect::<Vec<_>>(),
+        "robot": verdict.statement.as_ref().map(|statement| &statement.robot),
+        "purged_utc_ms": verdict.statement.as_ref().map(|statement| statement.purged_utc_ms),
+        "stop": verdict.stop.as_ref().map(to_json),
+    })
+}
+
+fn purge_text(verdict: &PurgeVerdict, style: Style) -> String {
+    let mut text = if verdict.is_proven() {
+        style.good("the purge is proven: the TPM was cleared after the stop")
+    } else {
+        style.bad("the purge is not proven")
     };
-    Ok(verify_receipt(receipt, &expected))
+    text.push('\n');
+    for reason in &verdict.reasons {
+        let _ = writeln!(text, "  {}: {}", reason.code(), reason.text());
+    }
+    let clock = |clock: Option<ClockInfo>| {
+        let known = clock.map(|clock| format!("{} resets, {} ms", clock.reset_count, clock.clock_ms));
+        known.unwrap_or_else(|| "not proven".to_owned())
+    };
+    if let Some(statement) = &verdict.statement {
+        let before = verdict.stop.as_ref().and_then(|stop| stop.clock);
+        text.push_str(&pairs([
+            ("robot", statement.robot.to_string()),
+            ("counts before", clock(before)),
+            ("counts after", clock(verdict.clock)),
+        ]));
+    }
+    text
 }
 
 /// The verdict for people and programs. Whatever is not proven is a no.

@@ -6,8 +6,10 @@
 //! of the epoch after the increment, and one of the epoch from before the stop. The first two name the statement in
 //! their qualifying data, so the statement is signed as well. What a receipt lacks is unconfirmed, never assumed.
 
+mod purge;
 mod verify;
 
+pub use purge::{PurgeReason, PurgeReceipt, PurgeStatement, PurgeVerdict, verify_purge_receipt};
 pub use verify::{Expected, Outcome, ReceiptReason, ReceiptVerdict, verify_receipt};
 
 use crate::certify::Signed;

@@ -313,12 +313,12 @@ impl Check<'_> {
     }
 }
 
-fn is_older(this: &ClockInfo, that: &ClockInfo) -> bool {
+pub(super) fn is_older(this: &ClockInfo, that: &ClockInfo) -> bool {
     let same_boot = this.reset_count == that.reset_count;
     this.reset_count < that.reset_count || (same_boot && this.clock_ms < that.clock_ms)
 }
 
-fn pcr_value(pcr: u8, value: Digest) -> Option<PcrValues> {
+pub(super) fn pcr_value(pcr: u8, value: Digest) -> Option<PcrValues> {
     let selection = PcrSelection::of(value.alg(), &[pcr]).ok()?;
     PcrValues::new(selection, vec![value]).ok()
 }

@@ -17,6 +17,7 @@ use alcub3_crypto::{
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolRequest, Robot as Machine};
 use alcub3_fleet_protocol::mission::{MissionRequest, mission_binding};
+use alcub3_fleet_protocol::purge::{PurgeRequest, purge_binding};
 use alcub3_fleet_protocol::rearm::{RearmRequest, rearm_binding};
 use alcub3_fleet_protocol::{HierarchyAuthorisations, identity_binding};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
@@ -360,6 +361,16 @@ impl Robot {
             robot: self.id.clone(),
             robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
             level_epochs: levels.iter().map(certify).collect(),
+        }
+        .to_canonical()
+    }
+
+    pub fn purge_request(&self, session: SessionId) -> Vec<u8> {
+        let binding = purge_binding(ALG, session, &self.id);
+        PurgeRequest {
+            session,
+            robot: self.id.clone(),
+            robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
         }
         .to_canonical()
     }

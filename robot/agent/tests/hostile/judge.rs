@@ -68,8 +68,12 @@ pub fn provisioning(world: &World, authority: &SoftAuthority, record: &RobotReco
         (handle_map::STORAGE_ROOT, record.storage_root.clone()),
         (handle_map::IDENTITY, record.identity.clone()),
     ];
-    let parents = record.parents.iter();
-    expected.extend(parents.map(|p| (handle_map::level_parent(p.level), p.public.clone())));
+    expected.extend(record.parents.iter().flat_map(|level| {
+        [
+            (handle_map::level_parent(level.level), level.public.clone()),
+            (handle_map::level_kdf(level.level), level.kdf.clone()),
+        ]
+    }));
     assert_eq!(record.parents.len(), LEVELS.len());
     let enrolled = authority.enrolled.as_ref().unwrap();
     assert_eq!(

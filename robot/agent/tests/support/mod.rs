@@ -13,14 +13,15 @@ use alcub3_fleet_protocol::enrolment::{
     Admission, Authority as Enrolment, Challenged, Endorsement, EnrolledRobot, Issuer,
 };
 use alcub3_fleet_protocol::mission::{CertifiedMission, MissionApproval, MissionRequest};
+use alcub3_fleet_protocol::purge::{CertifiedPurge, PurgeOrder, PurgeRequest};
 use alcub3_fleet_protocol::rearm::{CertifiedEpochs, LevelRearm, RearmApproval, RearmRecord, RearmRequest};
 use alcub3_fleet_protocol::{HardwareFacts, TrustAnchors, VerifiedEnrolment};
-use alcub3_keys::{MissionKey, MissionRecord, StateFolder};
+use alcub3_keys::{DerivedPurpose, MissionKey, MissionRecord, StateFolder};
 use alcub3_security_hal::{StopCause, StopReport, StopScope};
 use alcub3_testkit::{SimulatorCa, Swtpm};
 use alcub3_tpm::transport::{Counted, Counts, Transport};
 use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm, TpmOptions};
-use alcub3_trust_model::policies::{head_policy, mission_end_message, rearm_message};
+use alcub3_trust_model::policies::{head_policy, mission_end_message, purge_message, rearm_message};
 use alcub3_trust_model::{HardwareTier, Integrity, Labels, Level, OperatorId, RobotId, SessionId, profile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -169,6 +170,27 @@ impl SoftAuthority {
         };
         let record = record.unsigned(self.signing.suite()).sign(&self.signing).unwrap();
         RearmApproval { session, record }.to_canonical()
+    }
+}
+
+impl SoftAuthority {
+    /// Orders a purge, as two persons would.
+    pub fn approve_purge(&self, request: &[u8], session: SessionId) -> Vec<u8> {
+        let request = PurgeRequest::from_canonical(request).unwrap();
+        let certified = CertifiedPurge::verify(&request, &self.enrolment(), session).unwrap();
+        let approved = certified.approved_policy(HashAlg::Sha256).unwrap();
+        let approval = sign_for_tpm(&self.rearm, &purge_message(&approved, &robot_id()));
+        let order = PurgeOrder {
+            session,
+            robot: robot_id(),
+            robot_epoch: certified.robot_epoch().value(),
+            approval: approval.to_tpmt(),
+            approvers: ["alice", "bob"]
+                .map(|name| OperatorId::new(name).unwrap())
+                .to_vec(),
+            issued_at_ms: NOW_MS,
+        };
+        order.unsigned(self.signing.suite()).sign(&self.signing).unwrap()
     }
 }
 
@@ -463,6 +485,19 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
         life.robot().keys().sign(&key, digest()).unwrap();
     });
     drop(key);
+    let purpose = DerivedPurpose::DataEncryption;
+    count(life, "level: derive a key", &mut |life| {
+        life.robot().keys().derive(LEVEL, purpose, b"logs").unwrap();
+    });
+    let mut sealed = None;
+    count(life, "level: seal, any size", &mut |life| {
+        let data = Secret::from_slice(&[7; 4096]);
+        sealed = Some(life.robot().keys().seal(LEVEL, data).unwrap());
+    });
+    count(life, "level: unseal, any size", &mut |life| {
+        let sealed = sealed.take().unwrap();
+        life.robot().keys().unseal(LEVEL, sealed).unwrap();
+    });
     count(life, "mission: complete", &mut |life| {
         life.robot().complete_mission(mission.mission, NOW_MS).unwrap();
     });

@@ -1,6 +1,7 @@
 //! The steps of provisioning inside the chip. Each finds out whether it was done already.
 
-use super::{Custody, Prepared};
+use super::{Custody, Prepared, ProvisioningPlan};
+use crate::hierarchy::{LevelSeeds, check_room};
 use crate::journal::{Journal, Ownership};
 use crate::record::LevelParent;
 use crate::{KeysError, Result};
@@ -15,7 +16,7 @@ use alcub3_tpm::ops::{
 };
 use alcub3_tpm::{Auth, Chip, Object, ResponseCode, TpmError};
 use alcub3_trust_model::nv_map::{NvKind, NvMap, NvSpec};
-use alcub3_trust_model::policies::{PolicyBuildError, parent_policy};
+use alcub3_trust_model::policies::{PolicyBuildError, lockout_policy};
 use alcub3_trust_model::{Level, handle_map};
 
 /// The persistent handles that the owner authorisation governs (TPM 2.0 Part 2, 7.5; above them are the platform's).
@@ -23,10 +24,13 @@ const OWNERS_HANDLES: std::ops::Range<u32> = 0x8100_0000..0x8180_0000;
 
 /// Looks at a chip that nothing was changed in yet: the persistent handles that are taken.
 ///
-/// A chip with authorisations that this folder never set belongs to somebody else, who could clear or lock it later.
-pub(super) fn survey(chip: &mut Chip) -> Result<Vec<u32>> {
+/// A chip with authorisations that this folder never set belongs to somebody else, who could clear or lock it later; one
+/// with too few slots for the levels' keys would be left half provisioned.
+pub(super) fn survey(chip: &mut Chip, levels: &[Level]) -> Result<Vec<u32>> {
     refuse_an_owned_chip(&chip.lockout_state()?)?;
-    Ok(chip.handles(OWNERS_HANDLES.start)?)
+    let taken = chip.handles(OWNERS_HANDLES.start)?;
+    check_room(chip, levels, &taken)?;
+    Ok(taken)
 }
 
 fn refuse_an_owned_chip(set: &LockoutState) -> Result<()> {
@@ -121,7 +125,7 @@ fn endorsement_key(
 }
 
 /// The persistent primary of a template, made if the handle is free. What is there must fit the template.
-fn primary(
+pub(crate) fn primary(
     chip: &mut Chip,
     hierarchy: Hierarchy,
     (hierarchy_auth, owner): (&Secret, &Secret),
@@ -351,24 +355,32 @@ pub(super) fn activate(
     )?)
 }
 
-/// The last step: the level parents; then the chip holds each of our keys once.
+/// The last step: the levels' primaries; then the chip holds each of our keys once.
 pub(super) fn finish(
     chip: &mut Chip,
     journal: &Journal,
     prepared: Prepared,
     rearm_key: Name,
 ) -> Result<Vec<LevelParent>> {
-    let owner = in_force(chip, journal)?.owner;
-    let parents = make_parents(chip, journal, &owner, rearm_key)?;
+    let auth = in_force(chip, journal)?;
+    let parents = make_levels(chip, journal, &auth, rearm_key)?;
     let mut ours = vec![
         PersistentKey::new(handle_map::EK, prepared.endorsement_key),
         PersistentKey::new(handle_map::ATTESTATION_KEY, prepared.attestation_key),
         PersistentKey::new(handle_map::STORAGE_ROOT, prepared.storage_root),
         PersistentKey::new(handle_map::IDENTITY, prepared.identity),
     ];
-    let made = parents.iter();
-    ours.extend(made.map(|p| PersistentKey::new(handle_map::level_parent(p.level), p.public.clone())));
-    remove_strays(chip, journal, &owner, &ours)?;
+    for made in &parents {
+        ours.push(PersistentKey::new(
+            handle_map::level_parent(made.level),
+            made.public.clone(),
+        ));
+        ours.push(PersistentKey::new(
+            handle_map::level_kdf(made.level),
+            made.kdf.clone(),
+        ));
+    }
+    remove_strays(chip, journal, &auth.owner, &ours)?;
     Ok(parents)
 }
 
@@ -397,42 +409,23 @@ fn endorsement_policy(
     Ok(chip.policy_session(&policy, &inputs)?)
 }
 
-/// The storage parent of each level, persistent; usable only under the rearm key's approval.
-fn make_parents(
+/// What the authority's two-person key opens: the primaries of each level, and TPM2_Clear for a purge.
+fn make_levels(
     chip: &mut Chip,
     journal: &Journal,
-    owner: &Secret,
+    auth: &Custody,
     rearm_key: Name,
 ) -> Result<Vec<LevelParent>> {
-    journal
-        .plan
-        .levels
-        .iter()
-        .map(|level| make_parent(chip, journal, owner, *level, rearm_key))
-        .collect()
-}
-
-fn make_parent(
-    chip: &mut Chip,
-    journal: &Journal,
-    owner: &Secret,
-    level: Level,
-    rearm_key: Name,
-) -> Result<LevelParent> {
-    let policy = parent_policy(journal.plan.curve.hash(), rearm_key, &journal.plan.robot, level)?;
-    let attributes =
-        attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN | attribute::NO_DA;
-    let template =
-        PublicTemplate::storage_parent_with(journal.plan.curve, attributes, Some(&policy.digest()));
-    let key = primary(
-        chip,
-        Hierarchy::Owner,
-        (owner, owner),
-        &template,
-        handle_map::level_parent(level),
-    )?;
-    Ok(LevelParent {
-        level,
-        public: key.public().clone(),
-    })
+    let ProvisioningPlan {
+        robot, curve, levels, ..
+    } = &journal.plan;
+    let seeds = LevelSeeds {
+        robot: robot.clone(),
+        curve: *curve,
+        rearm_key,
+    };
+    let purge = lockout_policy(curve.hash(), rearm_key, robot)?.digest();
+    chip.set_primary_policy(Hierarchy::Lockout, &auth.lockout, &purge)?;
+    let make = |level: &Level| seeds.make(chip, &auth.owner, *level);
+    levels.iter().map(make).collect()
 }

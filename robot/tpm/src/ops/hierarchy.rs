@@ -5,15 +5,16 @@ use super::objects::{CreatedPrimary, Creation, push_creation, returned_public, v
 use super::wire::{Answer, Params};
 use crate::chip::Reply;
 use crate::slots::Kind;
-use crate::{Auth, Chip, CommandCode, Object, Protect, Result, Target};
-use alcub3_crypto::Secret;
+use crate::{Auth, Chip, CommandCode, Object, PolicySession, Protect, Result, Target};
 use alcub3_crypto::tpm::Public;
+use alcub3_crypto::{Digest, Secret};
 use tpm2_protocol::data::TpmCc;
 use tpm2_protocol::frame::{
     TpmClearCommand, TpmClearResponse, TpmEvictControlCommand, TpmEvictControlResponse,
 };
 
 const CREATE_PRIMARY: CommandCode = CommandCode::of(TpmCc::CreatePrimary);
+const SET_PRIMARY_POLICY: CommandCode = CommandCode::of(TpmCc::SetPrimaryPolicy);
 const HIERARCHY_CHANGE_AUTH: CommandCode = CommandCode::of(TpmCc::HierarchyChangeAuth);
 
 impl Chip {
@@ -137,6 +138,26 @@ impl Chip {
         Answer::new(HIERARCHY_CHANGE_AUTH, &reply).end()
     }
 
+    /// Sets the policy that, besides its authorisation value, authorises the use of a hierarchy. Commands: 1
+    /// SetPrimaryPolicy.
+    ///
+    /// # Errors
+    /// BAD_AUTH or AUTH_FAIL for a wrong value.
+    pub fn set_primary_policy(&mut self, hierarchy: Hierarchy, auth: &Secret, policy: &Digest) -> Result<()> {
+        let params = Params::new(SET_PRIMARY_POLICY)
+            .sized(policy.as_bytes(), 64, "the policy")
+            .u16(policy.alg().tpm_id())
+            .finish()?;
+        let reply = self.call_raw(
+            SET_PRIMARY_POLICY,
+            &[hierarchy.target()],
+            &[Auth::Value(auth)],
+            Protect::Integrity,
+            &params,
+        )?;
+        Answer::new(SET_PRIMARY_POLICY, &reply).end()
+    }
+
     /// Clears the owner and endorsement hierarchies: all their keys, indices and authorisations. Commands: 1 Clear.
     ///
     /// The answer is keyed by the lockout authorisation of after, which is empty.
@@ -144,18 +165,29 @@ impl Chip {
     /// # Errors
     /// BAD_AUTH or AUTH_FAIL for a wrong value.
     pub fn clear(&mut self, lockout: &Secret) -> Result<()> {
+        let empty = Secret::from_slice(&[]);
+        self.clear_as(Auth::Changing {
+            from: lockout,
+            to: &empty,
+        })
+    }
+
+    /// [`Self::clear`] in a session of the lockout hierarchy's policy. Commands: 1 Clear.
+    ///
+    /// # Errors
+    /// POLICY_FAIL where that is not the policy, PCR_CHANGED where a counting PCR was extended since.
+    pub fn clear_by_policy(&mut self, session: &PolicySession) -> Result<()> {
+        self.clear_as(Auth::Policy(session))
+    }
+
+    fn clear_as(&mut self, auth: Auth<'_>) -> Result<()> {
         let command = TpmClearCommand {
             handles: Default::default(),
         };
-        let empty = Secret::from_slice(&[]);
-        let auth = [Auth::Changing {
-            from: lockout,
-            to: &empty,
-        }];
         self.call::<_, TpmClearResponse>(
             &command,
             &[Hierarchy::Lockout.target()],
-            &auth,
+            &[auth],
             Protect::Integrity,
         )?;
         self.cache.forget_hierarchies();

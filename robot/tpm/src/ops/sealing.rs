@@ -122,7 +122,16 @@ impl Chip {
         sealed: &Sealed,
     ) -> Result<Secret> {
         let object = self.load(parent, parent_auth, &sealed.private, &sealed.public)?;
-        let inner = self.unseal_object(&object.into(), object_auth)?;
+        self.unseal_loaded(&object.into(), object_auth, sealed)
+    }
+
+    /// The second half of [`Self::unseal`], for an object that is loaded: parent and object may then have a policy session
+    /// each, one after the other. Commands: 1 Unseal.
+    ///
+    /// # Errors
+    /// As [`Self::unseal`].
+    pub fn unseal_loaded(&mut self, object: &Key, auth: Auth<'_>, sealed: &Sealed) -> Result<Secret> {
+        let inner = self.unseal_object(object, auth)?;
         let Some(wrapped) = &sealed.wrapped else {
             return Ok(inner);
         };

@@ -1,0 +1,57 @@
+//! The end of a robot.
+
+use crate::robot::Robot;
+use crate::{AgentError, Result};
+use alcub3_attestation::certify::Signed;
+use alcub3_fleet_protocol::purge::{PurgeRequest, VerifiedPurge, purge_binding};
+use alcub3_security_hal::StopReport;
+use alcub3_trust_model::SessionId;
+use alcub3_trust_model::nv_map::NvIndex;
+
+impl Robot {
+    /// Asks to be purged: the robot's epoch as the chip certifies it, in the exchange the authority opened. Stop the robot
+    /// first: an approval from before a stop purges nothing after it. Commands: 1 NV_Certify.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn purge_request(&self, session: SessionId) -> Result<Vec<u8>> {
+        let binding = purge_binding(self.keys.hash(), session, self.robot());
+        let made = self
+            .keys
+            .certify_index(NvIndex::RobotEpoch, binding.as_bytes().to_vec())?;
+        let request = PurgeRequest {
+            session,
+            robot: self.robot().clone(),
+            robot_epoch: Signed {
+                message: made.message,
+                signature: made.signature,
+            },
+        };
+        Ok(request.to_canonical())
+    }
+
+    /// Clears the chip by an order of two persons and wipes the state folder; gives the receipt. `stop` is the report of the
+    /// stop that came before. Export the audit log before: it goes with the folder.
+    ///
+    /// # Errors
+    /// Why the order is refused, and then nothing was changed; that the robot is not stopped, or its stop has no receipt;
+    /// what the chip or the folder refused, and then [`alcub3_keys::resume_purge`] goes on.
+    pub fn purge(
+        self,
+        order: &[u8],
+        session: SessionId,
+        stop: &StopReport,
+        now_utc_ms: u64,
+    ) -> Result<Vec<u8>> {
+        let order = VerifiedPurge::verify(order, self.keys.anchors(), &self.keys.nv(), self.robot())?;
+        if order.order().session != session {
+            return Err(AgentError::OtherApproval { what: "the exchange" });
+        }
+        let receipt = stop.receipt.clone().filter(|_| self.is_stopped());
+        let receipt = receipt.ok_or(AgentError::NotStopped)?;
+        let keys = self.keys.clone();
+        // Nothing of the robot writes to the folder from here on.
+        drop(self);
+        Ok(keys.purge(&order, receipt, now_utc_ms)?)
+    }
+}

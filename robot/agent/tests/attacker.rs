@@ -1,0 +1,263 @@
+//! The attacker after a stop ("It holds when" 3): the whole disk copied before it, root on the robot, and the owner
+//! authorisation. Each row of the table is one thing such an attacker does; after it, every mission key of the copied disk
+//! is refused by the chip itself, and still is when two persons have rearmed the robot.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/crash.rs"]
+mod crash;
+#[path = "support/reach.rs"]
+mod reach;
+#[path = "support/saved.rs"]
+mod saved;
+mod support;
+
+use alcub3_crypto::Secret;
+use alcub3_crypto::tpm::policy::Policy;
+use alcub3_keys::{MissionKey, MissionRecord};
+use alcub3_testkit::PowerUp;
+use alcub3_tpm::ops::NvPublic;
+use alcub3_tpm::{Auth, PolicySession, ResponseCode, TpmError};
+use alcub3_trust_model::nv_map::{NvIndex, NvKind};
+use crash::{Among, Dying, Side};
+use reach::{Power, mission, refusal, refused};
+use saved::{UP_TO_COUNTERS_PCR_FIRST, saved_over};
+use support::{Life, copy_folder, digest, open_tpm};
+use tempfile::TempDir;
+
+/// What the attacker took before the stop, of each mission.
+struct Taken {
+    record: MissionRecord,
+    file: Vec<u8>,
+    /// Still loaded in the chip, with a session armed for it.
+    loaded: Option<(MissionKey, PolicySession)>,
+}
+
+struct Scene {
+    life: Life,
+    disk: TempDir,
+    taken: Vec<Taken>,
+}
+
+impl Scene {
+    /// Two missions under way, everything copied, a session armed for each key.
+    fn before_the_stop() -> Self {
+        let mut life = Life::running();
+        let taken = (0..2)
+            .map(|_| {
+                let (record, key) = mission(&mut life);
+                let armed = life.robot().keys().arm(&key).unwrap();
+                let file = life.steal(&record);
+                let loaded = Some((key, armed));
+                Taken { record, file, loaded }
+            })
+            .collect();
+        let disk = TempDir::new().unwrap();
+        copy_folder(&life.path(), disk.path());
+        Self { life, disk, taken }
+    }
+
+    fn stop(&mut self) {
+        let report = self.life.stop();
+        assert!(report.is_complete(), "{report:?}");
+    }
+
+    /// The power goes: what was loaded in the chip is no more.
+    fn power(&mut self, power: Power) {
+        self.taken.iter_mut().for_each(|taken| taken.loaded = None);
+        self.life.reopen_after(|swtpm| power.cycle(swtpm));
+    }
+
+    /// Puts the copied disk back and starts the robot on it.
+    fn put_the_disk_back(&mut self) {
+        self.life.robot = None;
+        std::fs::remove_dir_all(self.life.path()).unwrap();
+        std::fs::create_dir(self.life.path()).unwrap();
+        copy_folder(self.disk.path(), &self.life.path());
+        self.life.open();
+    }
+
+    /// Removes every file that is not needed to open the robot: the stop's journal, the rearm, the logs.
+    fn delete_the_latch(&mut self) {
+        self.life.robot = None;
+        for entry in std::fs::read_dir(self.life.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let needed = ["robot.cbor", "version", "lock"].map(|name| path.ends_with(name));
+            if path.is_dir() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else if !needed.contains(&true) {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        std::fs::create_dir(self.life.path().join("missions")).unwrap();
+        self.life.open();
+    }
+
+    /// Undefines every counter of the map, defines it again and counts it up until it was written.
+    fn redefine_the_counters(&mut self) {
+        let (owner, nv) = (self.life.owner(), self.life.robot().keys().nv());
+        self.life
+            .chip(move |chip| {
+                for spec in nv.specs().filter(|spec| spec.kind == NvKind::Counter) {
+                    let public = NvPublic {
+                        index: spec.handle,
+                        name_alg: spec.name_alg,
+                        attributes: spec.attributes,
+                        auth_policy: Vec::new(),
+                        size: spec.size,
+                    };
+                    chip.nv_undefine(&owner, spec.handle)?;
+                    chip.nv_define(&owner, &public, &Secret::from_slice(&[]))?;
+                    chip.nv_increment(spec.handle)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// Sets the chip's clock, which the owner can; back it does not go.
+    fn set_the_clock(&mut self) {
+        let owner = self.life.owner();
+        let back = self.life.chip(move |chip| {
+            let now = chip.read_clock()?.clock_ms;
+            chip.clock_set(Auth::Value(&owner), now.saturating_sub(1_000).max(1))
+        });
+        assert!(back.unwrap_err().is_refusal(ResponseCode::VALUE));
+        let owner = self.life.owner();
+        self.life
+            .chip(move |chip| {
+                let now = chip.read_clock()?.clock_ms;
+                chip.clock_set(Auth::Value(&owner), now + 1_000)
+            })
+            .unwrap();
+    }
+
+    /// The chip dies after the first of the stop's two commands; the next start completes the second.
+    fn stop_with_a_power_cut_between_its_commands(&mut self) {
+        self.taken.iter_mut().for_each(|taken| taken.loaded = None);
+        self.life.robot = None;
+        let (dying, trigger) = Dying::new(&self.life.swtpm);
+        (self.life.tpm, self.life.counts) = open_tpm(dying);
+        self.life.open();
+        let epoch = |life: &Life| life.robot().keys().counter(NvIndex::RobotEpoch).unwrap().value;
+        let before = epoch(&self.life);
+        trigger.arm(0, Side::After, Among::Lasting);
+        assert!(!self.life.stop().is_complete());
+        assert!(trigger.fired());
+        self.life
+            .reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+        assert_eq!(epoch(&self.life), before + 1);
+        assert!(self.life.robot().recovered_stops()[0].is_complete());
+    }
+
+    /// Every way to use what was taken, asked of the chip.
+    fn nothing_works(&mut self, attack: &str) {
+        assert!(self.life.robot().is_stopped(), "{attack}");
+        let keys = self.life.robot().keys().clone();
+        for taken in &self.taken {
+            if let Some((key, armed)) = &taken.loaded {
+                refused(keys.sign_armed(key, armed, digest()), ResponseCode::PCR_CHANGED);
+                assert!(
+                    refusal(&keys.sign(key, digest()).unwrap_err()).is_some(),
+                    "{attack}"
+                );
+            }
+            let loaded = self.life.load_stolen(&taken.record, &taken.file);
+            assert!(loaded.is_err(), "{attack}");
+        }
+        // Whatever is loaded now was loaded by two persons' leave, and still does not sign.
+        self.taken.iter_mut().for_each(|taken| taken.loaded = None);
+        self.life.rearm();
+        for taken in &self.taken {
+            let key = self.life.load_stolen(&taken.record, &taken.file).unwrap();
+            let error = keys_of(&self.life).sign(&key, digest()).unwrap_err();
+            assert!(refusal(&error).is_some(), "{attack}: {error}");
+        }
+    }
+}
+
+fn keys_of(life: &Life) -> alcub3_keys::RobotKeys {
+    life.robot().keys().clone()
+}
+
+/// One attack: what happens from the moment the copy is made.
+type Attack = (&'static str, fn(&mut Scene));
+
+const ATTACKS: [Attack; 11] = [
+    ("sessions armed before", |scene| scene.stop()),
+    ("the old disk", |scene| {
+        scene.stop();
+        scene.put_the_disk_back();
+    }),
+    ("the old disk after a Reset", |scene| {
+        scene.stop();
+        scene.power(Power::Reset);
+        scene.put_the_disk_back();
+    }),
+    ("the old disk after a Restart", |scene| {
+        scene.stop();
+        scene.power(Power::Restart);
+        scene.put_the_disk_back();
+    }),
+    ("the old disk after a Resume", |scene| {
+        scene.stop();
+        scene.power(Power::Resume);
+        scene.put_the_disk_back();
+    }),
+    ("indices undefined and defined again", |scene| {
+        scene.stop();
+        scene.redefine_the_counters();
+        scene.put_the_disk_back();
+    }),
+    ("indices undefined and defined again, after a Reset", |scene| {
+        scene.stop();
+        scene.power(Power::Reset);
+        scene.redefine_the_counters();
+        scene.put_the_disk_back();
+    }),
+    ("TPM2_ClockSet", |scene| {
+        scene.stop();
+        scene.set_the_clock();
+        scene.put_the_disk_back();
+    }),
+    ("a deleted latch", |scene| {
+        scene.stop();
+        scene.delete_the_latch();
+    }),
+    ("a deleted latch and a Reset", |scene| {
+        scene.stop();
+        scene.power(Power::Reset);
+        scene.delete_the_latch();
+    }),
+    ("power cut between the stop's two commands", |scene| {
+        scene.stop_with_a_power_cut_between_its_commands();
+        scene.put_the_disk_back();
+    }),
+];
+
+#[test]
+fn after_zeroization_no_attack_uses_a_mission_key_of_the_copied_disk() {
+    for (name, attack) in ATTACKS {
+        let mut scene = Scene::before_the_stop();
+        attack(&mut scene);
+        scene.nothing_works(name);
+    }
+}
+
+#[test]
+fn after_zeroization_no_saved_session_goes_on_over_reset_restart_or_resume() {
+    for power in Power::ALL {
+        for replayed in [1, 2, UP_TO_COUNTERS_PCR_FIRST, 8] {
+            let error = saved_over(power, Policy::clone, replayed).unwrap_err();
+            assert!(
+                matches!(error, TpmError::Refused { .. }),
+                "{power:?} after {replayed} assertions: {error}"
+            );
+        }
+    }
+}

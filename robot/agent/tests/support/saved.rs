@@ -1,0 +1,90 @@
+//! Policy sessions that the chip saved before a stop and that somebody goes on with after its power came back.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use crate::reach::{Power, mission};
+use crate::support::{Life, digest};
+use alcub3_crypto::tpm::attribute;
+use alcub3_crypto::tpm::policy::Policy;
+use alcub3_crypto::tpm::template::PublicTemplate;
+use alcub3_crypto::{Curve, Secret};
+use alcub3_tpm::ops::{Created, Key, PersistentKey};
+use alcub3_tpm::{Auth, Chip, PolicySession};
+use alcub3_trust_model::handle_map;
+
+/// A key under a policy of the test's choice, which unlike a mission key can still be loaded after a stop: what is
+/// refused then is the session's doing.
+fn key_under(chip: &mut Chip, root: &Key, policy: &Policy) -> alcub3_tpm::Result<Created> {
+    let attributes = attribute::FIXED_TPM
+        | attribute::FIXED_PARENT
+        | attribute::SENSITIVE_DATA_ORIGIN
+        | attribute::NO_DA
+        | attribute::SIGN;
+    let template = PublicTemplate::signing_key(Curve::P256, attributes, Some(&policy.digest()));
+    let empty = Secret::from_slice(&[]);
+    chip.create(root, Auth::Empty, template.as_tpmt_bytes(), &empty, None, &[])
+}
+
+pub fn storage_root(life: &Life) -> Key {
+    let public = life.robot().keys().record().storage_root.clone();
+    Key::from(PersistentKey::new(handle_map::STORAGE_ROOT, public))
+}
+
+fn sign_with(chip: &mut Chip, root: &Key, key: &Created, session: &PolicySession) -> alcub3_tpm::Result<()> {
+    let loaded = chip.load(root, Auth::Empty, &key.private, &key.public)?;
+    chip.sign(&Key::from(loaded), Auth::Policy(session), &digest())
+        .map(|_| ())
+}
+
+/// The mission policy's PolicyPCR behind the NV comparisons: the order that DESIGN §4 forbids.
+pub fn pcr_last(policy: &Policy) -> Policy {
+    let mut assertions = policy.assertions().to_vec();
+    let pcr = assertions.remove(2);
+    assertions.push(pcr);
+    Policy::new(policy.alg(), assertions).unwrap()
+}
+
+fn split(policy: &Policy, at: usize) -> (Policy, Policy) {
+    let (before, after) = policy.assertions().split_at(at);
+    let part = |assertions: &[_]| Policy::new(policy.alg(), assertions.to_vec()).unwrap();
+    (part(before), part(after))
+}
+
+/// Replays a policy's first assertions, has the chip save the session, stops the robot, cycles the power, replays the
+/// rest and signs.
+pub fn saved_over(
+    power: Power,
+    order: fn(&Policy) -> Policy,
+    replayed_before: usize,
+) -> alcub3_tpm::Result<()> {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let policy = order(&life.robot().keys().policy_of(&record).unwrap());
+    let (root, inputs) = (storage_root(&life), life.inputs(&record));
+    let (before, after) = split(&policy, replayed_before);
+    let (under, replay, parent) = (policy, inputs.clone(), root.clone());
+    let (key, armed) = life
+        .chip(move |chip| {
+            let key = key_under(chip, &parent, &under)?;
+            let armed = chip.policy_session(&before, &replay)?;
+            // Others take the slots until the chip saves the first.
+            let others = (0..2)
+                .map(|_| chip.begin_policy(&under))
+                .collect::<Result<Vec<_>, _>>()?;
+            let usage = chip.slot_usage();
+            assert!(usage.sessions_loaded < usage.sessions, "{usage:?}");
+            drop(others);
+            Ok((key, armed))
+        })
+        .unwrap();
+    let report = life.stop();
+    assert!(report.is_complete(), "{report:?}");
+    power.cycle(&life.swtpm);
+    life.chip(move |chip| {
+        chip.complete_policy(&armed, &after, &inputs)?;
+        sign_with(chip, &root, &key, &armed)
+    })
+}
+
+/// Assertions up to the anchor's, in either order: clock, approval, then PCR and three counters, or three counters.
+pub const UP_TO_COUNTERS_PCR_FIRST: usize = 6;
+pub const UP_TO_COUNTERS_PCR_LAST: usize = 5;
