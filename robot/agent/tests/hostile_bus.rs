@@ -304,9 +304,9 @@ const BEFORE_THE_PIN: [CommandCode; 6] = [
     CommandCode(0x176), // StartAuthSession
 ];
 
-/// Handles whose Names provisioning asks for without a session: storage root, AK, identity, two level parents, two
-/// indices where the EK's certificate may be; all confirmed in the session where something is there.
-const NAMES_ASKED: usize = 7;
+/// Handles whose Names provisioning asks for without a session: storage root, AK, identity, two level parents and
+/// two derivation keys, two indices where the EK's certificate may be; all confirmed in the session where something is there.
+const NAMES_ASKED: usize = 9;
 
 #[test]
 fn every_command_carries_a_session_and_no_secret_crosses_the_bus_in_the_clear() {

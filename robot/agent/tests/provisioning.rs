@@ -74,14 +74,18 @@ fn persistent(swtpm: &Swtpm) -> Vec<u32> {
 
 /// What provisioning makes persistent.
 fn ours() -> Vec<u32> {
-    let parents = [Level::Unclassified, Level::Cui].map(handle_map::level_parent);
+    let levels = [Level::Unclassified, Level::Cui];
+    let (parents, kdfs) = (
+        levels.map(handle_map::level_parent),
+        levels.map(handle_map::level_kdf),
+    );
     let fixed = [
         handle_map::EK,
         handle_map::ATTESTATION_KEY,
         handle_map::STORAGE_ROOT,
         handle_map::IDENTITY,
     ];
-    [&fixed[..], &parents].concat()
+    [&fixed[..], &parents, &kdfs].concat()
 }
 
 fn nothing() -> Secret {
