@@ -123,12 +123,18 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<Vec<u8>, PurgeApprovalError> {
-        let (signature, mut approvers) = sign_ballot(&self.operators, vault, &proposal.ballot, votes)?;
+        let PurgeProposal {
+            session,
+            robot,
+            robot_epoch,
+            ballot,
+        } = proposal;
+        let (signature, mut approvers) = sign_ballot(&self.operators, vault, &ballot, votes)?;
         approvers.sort();
         let order = PurgeOrder {
-            session: proposal.session,
-            robot: proposal.robot.clone(),
-            robot_epoch: proposal.robot_epoch,
+            session,
+            robot: robot.clone(),
+            robot_epoch,
             approval: signature.to_tpmt(),
             approvers,
             issued_at_ms: now_ms,
@@ -138,9 +144,9 @@ impl Authority {
         let anchors = self
             .anchors(vault)
             .map_err(|fault| PurgeApprovalError::Vault(Box::new(fault)))?;
-        let enrolment = self.enrolment(&proposal.robot)?;
-        VerifiedPurge::verify(&order, &anchors, enrolment.nv_map(), &proposal.robot)?;
-        self.folder.put(COLLECTION, proposal.robot.as_str(), &order)?;
+        let enrolment = self.enrolment(&robot)?;
+        VerifiedPurge::verify(&order, &anchors, enrolment.nv_map(), &robot)?;
+        self.folder.put(COLLECTION, robot.as_str(), &order)?;
         Ok(order)
     }
 }

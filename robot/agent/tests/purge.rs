@@ -125,7 +125,7 @@ fn a_purged_chip_takes_a_new_provisioning() {
 #[test]
 fn a_chip_that_was_not_cleared_proves_no_purge() {
     let (mut life, report) = stopped();
-    let stop_receipt = report.receipt.clone().unwrap();
+    let stop_receipt = report.receipt.unwrap();
     let session = life.next_session();
     let order = life
         .robot()
