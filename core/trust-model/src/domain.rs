@@ -84,8 +84,29 @@ pub const PURGE: &str = "alcub3/purge/v1";
 /// A purge's receipt.
 pub const PURGE_RECEIPT: &str = "alcub3/purge-receipt/v1";
 
+/// The record of a managed key.
+pub const KEY_RECORD: &str = "alcub3/key-record/v1";
+/// What gives a key anchor its first value.
+pub const KEY_ANCHOR: &str = "alcub3/key-anchor/v1";
+/// The outside data of a managed key's creation.
+pub const KEY_CREATION: &str = "alcub3/key-creation/v1";
+/// What a managed key's tag is made over.
+pub const KEY_TAG: &str = "alcub3/key-tag/v1";
+/// What a managed key derives a data key from.
+pub const DATA_KEY: &str = "alcub3/data-key/v1";
+/// Data that a managed key encrypted.
+pub const ENCRYPTED: &str = "alcub3/encrypted/v1";
+/// What the key store's own key derives the store's MAC key from.
+pub const STORE_KEY: &str = "alcub3/store-key/v1";
+/// The header of the key store.
+pub const STORE_HEADER: &str = "alcub3/store-header/v1";
+/// What a record of the key store is authenticated under.
+pub const STORE_RECORD: &str = "alcub3/store-record/v1";
+/// What the whole content of the key store is authenticated under.
+pub const STORE_CONTENT: &str = "alcub3/store-content/v1";
+
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 39] = [
+pub const ALL: [&str; 49] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -125,4 +146,14 @@ pub const ALL: [&str; 39] = [
     PURGE_REQUEST,
     PURGE,
     PURGE_RECEIPT,
+    KEY_RECORD,
+    KEY_ANCHOR,
+    KEY_CREATION,
+    KEY_TAG,
+    DATA_KEY,
+    ENCRYPTED,
+    STORE_KEY,
+    STORE_HEADER,
+    STORE_RECORD,
+    STORE_CONTENT,
 ];

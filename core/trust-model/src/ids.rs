@@ -109,6 +109,12 @@ name_id!(
     "operator id"
 );
 
+name_id!(
+    /// What people call a managed key. A key and its successors share it.
+    KeyLabel,
+    "key label"
+);
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {
         $(#[$doc])*
@@ -178,6 +184,11 @@ number_id!(
     /// A mission.
     MissionId,
     "mission id"
+);
+number_id!(
+    /// A managed key.
+    KeyId,
+    "key id"
 );
 number_id!(
     /// One emergency stop.

@@ -18,13 +18,14 @@ pub mod handle_map;
 mod ids;
 mod labels;
 mod level;
+pub mod managed_key;
 pub mod nv_map;
 pub mod pcr_map;
 pub mod policies;
 mod robot_state;
 mod tier;
 
-pub use ids::{BootId, IdError, LeaseId, MissionId, OperatorId, RobotId, SessionId, StopId};
+pub use ids::{BootId, IdError, KeyId, KeyLabel, LeaseId, MissionId, OperatorId, RobotId, SessionId, StopId};
 pub use labels::{Integrity, LabelError, Labels, Marking};
 pub use level::{Level, LevelParseError, LevelProfile, profile};
 pub use robot_state::{OperationalMode, Position, RobotState};

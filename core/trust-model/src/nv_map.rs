@@ -11,9 +11,13 @@ pub const BASE: u32 = 0x0181_0000;
 const LEVEL_EPOCHS: u32 = BASE + 0x10;
 const MISSION_ANCHORS: u32 = BASE + 0x20;
 const AUDIT_ANCHOR: u32 = BASE + 0x30;
+const STORE_ANCHOR: u32 = BASE + 0x31;
 const REGISTERS: u32 = BASE + 0x40;
+const KEY_ANCHORS: u32 = BASE + 0x50;
 /// How many mission anchors the pool holds: as many missions can be active at once.
 pub const MISSION_ANCHOR_COUNT: u8 = 8;
+/// How many key anchors the pool holds: as many managed keys can live at once.
+pub const KEY_ANCHOR_COUNT: u8 = 12;
 
 /// TPMA_NV bits (TPM 2.0 Library Part 2, §13.4).
 pub mod attribute {
@@ -85,8 +89,11 @@ impl Register {
 pub enum NvKind {
     /// A 64-bit counter that only goes up.
     Counter,
-    /// A digest that is only extended.
+    /// A digest that is only extended, and begins anew with the chip's next reset or restart.
     Extend,
+    /// A digest that is only extended and outlives the power: no value ever returns. Unlike counters, of which some
+    /// chips hold only 16, such indices are bounded by NV space alone.
+    Ratchet,
 }
 
 /// An NV index of ours.
@@ -100,8 +107,12 @@ pub enum NvIndex {
     MissionAnchor(MissionAnchor),
     /// The counter for the audit log's head.
     AuditAnchor,
+    /// The counter that the key store's generation is tied to.
+    StoreAnchor,
     /// A robot register.
     Register(Register),
+    /// The anchor of a managed key, 0 to [`KEY_ANCHOR_COUNT`] - 1.
+    KeyAnchor(KeyAnchor),
 }
 
 /// The number of a mission anchor, always within the pool.
@@ -129,14 +140,40 @@ impl MissionAnchor {
     }
 }
 
+/// The number of a key anchor, always within the pool.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct KeyAnchor(u8);
+
+impl KeyAnchor {
+    /// The anchor of a number; none beyond the pool.
+    pub const fn new(number: u8) -> Option<Self> {
+        if number < KEY_ANCHOR_COUNT {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
+    /// All anchors.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..KEY_ANCHOR_COUNT).map(Self)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
 impl NvIndex {
     /// Every index that provisioning defines.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::RobotEpoch, Self::AuditAnchor]
+        [Self::RobotEpoch, Self::AuditAnchor, Self::StoreAnchor]
             .into_iter()
             .chain(Level::ALL.into_iter().map(Self::LevelEpoch))
             .chain(MissionAnchor::all().map(Self::MissionAnchor))
             .chain(Register::ALL.into_iter().map(Self::Register))
+            .chain(KeyAnchor::all().map(Self::KeyAnchor))
     }
 
     /// The handle.
@@ -146,7 +183,9 @@ impl NvIndex {
             Self::LevelEpoch(level) => LEVEL_EPOCHS + level.id() as u32,
             Self::MissionAnchor(anchor) => MISSION_ANCHORS + anchor.0 as u32,
             Self::AuditAnchor => AUDIT_ANCHOR,
+            Self::StoreAnchor => STORE_ANCHOR,
             Self::Register(register) => REGISTERS + register.id() as u32,
+            Self::KeyAnchor(anchor) => KEY_ANCHORS + anchor.0 as u32,
         }
     }
 
@@ -159,6 +198,7 @@ impl NvIndex {
     pub const fn kind(self) -> NvKind {
         match self {
             Self::Register(_) => NvKind::Extend,
+            Self::KeyAnchor(_) => NvKind::Ratchet,
             _ => NvKind::Counter,
         }
     }
@@ -170,7 +210,9 @@ impl NvIndex {
             Self::LevelEpoch(level) => format!("level-epoch-{level}"),
             Self::MissionAnchor(anchor) => format!("mission-anchor-{}", anchor.0),
             Self::AuditAnchor => "audit-anchor".to_owned(),
+            Self::StoreAnchor => "store-anchor".to_owned(),
             Self::Register(register) => format!("register-{}", register.name()),
+            Self::KeyAnchor(anchor) => format!("key-anchor-{}", anchor.0),
         }
     }
 }
@@ -255,6 +297,7 @@ impl NvMap {
         let (size, attributes) = match kind {
             NvKind::Counter => (8, COUNTER),
             NvKind::Extend => (self.digest_size(), EXTEND),
+            NvKind::Ratchet => (self.digest_size(), RATCHET),
         };
         NvSpec {
             index,
@@ -287,6 +330,7 @@ const COUNTER: u32 = attribute::NT_COUNTER
     | attribute::AUTHWRITE
     | attribute::OWNERREAD
     | attribute::NO_DA;
+const RATCHET: u32 = attribute::NT_EXTEND | attribute::AUTHREAD | attribute::AUTHWRITE | attribute::NO_DA;
 const EXTEND: u32 = attribute::NT_EXTEND
     | attribute::AUTHREAD
     | attribute::AUTHWRITE

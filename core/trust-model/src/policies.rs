@@ -73,7 +73,7 @@ pub struct CounterBinding {
 }
 
 impl CounterBinding {
-    fn assertion(&self) -> Assertion {
+    pub(crate) fn assertion(&self) -> Assertion {
         let operand = self.value.to_be_bytes().to_vec();
         Assertion::Nv {
             index_name: self.name,
@@ -140,7 +140,7 @@ pub fn mission_policy(input: &MissionPolicyInput) -> Result<Policy, PolicyBuildE
     Ok(Policy::new(input.alg, assertions)?)
 }
 
-fn clock_before(end_clock_ms: u64) -> Assertion {
+pub(crate) fn clock_before(end_clock_ms: u64) -> Assertion {
     let operand = end_clock_ms.to_be_bytes().to_vec();
     Assertion::CounterTimer {
         operand,

@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 
 use alcub3_crypto::{HashAlg, Suite};
 use alcub3_trust_model::handle_map::{self, Persistent};
-use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvKind, NvMap, Register, attribute};
+use alcub3_trust_model::nv_map::{KeyAnchor, MissionAnchor, NvIndex, NvKind, NvMap, Register, attribute};
 use alcub3_trust_model::pcr_map::{PcrMap, PcrMapError};
 use alcub3_trust_model::{HardwareTier, Level, danger, domain, profile};
 
 #[test]
 fn every_handle_is_in_its_range_and_used_once() {
     let nv: Vec<u32> = NvIndex::all().map(NvIndex::handle).collect();
-    assert_eq!(nv.len(), 1 + 1 + 5 + 8 + 4);
+    assert_eq!(nv.len(), 1 + 1 + 1 + 5 + 8 + 4 + 12);
     assert!(
         nv.iter()
             .all(|handle| (0x0181_0000..0x0182_0000).contains(handle))
@@ -45,6 +45,7 @@ fn handles_lead_back_to_what_they_hold() {
     assert_eq!(NvIndex::from_handle(0x0181_0028), None);
     assert_eq!(handle_map::level_parent(Level::TopSecret), 0x8101_0044);
     assert_eq!(MissionAnchor::new(8), None);
+    assert_eq!(KeyAnchor::new(12), None);
     let names: BTreeSet<String> = NvIndex::all().map(NvIndex::name).collect();
     assert_eq!(names.len(), NvIndex::all().count());
 }
@@ -63,11 +64,25 @@ fn counters_count_and_registers_extend() {
             );
             match spec.kind {
                 NvKind::Counter => assert_eq!((nt, usize::from(spec.size)), (1, 8)),
-                NvKind::Extend => assert_eq!((nt, usize::from(spec.size)), (4, alg.size())),
+                NvKind::Extend | NvKind::Ratchet => {
+                    assert_eq!((nt, usize::from(spec.size)), (4, alg.size()));
+                }
             }
         }
     }
     assert!(NvMap::new(HashAlg::Sha1).is_err());
+}
+
+#[test]
+fn what_makes_an_end_permanent_outlives_the_power() {
+    let forgets = attribute::ORDERLY | attribute::CLEAR_STCLEAR;
+    for spec in NvMap::new(HashAlg::Sha256).unwrap().specs() {
+        let is_register = matches!(spec.index, NvIndex::Register(_));
+        assert_eq!(spec.attributes & forgets != 0, is_register, "{:?}", spec.index);
+    }
+    // The map fits chips with 16 counters (TPM_PT_NV_COUNTERS_MAX).
+    let counters = NvIndex::all().filter(|index| index.kind() == NvKind::Counter);
+    assert_eq!(counters.count(), 16);
 }
 
 #[test]

@@ -51,9 +51,7 @@ impl RobotKeys {
         let ek_name = record.endorsement_key.name();
         let banks = tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
             chip.pin_salt_key(handle_map::EK, Some(&ek_name))?;
-            for index in
-                NvIndex::all().filter(|index| !matches!(index, NvIndex::Register(_) | NvIndex::AuditAnchor))
-            {
+            for index in NvIndex::all().filter(|index| is_named_by_a_stop(*index)) {
                 // Known beforehand, so that a stop is two commands; defined otherwise, it is not our chip.
                 chip.nv_expect(&nv_public(&nv.spec(index)))?;
             }
@@ -170,6 +168,14 @@ impl LoadedKeys {
         keys.retain(|(record, _)| !in_scope(record));
         u64::try_from(before - keys.len()).unwrap_or(u64::MAX)
     }
+}
+
+/// Whether a stop or a mission counts the index up. The others are learned where they are used.
+fn is_named_by_a_stop(index: NvIndex) -> bool {
+    matches!(
+        index,
+        NvIndex::RobotEpoch | NvIndex::LevelEpoch(_) | NvIndex::MissionAnchor(_)
+    )
 }
 
 pub(crate) fn read_counter(

@@ -57,6 +57,27 @@ impl PublicTemplate {
         )
     }
 
+    /// An ECDH key with these attributes (decrypt is added) and policy, for TPM2_ECDH_ZGen.
+    #[must_use]
+    pub fn agreement_key(curve: Curve, attributes: u32, auth_policy: Option<&Digest>) -> Self {
+        let header = Header {
+            object_type: alg::ECC,
+            default_alg: curve.hash(),
+            attributes: attributes | attribute::DECRYPT,
+            auth_policy,
+        };
+        Self(
+            header
+                .write()
+                .u16(alg::NULL)
+                .u16(alg::NULL)
+                .u16(curve.tpm_id())
+                .u16(alg::NULL)
+                .u32(0) // two empty coordinates
+                .finish(),
+        )
+    }
+
     /// An ECC storage parent, usable with its authorisation value and noDA: AES-128 for P-256, AES-256 for P-384.
     #[must_use]
     pub fn storage_parent(curve: Curve) -> Self {

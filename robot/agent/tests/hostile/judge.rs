@@ -88,7 +88,7 @@ pub fn provisioning(world: &World, authority: &SoftAuthority, record: &RobotReco
             held.push((handle, chip.read_public(handle)?));
         }
         for spec in NvMap::new(ALG).unwrap().specs() {
-            let written = spec.kind == NvKind::Counter;
+            let written = spec.kind != NvKind::Extend;
             assert_eq!(chip.nv_read_public(spec.handle)?.name(), spec.tpm_name(written));
         }
         // The authority holds the authorisations that are in force.
