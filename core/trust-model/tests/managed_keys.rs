@@ -71,7 +71,11 @@ fn the_table_of_transitions_has_no_way_back() {
         .collect();
     assert_eq!(rows.len(), LEGAL_TRANSITIONS.len(), "a row is ambiguous");
     for (from, by, to) in LEGAL_TRANSITIONS {
-        assert!(from.lives() || to == KeyState::Destroyed, "{from} {} {to}", by.name());
+        assert!(
+            from.lives() || to == KeyState::Destroyed,
+            "{from} {} {to}",
+            by.name()
+        );
         assert_ne!(from, KeyState::Destroyed);
         assert_ne!(to, KeyState::Pending);
         // Only putting aside can be undone.
@@ -192,7 +196,10 @@ fn a_use_is_judged_by_purpose_state_and_rotation() {
     key.protects = false;
     assert_eq!(key.judge(KeyUse::Decrypt), Ok(()));
     assert_eq!(key.judge(KeyUse::Encrypt), Err(UseRefusal::ProtectionOver));
-    for state in KeyState::ALL.into_iter().filter(|state| *state != KeyState::Active) {
+    for state in KeyState::ALL
+        .into_iter()
+        .filter(|state| *state != KeyState::Active)
+    {
         key.state = state;
         assert_eq!(key.judge(KeyUse::Decrypt), Err(UseRefusal::State(state)));
         // The purpose is judged first: what was wrong stays wrong in every state.
@@ -238,7 +245,10 @@ fn the_policy_names_all_that_ends_a_key() {
             end_clock_ms: 5_001,
             ..input
         },
-        ManagedPolicyInput { epochs: None, ..input },
+        ManagedPolicyInput {
+            epochs: None,
+            ..input
+        },
         ManagedPolicyInput {
             anchor: AnchorBinding {
                 value: ALG.digest(&[b"moved"]),

@@ -14,7 +14,7 @@ use alcub3_keys::{
     StoredMissionKeys,
 };
 use alcub3_security_hal::{
-    CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
+    Clock, CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
     SecretVault, StopIntent, StopJournal, StopLimits, StopParts, StopReport, SystemClock, Zeroizer,
 };
 use alcub3_tpm::{Lane, Tpm};
@@ -131,6 +131,7 @@ impl Robot {
         };
         robot.recovered = robot.stop.recover()?;
         robot.resume()?;
+        robot.take_up_keys(SystemClock::new().utc_ms())?;
         Ok(robot)
     }
 

@@ -1,10 +1,12 @@
 //! What can go wrong with the robot's keys.
 
 use crate::state::StateError;
+use crate::store::StoreError;
 use alcub3_tpm::TpmError;
 use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::managed_key::{IllegalTransition, UseRefusal};
 use alcub3_trust_model::policies::PolicyBuildError;
-use alcub3_trust_model::{Level, MissionId};
+use alcub3_trust_model::{KeyId, Level, MissionId};
 
 /// Why an operation on the robot's keys failed.
 #[derive(Debug, thiserror::Error)]
@@ -142,4 +144,46 @@ pub enum KeysError {
         /// What does not fit.
         what: &'static str,
     },
+    /// The key store is refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A managed key is not used for what was asked.
+    #[error(transparent)]
+    Use(#[from] UseRefusal),
+    /// A managed key's state does not allow what was asked.
+    #[error(transparent)]
+    Transition(#[from] IllegalTransition),
+    /// There is no such managed key.
+    #[error("there is no key {id}; `alcub3 key list` shows them")]
+    NoSuchKey {
+        /// Its identifier.
+        id: KeyId,
+    },
+    /// Every key anchor is taken.
+    #[error(
+        "all {count} key anchors are taken by living keys; destroy one, or wait until a rotated one's overlap ends"
+    )]
+    NoFreeKeyAnchor {
+        /// How many there are.
+        count: u8,
+    },
+    /// Mission keys are not made by hand.
+    #[error("mission keys are made by missions; start one with `alcub3 mission start`")]
+    MissionPurpose,
+}
+
+impl KeysError {
+    /// The reason code, where the error is a verdict over a key or the key store and not a failure.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) if error.is_refusal() => Some(error.code()),
+            Self::Use(refusal) => Some(refusal.code()),
+            Self::Transition(_) => Some("key-transition"),
+            Self::NoSuchKey { .. } => Some("key-unknown"),
+            Self::NoFreeKeyAnchor { .. } => Some("key-anchors-taken"),
+            Self::MissionPurpose => Some("key-purpose"),
+            Self::Stopped => Some("stopped"),
+            _ => None,
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! The robot's keys: provisioning, identity, level parents, mission keys, and what a stop does to them in the TPM.
 //!
 //! What it does: creates and recreates the key hierarchy in the chip, keeps its blobs and records in the state
-//! folder, builds mission keys under the policy of DESIGN §4, arms and uses them, and performs the TPM part of a stop.
+//! folder, builds mission keys under the policy of DESIGN §4, arms and uses them, keeps managed keys with their lifecycle in
+//! a store that the chip vouches for, and performs the TPM part of a stop.
 //!
 //! What it does not do: decide whether a mission, a rearm or a command is permitted (that is the authority's and
 //! `core/*`), or keep any authorisation of the chip's hierarchies after provisioning.
@@ -26,6 +27,7 @@ mod robot;
 mod sealing;
 mod state;
 mod stop;
+mod store;
 
 pub use derivation::{DERIVED_KEY_LEN, DerivedPurpose, MAX_CONTEXT_LEN};
 pub use error::KeysError;
@@ -40,6 +42,7 @@ pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};
 pub use state::{StateError, StateFolder};
 pub use stop::{RobotZeroizer, StoredMissionKeys, event_of};
+pub use store::{KeyPlan, StoreError, StoreHeader, Swept};
 
 /// A result whose error is a [`KeysError`].
 pub type Result<T> = std::result::Result<T, KeysError>;

@@ -11,14 +11,15 @@ pub(crate) use steps::{nv_public, primary};
 use crate::journal::Journal;
 use crate::record::RobotRecord;
 use crate::state::StateFolder;
+use crate::store::{Store, StoreChip, store_path};
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Curve, Digest, Secret, VerifyingKey};
 use alcub3_fleet_protocol::VerifiedAnchors;
 use alcub3_fleet_protocol::enrolment::Credential;
-use alcub3_tpm::ops::Attestation;
+use alcub3_tpm::ops::{Attestation, Key, PersistentKey};
 use alcub3_tpm::{Chip, Lane, Tpm};
-use alcub3_trust_model::{Level, RobotId, profile};
+use alcub3_trust_model::{Level, RobotId, handle_map, profile};
 use std::time::Duration;
 
 /// How long one step of provisioning may take; key generation on a slow chip needs seconds.
@@ -156,8 +157,8 @@ impl<'a> Provisioning<'a> {
     }
 
     /// Ends the provisioning once the authority has enrolled the robot and holds the authorisations: makes the level
-    /// parents under the authority's rearm key, leaves no second copy of a key in the chip, writes the record, wipes the
-    /// journal.
+    /// parents under the authority's rearm key, leaves no second copy of a key in the chip, makes the empty key store, writes
+    /// the record, wipes the journal.
     ///
     /// # Errors
     /// The step that fails; calling again goes on from there.
@@ -166,6 +167,7 @@ impl<'a> Provisioning<'a> {
         let (journal, rearm) = (self.journal.clone(), enrolled.anchors().rearm.name());
         let kept = prepared.clone();
         let parents = run(self.tpm, move |chip| steps::finish(chip, &journal, kept, rearm))??;
+        self.make_store(&prepared)?;
         let record = RobotRecord {
             robot: self.journal.plan.robot.clone(),
             curve: self.journal.plan.curve,
@@ -180,6 +182,19 @@ impl<'a> Provisioning<'a> {
         record.save(self.folder)?;
         Journal::wipe(self.folder)?;
         Ok(record)
+    }
+
+    /// The empty key store. It is made before the record, so that a provisioned robot without one has lost it.
+    fn make_store(&self, prepared: &Prepared) -> Result<()> {
+        let chip = StoreChip {
+            tpm: self.tpm.clone(),
+            nv: steps::nv_map(self.journal.plan.curve.hash())?,
+            storage_root: Key::from(PersistentKey::new(
+                handle_map::STORAGE_ROOT,
+                prepared.storage_root.clone(),
+            )),
+        };
+        Store::create(&store_path(self.folder.path()), &chip, 0)
     }
 }
 

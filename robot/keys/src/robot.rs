@@ -5,6 +5,7 @@ use crate::missions::MissionKey;
 use crate::provisioning::nv_public;
 use crate::record::RobotRecord;
 use crate::state::StateFolder;
+use crate::store::KeyStore;
 use crate::{KeysError, Result};
 use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::TrustAnchors;
@@ -33,6 +34,7 @@ pub struct RobotKeys {
     pub(crate) banks: Arc<[HashAlg]>,
     /// Where the search for a free mission anchor begins.
     pub(crate) next_anchor: Arc<AtomicU8>,
+    pub(crate) store: KeyStore,
 }
 
 impl RobotKeys {
@@ -69,6 +71,7 @@ impl RobotKeys {
             pcrs,
             banks,
             next_anchor: Arc::default(),
+            store: KeyStore::default(),
         })
     }
 

@@ -9,6 +9,7 @@ use alcub3_security_hal::{
     MissionKeys, PortError, StepOutcome, StopIntent, StopScope, TpmLockOutcome, Zeroizer,
 };
 use alcub3_tpm::{Lane, TpmError};
+use alcub3_trust_model::managed_key::KeyRecord;
 use std::time::Duration;
 
 /// How long the emergency lane tries. A chip answers in milliseconds; beyond this the step is unconfirmed.
@@ -115,6 +116,15 @@ fn in_scope(scope: &StopScope, record: &MissionRecord) -> bool {
     }
 }
 
+/// A stop of a mission ends no managed key.
+fn is_managed_in_scope(scope: &StopScope, key: &KeyRecord) -> bool {
+    match scope {
+        StopScope::Robot => true,
+        StopScope::Level(level) => key.level == *level,
+        StopScope::Mission(..) => false,
+    }
+}
+
 impl MissionKeys for StoredMissionKeys {
     fn flush_loaded(&mut self, scope: &StopScope) -> std::result::Result<u64, PortError> {
         let dropped = self.loaded.forget(|record| in_scope(scope, record));
@@ -126,7 +136,12 @@ impl MissionKeys for StoredMissionKeys {
     }
 
     fn delete_blobs(&mut self, scope: &StopScope) -> std::result::Result<u64, PortError> {
-        Ok(self.keys.delete_missions(|record| in_scope(scope, record))?)
+        // Each is tried whatever became of the other: the chip uses neither kind again.
+        let missions = self.keys.delete_missions(|record| in_scope(scope, record));
+        let managed = self
+            .keys
+            .delete_stopped_keys(|key| is_managed_in_scope(scope, key));
+        Ok(missions?.saturating_add(managed?))
     }
 }
 

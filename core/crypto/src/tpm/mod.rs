@@ -20,7 +20,7 @@ mod wire;
 pub use credential::{Credential, make_credential};
 pub use name::Name;
 pub use public::{ObjectKind, Public};
-pub use seed::encrypt_salt;
+pub use seed::{decapsulate, encapsulate, encapsulated_point, encrypt_salt};
 pub use signature::Signature;
 pub use template::PublicTemplate;
 pub use wire::StructureError;

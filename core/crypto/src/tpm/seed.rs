@@ -7,13 +7,15 @@ use aws_lc_rs::rsa::{
     OaepPublicEncryptingKey,
 };
 
-use super::wire::Writer;
+use super::wire::{Reader, StructureError, Writer};
 use super::{ObjectKind, Public};
 use crate::signature::pad_left;
 use crate::{CryptoError, Curve, Entropy, HashAlg, Secret, VerifyingKey, kdfe};
 
 /// How often an ephemeral scalar may be out of range; each draw fails with probability below 2^-32.
 const DRAWS: usize = 16;
+/// Longest coordinate of our curves, in bytes.
+const MAX_COORDINATE: usize = 48;
 
 /// Makes a session salt for the decryption key `key` (label "SECRET"). Returns the salt and the contents of the
 /// TPM2B_ENCRYPTED_SECRET for TPM2_StartAuthSession.
@@ -26,6 +28,53 @@ const DRAWS: usize = 16;
 /// when it is not a key we share secrets with, [`CryptoError::Entropy`] when the randomness fails.
 pub fn encrypt_salt(key: &Public, entropy: &mut dyn Entropy) -> Result<(Secret, Vec<u8>), CryptoError> {
     share_seed(key, b"SECRET", entropy)
+}
+
+/// Makes a secret that only the EC decryption key `key` recovers, for a message outside of the TPM's own protocols: the
+/// same scheme (Part 1, C.6.4) under a label of the message's kind. Returns the secret, as long as the key's nameAlg, and
+/// the encapsulated point.
+///
+/// # Errors
+/// As [`encrypt_salt`]; [`CryptoError::KeyRejected`] when it is no EC key.
+pub fn encapsulate(
+    key: &Public,
+    label: &[u8],
+    entropy: &mut dyn Entropy,
+) -> Result<(Secret, Vec<u8>), CryptoError> {
+    key.ec_point().ok_or(CryptoError::KeyRejected {
+        what: "key for an encapsulated secret",
+    })?;
+    share_seed(key, label, entropy)
+}
+
+/// The two coordinates of an encapsulated point, for TPM2_ECDH_ZGen.
+///
+/// # Errors
+/// [`StructureError`] where it is anything but two sized coordinates.
+pub fn encapsulated_point(encapsulated: &[u8]) -> Result<[Vec<u8>; 2], StructureError> {
+    let mut reader = Reader::new(encapsulated);
+    let x = reader.sized(MAX_COORDINATE, "x coordinate")?.to_vec();
+    let y = reader.sized(MAX_COORDINATE, "y coordinate")?.to_vec();
+    reader.end("encapsulated point")?;
+    Ok([x, y])
+}
+
+/// The secret of [`encapsulate`], from what TPM2_ECDH_ZGen returned for the encapsulated point (its x coordinate, padded).
+///
+/// # Errors
+/// [`CryptoError::KeyRejected`] when `key` is no EC key.
+pub fn decapsulate(
+    key: &Public,
+    label: &[u8],
+    ephemeral_x: &[u8],
+    z: &Secret,
+) -> Result<Secret, CryptoError> {
+    let (curve, x, _) = key.ec_point().ok_or(CryptoError::KeyRejected {
+        what: "key for an encapsulated secret",
+    })?;
+    let (alg, ours) = (key.name_alg(), pad_left(&x, curve.size(), "x coordinate")?);
+    let theirs = pad_left(ephemeral_x, curve.size(), "x coordinate")?;
+    Ok(kdfe(alg, z.expose(), label, &theirs, &ours, alg.bits()))
 }
 
 /// A seed as long as the key's nameAlg and its encryption to `key`. `label` is given without its NUL.

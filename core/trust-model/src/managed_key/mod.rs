@@ -3,12 +3,14 @@
 //! Everything here is data and decisions over it: what a purpose permits, which states follow each other, what is due,
 //! and the policy by which the chip itself enforces purpose, end and destruction.
 
+mod encrypted;
 mod lifecycle;
 mod policy;
 mod purpose;
 mod record;
 mod schedule;
 
+pub use encrypted::Encrypted;
 pub use lifecycle::{IllegalTransition, KeyState, LEGAL_TRANSITIONS, Transition};
 pub use policy::{AnchorBinding, ManagedPolicyInput, managed_policy};
 pub use purpose::{KeyKind, KeyPurpose, KeyUse, PurposeParseError, PurposeProfile, purpose_profile};

@@ -194,11 +194,7 @@ impl KeyRecord {
     ///
     /// # Errors
     /// [`super::IllegalTransition`].
-    pub fn after(
-        &self,
-        transition: Transition,
-        cause: EndCause,
-    ) -> Result<Self, super::IllegalTransition> {
+    pub fn after(&self, transition: Transition, cause: EndCause) -> Result<Self, super::IllegalTransition> {
         let state = self.state.after(transition)?;
         let mut next = Self {
             state,
@@ -319,8 +315,7 @@ impl KeyRecord {
                 Ok([r.u64(f)?, r.u64(f)?])
             }),
             successor: optional!(17, "successor", key_id),
-            ended: optional!(18, "ended", |r: &mut Reader<'_>, f| r
-                .id_of(f, EndCause::from_id)),
+            ended: optional!(18, "ended", |r: &mut Reader<'_>, f| r.id_of(f, EndCause::from_id)),
             blob: optional!(19, "blob", blob),
         })
     }

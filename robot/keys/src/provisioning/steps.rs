@@ -17,7 +17,7 @@ use alcub3_tpm::ops::{
 use alcub3_tpm::{Auth, Chip, Object, ResponseCode, TpmError};
 use alcub3_trust_model::nv_map::{NvKind, NvMap, NvSpec};
 use alcub3_trust_model::policies::{PolicyBuildError, lockout_policy};
-use alcub3_trust_model::{Level, handle_map};
+use alcub3_trust_model::{Level, domain, handle_map};
 
 /// The persistent handles that the owner authorisation governs (TPM 2.0 Part 2, 7.5; above them are the platform's).
 const OWNERS_HANDLES: std::ops::Range<u32> = 0x8100_0000..0x8180_0000;
@@ -227,12 +227,16 @@ fn storage_root(chip: &mut Chip, curve: Curve, owner: &Secret) -> Result<Persist
     )
 }
 
-/// Defines what is missing of the NV map, and gives every counter its first value so that it can be read.
-fn define_nv_map(chip: &mut Chip, name_alg: HashAlg, owner: &Secret) -> Result<()> {
-    let map = NvMap::new(name_alg).map_err(|_| KeysError::Grant {
+pub(super) fn nv_map(name_alg: HashAlg) -> Result<NvMap> {
+    NvMap::new(name_alg).map_err(|_| KeysError::Grant {
         what: "the hash of the NV map",
-    })?;
-    for spec in map.specs() {
+    })
+}
+
+/// Defines what is missing of the NV map, and gives every counter and ratchet its first value so that it can
+/// be read.
+fn define_nv_map(chip: &mut Chip, name_alg: HashAlg, owner: &Secret) -> Result<()> {
+    for spec in nv_map(name_alg)?.specs() {
         define(chip, &spec, owner)?;
     }
     Ok(())
@@ -257,10 +261,15 @@ fn define(chip: &mut Chip, spec: &NvSpec, owner: &Secret) -> Result<()> {
             handle: spec.handle,
         });
     }
-    if spec.kind == NvKind::Counter && name != spec.tpm_name(true) {
-        chip.nv_increment(spec.handle)?;
+    if name == spec.tpm_name(true) {
+        return Ok(());
     }
-    Ok(())
+    // What is read before anything of ours is written must have been written once.
+    match spec.kind {
+        NvKind::Counter => Ok(chip.nv_increment(spec.handle)?),
+        NvKind::Ratchet => Ok(chip.nv_extend(spec.handle, domain::KEY_ANCHOR.as_bytes())?),
+        NvKind::Extend => Ok(()),
+    }
 }
 
 /// An index of the NV map as the chip describes it before it is written.
