@@ -192,8 +192,8 @@ fn provisioning_goes_on_after_a_crash_at_each_of_its_changes() {
                 ordinal = 0;
             }
         }
-        // Three authorisations, 19 indices, 8 persistent keys.
-        assert!(seen.len() > 25, "{}", seen.len());
+        // Three authorisations, 32 indices, 8 persistent keys.
+        assert!(seen.len() > 38, "{}", seen.len());
         blank.assert_provisioned(&expected);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::state::StateError;
 use crate::store::StoreError;
-use alcub3_tpm::TpmError;
+use alcub3_tpm::{ResponseCode, TpmError};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::managed_key::{IllegalTransition, UseRefusal};
 use alcub3_trust_model::policies::PolicyBuildError;
@@ -183,7 +183,19 @@ impl KeysError {
             Self::NoFreeKeyAnchor { .. } => Some("key-anchors-taken"),
             Self::MissionPurpose => Some("key-purpose"),
             Self::Stopped => Some("stopped"),
+            Self::Tpm(error) if is_policy_refusal(error) => Some("tpm-policy"),
             _ => None,
         }
     }
+}
+
+/// Whether the chip refused because a policy does not hold: an end, an epoch, an anchor, a command that it is not for.
+fn is_policy_refusal(error: &TpmError) -> bool {
+    let codes = [
+        ResponseCode::POLICY,
+        ResponseCode::POLICY_FAIL,
+        ResponseCode::POLICY_CC,
+        ResponseCode::PCR_CHANGED,
+    ];
+    codes.into_iter().any(|code| error.is_refusal(code))
 }

@@ -42,7 +42,7 @@ pub use record::{LevelParent, RobotRecord};
 pub use robot::{LoadedKeys, RobotKeys};
 pub use state::{StateError, StateFolder};
 pub use stop::{RobotZeroizer, StoredMissionKeys, event_of};
-pub use store::{KeyPlan, StoreError, StoreHeader, Swept};
+pub use store::{KeyPlan, StoreError, Swept};
 
 /// A result whose error is a [`KeysError`].
 pub type Result<T> = std::result::Result<T, KeysError>;

@@ -9,6 +9,7 @@ mod policy;
 mod purpose;
 mod record;
 mod schedule;
+mod store_header;
 
 pub use encrypted::Encrypted;
 pub use lifecycle::{IllegalTransition, KeyState, LEGAL_TRANSITIONS, Transition};
@@ -16,3 +17,4 @@ pub use policy::{AnchorBinding, ManagedPolicyInput, managed_policy};
 pub use purpose::{KeyKind, KeyPurpose, KeyUse, PurposeParseError, PurposeProfile, purpose_profile};
 pub use record::{EndCause, KeyBlob, KeyRecord, Moment, UseRefusal};
 pub use schedule::{Due, Now, due};
+pub use store_header::StoreHeader;

@@ -96,10 +96,12 @@ impl Trigger {
     }
 }
 
-/// EvictControl, Clear, HierarchyChangeAuth, NV_DefineSpace, NV_UndefineSpace, SetPrimaryPolicy, NV_Increment, NV_Write,
-/// PCR_Extend.
+/// EvictControl, Clear, HierarchyChangeAuth, NV_DefineSpace, NV_UndefineSpace, SetPrimaryPolicy, NV_Increment, NV_Extend,
+/// NV_Write, PCR_Extend.
 fn is_lasting(command: &[u8]) -> bool {
-    const LASTING: [u32; 9] = [0x120, 0x126, 0x129, 0x12a, 0x122, 0x12e, 0x134, 0x137, 0x182];
+    const LASTING: [u32; 10] = [
+        0x120, 0x126, 0x129, 0x12a, 0x122, 0x12e, 0x134, 0x136, 0x137, 0x182,
+    ];
     let code: [u8; 4] = command[6..10].try_into().unwrap();
     LASTING.contains(&u32::from_be_bytes(code))
 }

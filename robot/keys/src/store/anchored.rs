@@ -3,9 +3,9 @@
 use super::chip::StoreChip;
 use super::error::StoreError;
 use super::file::{Row, StoreFile};
-use super::header::StoreHeader;
 use super::seal::{RecordKey, RecordKind, Seal, Tags, row};
 use crate::Result;
+use alcub3_trust_model::managed_key::StoreHeader;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

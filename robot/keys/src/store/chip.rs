@@ -1,7 +1,6 @@
 //! What the store asks of the chip.
 
 use super::error::StoreError;
-use super::header::StoreHeader;
 use super::seal::Seal;
 use crate::Result;
 use crate::provisioning::nv_public;
@@ -12,6 +11,7 @@ use alcub3_crypto::{HashAlg, Secret};
 use alcub3_tpm::ops::Key;
 use alcub3_tpm::{Auth, Chip, Lane, ResponseCode, Tpm, TpmError};
 use alcub3_trust_model::domain;
+use alcub3_trust_model::managed_key::StoreHeader;
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 
 /// A robot's chip as its store sees it.

@@ -6,7 +6,7 @@ use alcub3_crypto::tpm::Public;
 use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::{Digest, Entropy, HashAlg, Secret};
 use alcub3_tpm::ops::{Created, Key, PersistentKey, PolicyInputs};
-use alcub3_tpm::{Auth, Chip, Lane, Object, OsEntropy, TpmError};
+use alcub3_tpm::{Auth, Chip, Lane, Object, OsEntropy, ResponseCode, TpmError};
 use alcub3_trust_model::managed_key::{
     AnchorBinding, KeyBlob, KeyPurpose, KeyRecord, KeyState, ManagedPolicyInput, Moment, managed_policy,
     purpose_profile,
@@ -110,9 +110,14 @@ impl RobotKeys {
         let parent = self.parent_for(plan.purpose, plan.level)?;
         let id = random_id()?;
         let (keys, plan) = (self.clone(), plan.clone());
-        self.tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
+        let made = self.tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
             Ok(keys.make_in_chip(chip, &plan, (id, anchor), &parent, now_utc_ms))
-        })?
+        })?;
+        made.map_err(|error| match error {
+            // The only policy on the way is the level parent's: its approval names other epochs.
+            KeysError::Tpm(refused) if refused.is_refusal(ResponseCode::POLICY) => KeysError::Stopped,
+            other => other,
+        })
     }
 
     fn make_in_chip(

@@ -204,10 +204,7 @@ impl RobotKeys {
     /// # Errors
     /// As [`Self::managed_keys`].
     pub(crate) fn delete_stopped_keys(&self, in_scope: impl Fn(&KeyRecord) -> bool) -> Result<u64> {
-        if !store_path(self.folder.path()).exists() {
-            return Ok(0);
-        }
-        self.with_store(|store, chip| {
+        let deleted = self.with_store(|store, chip| {
             let mut ended = Vec::new();
             for key in read_all(store)? {
                 if key.state.lives() && key.epochs.is_some() && in_scope(&key) {
@@ -219,7 +216,15 @@ impl RobotKeys {
                 store.commit(ended, chip)?;
             }
             Ok(count)
-        })
+        });
+        match deleted {
+            // There is nothing in it that could be used.
+            Err(KeysError::Store(error)) if error.is_refusal() => {
+                tracing::warn!(%error, "a stop found no key store to delete from");
+                Ok(0)
+            }
+            other => other,
+        }
     }
 
     /// Gives all managed keys up and makes an empty store: the way out of a store that is refused. Every anchor moves, so

@@ -2,8 +2,9 @@
 
 use alcub3_crypto::Digest;
 use alcub3_crypto::tpm::Public;
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::domain;
+
+use crate::canonical::{DecodeError, Encoder, Fault, Reader};
+use crate::domain;
 
 const VERSION: u64 = 1;
 /// Longest private area of an HMAC key, in bytes; what a TPM makes is shorter.

@@ -1,0 +1,258 @@
+//! The key store against whoever has the disk: an old one, an edited one, none at all; and how often it writes to NV.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/keys.rs"]
+mod keys;
+#[path = "support/reach.rs"]
+mod reach;
+mod support;
+
+use alcub3_keys::KeysError;
+use alcub3_tpm::{CommandCode, ResponseCode};
+use alcub3_trust_model::managed_key::{KeyPurpose, KeyRecord, KeyState, Transition};
+use alcub3_trust_model::nv_map::NvIndex;
+use keys::{arm_past_the_store, now_ms, reason, store_reason};
+use std::path::PathBuf;
+use support::{Life, NOW_MS, copy_folder, digest};
+use tempfile::TempDir;
+
+fn file(life: &Life) -> PathBuf {
+    life.path().join("keys.redb")
+}
+
+/// A copy of the disk as it is, with the store closed.
+fn old_disk(life: &mut Life) -> TempDir {
+    life.robot = None;
+    let copy = TempDir::new().unwrap();
+    copy_folder(&life.path(), copy.path());
+    life.open();
+    copy
+}
+
+fn put_back(life: &mut Life, disk: &TempDir) {
+    life.robot = None;
+    copy_folder(disk.path(), &life.path());
+    life.open();
+}
+
+fn signs(life: &Life, key: &KeyRecord) -> bool {
+    life.robot().sign_with_key(key.id, digest(), now_ms()).is_ok()
+}
+
+#[test]
+fn an_old_disk_is_refused_and_a_destroyed_key_stays_dead_for_root_too() {
+    let mut life = Life::running();
+    let (gone, kept) = (
+        life.create(KeyPurpose::Identity),
+        life.create(KeyPurpose::SensorSigning),
+    );
+    let disk = old_disk(&mut life);
+    let now = now_ms();
+    life.robot()
+        .change_key(gone.id, Transition::Destroy, now)
+        .unwrap();
+    put_back(&mut life, &disk);
+    assert_eq!(
+        store_reason(life.robot().keys().managed_keys()),
+        "store-rolled-back"
+    );
+    assert_eq!(
+        reason(life.robot().sign_with_key(kept.id, digest(), now)),
+        "store-rolled-back"
+    );
+    // Root need not ask the store: the blob is on the old disk, and the chip is at hand. It refuses the destroyed key, now
+    // and after everything that root may do to the chip.
+    for index in [NvIndex::StoreAnchor, NvIndex::RobotEpoch] {
+        let refused = arm_past_the_store(life.robot(), &gone).unwrap_err();
+        assert!(refused.is_refusal(ResponseCode::POLICY), "{refused}");
+        life.increment(index);
+    }
+    assert_eq!(
+        store_reason(life.robot().keys().managed_keys()),
+        "store-rolled-back"
+    );
+    // A stop is not kept from anything by such a store.
+    assert!(life.stop().is_complete());
+    life.rearm();
+    assert!(arm_past_the_store(life.robot(), &gone).is_err());
+}
+
+#[test]
+fn a_refused_store_is_left_by_giving_all_its_keys_up() {
+    let mut life = Life::running();
+    let keys: Vec<_> = [
+        KeyPurpose::Identity,
+        KeyPurpose::Recovery,
+        KeyPurpose::DataEncryption,
+    ]
+    .map(|purpose| life.create(purpose))
+    .into();
+    let disk = old_disk(&mut life);
+    std::fs::remove_file(file(&life)).unwrap();
+    life.open();
+    assert_eq!(store_reason(life.robot().keys().managed_keys()), "store-missing");
+    life.robot().start_keys_over(NOW_MS).unwrap();
+    assert!(life.robot().keys().managed_keys().unwrap().is_empty());
+    for key in &keys {
+        assert!(arm_past_the_store(life.robot(), key).is_err(), "{}", key.purpose);
+    }
+    let new = life.create(KeyPurpose::Identity);
+    assert!(signs(&life, &new));
+    // The store that was given up does not come back, though it was never rolled back.
+    put_back(&mut life, &disk);
+    assert_eq!(
+        store_reason(life.robot().keys().managed_keys()),
+        "store-rolled-back"
+    );
+}
+
+#[test]
+fn a_commit_that_a_crash_kept_from_being_counted_is_counted_at_the_next_start() {
+    let mut life = Life::running();
+    let key = life.create(KeyPurpose::Identity);
+    let before = old_disk(&mut life);
+    let counted = life.store_anchor();
+    life.robot()
+        .change_key(key.id, Transition::Suspend, now_ms())
+        .unwrap();
+    assert_eq!(life.store_anchor(), counted + 1);
+    // The chip one ahead of the disk is not that case: the change was acknowledged.
+    put_back(&mut life, &before);
+    assert_eq!(
+        store_reason(life.robot().keys().managed_keys()),
+        "store-rolled-back"
+    );
+}
+
+#[test]
+fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
+    let mut life = Life::running();
+    let key = life.create(KeyPurpose::Identity);
+    life.robot()
+        .change_key(key.id, Transition::Suspend, now_ms())
+        .unwrap();
+    life.robot = None;
+    let whole = std::fs::read(file(&life)).unwrap();
+    // Somebody resumes the key with an editor: the record's state, in place.
+    let record = {
+        let mut suspended = key.clone();
+        suspended.state = KeyState::Suspended;
+        suspended.to_canonical()
+    };
+    let at = whole
+        .windows(record.len())
+        .rposition(|window| window == record)
+        .unwrap();
+    let active = key.to_canonical();
+    let mut edited = whole.clone();
+    edited[at..at + record.len()].copy_from_slice(&active);
+    std::fs::write(file(&life), &edited).unwrap();
+    life.open();
+    let error = life.robot().keys().managed_keys().unwrap_err();
+    let hex: String = key.id.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(error.refusal(), Some("store-edited"));
+    assert!(error.to_string().contains(&hex), "{error}");
+
+    // Any byte: the same content, or a refusal; never another content, never a panic.
+    let stride = std::env::var("ALCUB3_STORE_STRIDE").ok();
+    let stride = stride.map_or(whole.len() / 24 + 1, |stride| stride.parse().expect("a number"));
+    let in_use = (0..whole.len()).filter(|at| whole[*at] != 0);
+    let sampled: Vec<usize> = in_use.step_by((stride / 8).max(1)).collect();
+    assert!(sampled.len() > 20);
+    for at in sampled {
+        life.robot = None;
+        let mut edited = whole.clone();
+        edited[at] ^= 0x41;
+        std::fs::write(file(&life), &edited).unwrap();
+        life.open();
+        match life.robot().keys().managed_keys() {
+            Ok(keys) => assert_eq!((keys.len(), keys[0].state), (1, KeyState::Suspended), "byte {at}"),
+            Err(KeysError::Store(error)) => {
+                assert!(
+                    ["store-edited", "store-unavailable"].contains(&error.code()),
+                    "{error}"
+                );
+            }
+            Err(other) => panic!("byte {at}: {other}"),
+        }
+    }
+    life.robot = None;
+    std::fs::write(file(&life), &whole).unwrap();
+    life.open();
+    assert_eq!(life.robot().keys().managed_keys().unwrap().len(), 1);
+}
+
+#[test]
+fn the_store_of_another_robot_is_refused() {
+    let (mut one, other) = (Life::running(), Life::running());
+    other.create(KeyPurpose::Identity);
+    one.robot = None;
+    std::fs::copy(file(&other), file(&one)).unwrap();
+    one.open();
+    assert_eq!(store_reason(one.robot().keys().managed_keys()), "store-edited");
+}
+
+/// NV writes of each operation: the store's counter, and all key anchors together by the commands sent.
+#[test]
+fn each_operation_writes_to_nv_as_often_as_the_specification_says() {
+    let life = Life::running();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../SPECIFICATION.md")).unwrap();
+    let section = text.split("### NV writes of the key store").nth(1).unwrap();
+    let section = section.split("\n#").next().unwrap();
+    let promised = |operation: &str| -> (u64, u64) {
+        let row = section
+            .lines()
+            .find(|line| line.starts_with(&format!("| {operation} |")))
+            .unwrap_or_else(|| panic!("no row: {operation}"));
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        (cells[2].parse().unwrap(), cells[3].parse().unwrap())
+    };
+    let key = life.create(KeyPurpose::Identity);
+    let second = life.create(KeyPurpose::DataEncryption);
+    let (robot, now) = (life.robot(), now_ms());
+    let mut measured = Vec::new();
+    let mut measure = |operation: &str, work: &mut dyn FnMut()| {
+        const EXTEND: CommandCode = CommandCode(0x136);
+        let before = (life.store_anchor(), life.counts.of(EXTEND));
+        work();
+        let after = (life.store_anchor(), life.counts.of(EXTEND));
+        let writes = (after.0 - before.0, after.1 - before.1);
+        assert_eq!(writes, promised(operation), "{operation}");
+        measured.push(operation.to_owned());
+    };
+    measure("list, show", &mut || {
+        robot.keys().managed_keys().unwrap();
+    });
+    measure("use", &mut || {
+        robot.sign_with_key(key.id, digest(), now).unwrap();
+        robot.encrypt_with_key(second.id, b"map", now).unwrap();
+    });
+    measure("create", &mut || {
+        life.create(KeyPurpose::Identity);
+    });
+    measure("suspend, resume, activate", &mut || {
+        robot.change_key(key.id, Transition::Suspend, now).unwrap();
+    });
+    robot.change_key(key.id, Transition::Resume, now).unwrap();
+    measure("rotate", &mut || {
+        robot.rotate_key(key.id, now).unwrap();
+    });
+    measure("destroy, revoke", &mut || {
+        robot.change_key(key.id, Transition::Destroy, now).unwrap();
+    });
+    measure("sweep with nothing due", &mut || {
+        robot.sweep_keys(Some(now)).unwrap();
+    });
+    measure("stop of the robot", &mut || {
+        assert!(life.stop().is_complete());
+    });
+    let rows = section.lines().filter(|line| line.starts_with("| ")).count();
+    assert_eq!(rows, measured.len() + 1, "a row is not measured");
+}
