@@ -408,3 +408,64 @@ fn a_stop_works_while_the_robots_files_are_in_use_or_damaged() {
     let Some(blank) = Fleet::start() else { return };
     assert_error(&blank.run("--json estop"), 70, "robot");
 }
+
+#[test]
+fn keys_live_and_end_on_the_command_line() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let write = |name: &str, text: &str| std::fs::write(fleet.path().join(name), text).unwrap();
+    write("map", "north is up");
+    write("other", "north is down");
+    // On a stopped robot: identity yes, all else no.
+    let refused = fleet.no("key create --purpose sensor-signing --level SECRET");
+    assert_eq!(refused["reasons"][0], "stopped");
+    let identity = fleet.yes("key create --purpose identity --level SECRET");
+    assert_eq!(identity["state"], "ACTIVE");
+    fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    let camera = fleet.yes("key create --purpose sensor-signing --level SECRET --label camera");
+    let camera = camera["key"].as_str().unwrap();
+    fleet.yes("key sign camera map --out map.sig");
+    assert_eq!(fleet.yes("key verify camera map map.sig")["genuine"], true);
+    assert_eq!(fleet.no("key verify camera other map.sig")["genuine"], false);
+    let wrong = fleet.no("key encrypt camera map --out map.enc");
+    assert_eq!(wrong["reasons"][0], "key-purpose");
+
+    for purpose in ["data-encryption", "communication"] {
+        fleet.yes(&format!("key create --purpose {purpose} --level UNCLASSIFIED"));
+        fleet.yes(&format!("key encrypt {purpose} map --out map.enc"));
+        fleet.yes("key decrypt map.enc --out plain");
+        assert_eq!(std::fs::read(fleet.path().join("plain")).unwrap(), b"north is up");
+    }
+    let new = fleet.yes("key rotate data-encryption");
+    let listed = fleet.yes("key list")["keys"].as_array().unwrap().len();
+    assert_eq!(listed, 5);
+    assert_eq!(fleet.yes("key show data-encryption")["key"], new["key"]);
+    assert_eq!(fleet.yes(&format!("key suspend {camera}"))["state"], "SUSPENDED");
+    assert_eq!(
+        fleet.no(&format!("key sign {camera} map --out x"))["reasons"][0],
+        "key-suspended"
+    );
+    assert_eq!(fleet.yes(&format!("key resume {camera}"))["state"], "ACTIVE");
+    assert_eq!(fleet.yes(&format!("key revoke {camera}"))["state"], "REVOKED");
+    assert_eq!(
+        fleet.no(&format!("key resume {camera}"))["reasons"][0],
+        "key-transition"
+    );
+    // What it signed while it was good still verifies; whether to believe it is for who asks.
+    assert_eq!(
+        fleet.yes(&format!("key verify {camera} map map.sig"))["state"],
+        "REVOKED"
+    );
+    assert_eq!(fleet.yes(&format!("key destroy {camera}"))["state"], "DESTROYED");
+    assert_eq!(fleet.no("key show nothing")["reasons"][0], "key-unknown");
+    assert_eq!(fleet.yes("key sweep")["swept"], serde_json::json!([]));
+    assert!(fleet.run("key list").stdout.contains("data-encryption"));
+    assert!(!fleet.run("key list").stdout.contains("camera"));
+    assert!(fleet.run("key list --all").stdout.contains("camera"));
+
+    std::fs::remove_file(fleet.path().join("robot/keys.redb")).unwrap();
+    assert_eq!(fleet.no("key list")["reasons"][0], "store-missing");
+    assert_eq!(fleet.run("key start-over").code, 2);
+    fleet.yes("key start-over --give-up-all-keys");
+    assert_eq!(fleet.yes("key list")["keys"], serde_json::json!([]));
+}

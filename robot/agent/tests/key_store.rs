@@ -1,4 +1,6 @@
 //! The key store against whoever has the disk: an old one, an edited one, none at all; and how often it writes to NV.
+//!
+//! `ALCUB3_STORE_STRIDE` sets how many of the file's bytes in use are passed over from one edit to the next; 1 edits each.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -18,6 +20,7 @@ use alcub3_tpm::{CommandCode, ResponseCode};
 use alcub3_trust_model::managed_key::{KeyPurpose, KeyRecord, KeyState, Transition};
 use alcub3_trust_model::nv_map::NvIndex;
 use keys::{arm_past_the_store, now_ms, reason, store_reason};
+use redb::ReadableTable;
 use std::path::PathBuf;
 use support::{Life, NOW_MS, copy_folder, digest};
 use tempfile::TempDir;
@@ -28,7 +31,7 @@ fn file(life: &Life) -> PathBuf {
 
 /// A copy of the disk as it is, with the store closed.
 fn old_disk(life: &mut Life) -> TempDir {
-    life.robot = None;
+    life.close();
     let copy = TempDir::new().unwrap();
     copy_folder(&life.path(), copy.path());
     life.open();
@@ -36,7 +39,7 @@ fn old_disk(life: &mut Life) -> TempDir {
 }
 
 fn put_back(life: &mut Life, disk: &TempDir) {
-    life.robot = None;
+    life.close();
     copy_folder(disk.path(), &life.path());
     life.open();
 }
@@ -113,7 +116,7 @@ fn a_refused_store_is_left_by_giving_all_its_keys_up() {
 }
 
 #[test]
-fn a_commit_that_a_crash_kept_from_being_counted_is_counted_at_the_next_start() {
+fn a_disk_from_before_an_acknowledged_change_is_refused() {
     let mut life = Life::running();
     let key = life.create(KeyPurpose::Identity);
     let before = old_disk(&mut life);
@@ -130,6 +133,25 @@ fn a_commit_that_a_crash_kept_from_being_counted_is_counted_at_the_next_start() 
     );
 }
 
+/// Replaces the body of the one row that has `from`.
+fn edit_row(life: &Life, from: &[u8], to: &[u8]) {
+    const RECORDS: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("records");
+    let database = redb::Database::open(file(life)).unwrap();
+    let write = database.begin_write().unwrap();
+    {
+        let mut table = write.open_table(RECORDS).unwrap();
+        let (key, row) = {
+            let (key, row) = table.first().unwrap().unwrap();
+            (key.value().to_vec(), row.value().to_vec())
+        };
+        let at = row.len() - from.len();
+        assert_eq!(&row[at..], from);
+        let edited = [&row[..at], to].concat();
+        table.insert(key.as_slice(), edited.as_slice()).unwrap();
+    }
+    write.commit().unwrap();
+}
+
 #[test]
 fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
     let mut life = Life::running();
@@ -137,22 +159,14 @@ fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
     life.robot()
         .change_key(key.id, Transition::Suspend, now_ms())
         .unwrap();
-    life.robot = None;
+    life.close();
     let whole = std::fs::read(file(&life)).unwrap();
-    // Somebody resumes the key with an editor: the record's state, in place.
-    let record = {
-        let mut suspended = key.clone();
-        suspended.state = KeyState::Suspended;
-        suspended.to_canonical()
+    // Somebody resumes the key with the database's own tools: the row is what it was before, all but its tag.
+    let suspended = KeyRecord {
+        state: KeyState::Suspended,
+        ..key.clone()
     };
-    let at = whole
-        .windows(record.len())
-        .rposition(|window| window == record)
-        .unwrap();
-    let active = key.to_canonical();
-    let mut edited = whole.clone();
-    edited[at..at + record.len()].copy_from_slice(&active);
-    std::fs::write(file(&life), &edited).unwrap();
+    edit_row(&life, &suspended.to_canonical(), &key.to_canonical());
     life.open();
     let error = life.robot().keys().managed_keys().unwrap_err();
     let hex: String = key.id.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
@@ -160,13 +174,13 @@ fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
     assert!(error.to_string().contains(&hex), "{error}");
 
     // Any byte: the same content, or a refusal; never another content, never a panic.
+    let in_use: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
     let stride = std::env::var("ALCUB3_STORE_STRIDE").ok();
-    let stride = stride.map_or(whole.len() / 24 + 1, |stride| stride.parse().expect("a number"));
-    let in_use = (0..whole.len()).filter(|at| whole[*at] != 0);
-    let sampled: Vec<usize> = in_use.step_by((stride / 8).max(1)).collect();
+    let stride = stride.map_or(in_use.len() / 40, |stride| stride.parse().expect("a number"));
+    let sampled: Vec<usize> = in_use.into_iter().step_by(stride).collect();
     assert!(sampled.len() > 20);
     for at in sampled {
-        life.robot = None;
+        life.close();
         let mut edited = whole.clone();
         edited[at] ^= 0x41;
         std::fs::write(file(&life), &edited).unwrap();
@@ -182,7 +196,7 @@ fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
             Err(other) => panic!("byte {at}: {other}"),
         }
     }
-    life.robot = None;
+    life.close();
     std::fs::write(file(&life), &whole).unwrap();
     life.open();
     assert_eq!(life.robot().keys().managed_keys().unwrap().len(), 1);
@@ -192,7 +206,7 @@ fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
 fn the_store_of_another_robot_is_refused() {
     let (mut one, other) = (Life::running(), Life::running());
     other.create(KeyPurpose::Identity);
-    one.robot = None;
+    one.close();
     std::fs::copy(file(&other), file(&one)).unwrap();
     one.open();
     assert_eq!(store_reason(one.robot().keys().managed_keys()), "store-edited");

@@ -16,6 +16,8 @@
 mod crash;
 #[path = "support/keys.rs"]
 mod keys;
+#[path = "support/reach.rs"]
+mod reach;
 mod support;
 
 use alcub3_agent::Robot;
@@ -239,7 +241,7 @@ fn everything_is_in_order(life: &Life, heard: &Heard, room: &Room, blobs: &BTree
     }
     for key in life.robot().keys().managed_keys().unwrap() {
         match key.state {
-            KeyState::Active if key.purpose != KeyPurpose::Recovery => {
+            KeyState::Active if key.protects && key.purpose != KeyPurpose::Recovery => {
                 life.robot().sign_with_key(key.id, digest(), now_ms()).unwrap();
             }
             KeyState::Active | KeyState::Suspended => arm_past_the_store(life.robot(), &key).unwrap(),
@@ -255,12 +257,32 @@ fn everything_is_in_order(life: &Life, heard: &Heard, room: &Room, blobs: &BTree
     assert_eq!(&life.room(), room);
 }
 
+#[test]
+fn a_commit_that_a_crash_kept_from_being_counted_is_counted_at_the_next_start() {
+    let mut life = Life::running();
+    for side in Side::BOTH {
+        let key = life.create(KeyPurpose::Identity);
+        let counted = life.store_anchor();
+        life.robot = None;
+        let (dying, trigger) = Dying::new(&life.swtpm);
+        (life.tpm, life.counts) = open_tpm(dying);
+        life.open();
+        // The one command of a suspension that writes is the count.
+        trigger.arm(0, side, Among::Lasting);
+        let suspended = life.robot().change_key(key.id, Transition::Suspend, now_ms());
+        assert!(suspended.is_err() && trigger.fired());
+        life.reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+        let state = life.robot().keys().managed_key(key.id).unwrap().state;
+        assert_eq!((state, life.store_anchor()), (KeyState::Suspended, counted + 1));
+    }
+}
+
 /// The disk from before the round, if the round has changed anything that was counted.
 fn the_old_disk_is_refused(life: &mut Life, disk: &TempDir, counted: u64) {
     if life.store_anchor() == counted {
         return;
     }
-    life.robot = None;
+    life.close();
     let present = TempDir::new().unwrap();
     copy_folder(&life.path(), present.path());
     copy_folder(disk.path(), &life.path());
@@ -269,7 +291,7 @@ fn the_old_disk_is_refused(life: &mut Life, disk: &TempDir, counted: u64) {
         store_reason(life.robot().keys().managed_keys()),
         "store-rolled-back"
     );
-    life.robot = None;
+    life.close();
     copy_folder(present.path(), &life.path());
     life.open();
 }
@@ -293,7 +315,7 @@ fn no_kill_loses_an_acknowledged_key_or_brings_a_destroyed_one_back() {
     let (mut heard, mut blobs) = (Heard::default(), BTreeMap::new());
     for round in 0..rounds() {
         println!("round {round}");
-        life.robot = None;
+        life.close();
         let disk = TempDir::new().unwrap();
         copy_folder(&life.path(), disk.path());
         life.open();

@@ -27,6 +27,8 @@ pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct RobotKeys {
     pub(crate) tpm: Tpm,
+    /// Before the folder, so that the store is closed when the folder's lock is let go.
+    pub(crate) store: KeyStore,
     pub(crate) folder: Arc<StateFolder>,
     pub(crate) record: Arc<RobotRecord>,
     pub(crate) nv: NvMap,
@@ -34,7 +36,6 @@ pub struct RobotKeys {
     pub(crate) banks: Arc<[HashAlg]>,
     /// Where the search for a free mission anchor begins.
     pub(crate) next_anchor: Arc<AtomicU8>,
-    pub(crate) store: KeyStore,
 }
 
 impl RobotKeys {

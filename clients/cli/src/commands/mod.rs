@@ -11,6 +11,7 @@ mod estop;
 mod eventlog;
 pub(crate) mod files;
 mod identity;
+mod key;
 mod mission;
 mod provision;
 mod purge;
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     /// Who this robot is
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
+    /// The robot's managed keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Prove this robot's state to an authority
     Attest(attest::Attest),
     /// Judge a robot's evidence
@@ -76,6 +80,7 @@ impl Command {
             Self::Tpm(command) => tpm::run(&command, context),
             Self::Provision(arguments) => provision::run(&arguments, context),
             Self::Identity(command) => identity::run(&command, context),
+            Self::Key(command) => key::run(&command, context),
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),

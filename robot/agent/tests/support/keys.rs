@@ -3,12 +3,12 @@
 
 use crate::support::{LEVEL, LONG, Life};
 use alcub3_agent::{AgentError, Robot};
-use alcub3_keys::{KeyPlan, KeysError};
+use alcub3_keys::{KeyPlan, KeysError, StateFolder};
 use alcub3_tpm::ops::{Key, PersistentKey, PolicyInputs};
 use alcub3_tpm::{Auth, Lane, TpmError};
 use alcub3_trust_model::managed_key::{KeyPurpose, KeyRecord};
 use alcub3_trust_model::nv_map::NvIndex;
-use alcub3_trust_model::{KeyLabel, Level, handle_map};
+use alcub3_trust_model::{KeyLabel, handle_map};
 
 pub fn now_ms() -> u64 {
     let since = std::time::SystemTime::now()
@@ -71,7 +71,13 @@ impl Life {
         self.robot().create_key(&plan(purpose), now_ms()).unwrap()
     }
 
-    /// What the chip counted of the store, and a key's anchor.
+    /// Closes the robot and waits until nothing of it has its folder: then its files are at rest.
+    pub fn close(&mut self) {
+        self.robot = None;
+        drop(StateFolder::open(self.folder.path()).unwrap());
+    }
+
+    /// What the chip counted of the store.
     pub fn store_anchor(&self) -> u64 {
         self.robot().keys().counter(NvIndex::StoreAnchor).unwrap().value
     }
@@ -87,5 +93,3 @@ impl Life {
             .unwrap();
     }
 }
-
-pub const LEVELS: [Level; 2] = [Level::Unclassified, Level::Cui];

@@ -501,6 +501,7 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     count(life, "mission: complete", &mut |life| {
         life.robot().complete_mission(mission.mission, NOW_MS).unwrap();
     });
+    count_managed_keys(life, &mut count);
     count(life, "stop: whole, with receipt", &mut |life| {
         life.stop();
     });
@@ -508,4 +509,37 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
         life.open();
     });
     counts
+}
+
+type Count<'a> = dyn FnMut(&mut Life, &str, &mut dyn FnMut(&mut Life)) + 'a;
+
+/// The operations of a managed key that a stop ends; one was made before under the same anchor.
+fn count_managed_keys(life: &mut Life, count: &mut Count<'_>) {
+    use alcub3_trust_model::managed_key::{KeyPurpose, Transition};
+    let plan = alcub3_keys::KeyPlan {
+        label: alcub3_trust_model::KeyLabel::new("counted").unwrap(),
+        purpose: KeyPurpose::DataEncryption,
+        level: LEVEL,
+        activates_in_ms: 0,
+    };
+    let create = |life: &Life| life.robot().create_key(&plan, NOW_MS).unwrap();
+    let destroy = |life: &Life, id| {
+        life.robot().change_key(id, Transition::Destroy, NOW_MS).unwrap();
+    };
+    destroy(life, create(life).id);
+    let mut key = None;
+    count(life, "managed key: create", &mut |life| {
+        key = Some(create(life).id);
+    });
+    let key = key.unwrap();
+    count(life, "managed key: encrypt", &mut |life| {
+        life.robot().encrypt_with_key(key, b"map", NOW_MS).unwrap();
+    });
+    count(life, "managed key: suspend", &mut |life| {
+        life.robot().change_key(key, Transition::Suspend, NOW_MS).unwrap();
+    });
+    count(life, "managed key: destroy", &mut |life| destroy(life, key));
+    count(life, "managed keys: sweep, nothing due", &mut |life| {
+        life.robot().sweep_keys(None).unwrap();
+    });
 }

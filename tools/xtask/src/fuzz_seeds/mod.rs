@@ -3,6 +3,7 @@
 
 mod authority;
 mod fleet;
+mod keys;
 mod logs;
 mod structures;
 #[cfg(test)]
@@ -65,5 +66,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(tpm::seeds()?);
     seeds.extend(fleet::seeds()?);
     seeds.extend(verification::seeds()?);
+    seeds.extend(keys::seeds()?);
     Ok(seeds)
 }

@@ -19,6 +19,7 @@ use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
 use alcub3_tpm::transport::Capture;
 use alcub3_trust_model::RobotState;
+use alcub3_trust_model::managed_key::{Encrypted, KeyRecord, StoreHeader};
 use std::collections::BTreeSet;
 use world::{BOOT, LEASE, MISSION, NOW_MS, WORLD, maced, signed};
 
@@ -92,6 +93,11 @@ fn accepts(seed: &Seed) -> Option<bool> {
             StopIntent::from_canonical(bytes).is_ok()
                 || RearmRecord::from_canonical(bytes).is_ok()
                 || Reservation::from_canonical(bytes).is_ok()
+        }
+        "key_store" => {
+            KeyRecord::from_canonical(bytes).is_ok()
+                || StoreHeader::from_canonical(bytes).is_ok()
+                || Encrypted::from_canonical(bytes).is_ok()
         }
         "robot_state" => RobotState::from_canonical(bytes).is_ok(),
         "spki" => VerifyingKey::from_spki_der(bytes).is_ok(),
