@@ -60,6 +60,7 @@ impl RobotKeys {
             purged_utc_ms: now_utc_ms,
         };
         self.folder.write(INTENT, &intent.to_canonical())?;
+        self.store.close();
         complete(&self.tpm, &self.folder, &self.record, &intent, self.pcrs)
     }
 }

@@ -173,6 +173,11 @@ impl KeyStore {
         done
     }
 
+    /// Closes the file, so that it can be taken away.
+    pub(crate) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Replaces the store while nobody works on it.
     pub(super) fn replace(&self, make: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
