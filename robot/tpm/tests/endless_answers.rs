@@ -48,7 +48,7 @@ fn an_operation_without_a_deadline_ends_with_the_chips_last_word() {
         let error = chip.read_clock().unwrap_err();
         assert!(matches!(error, TpmError::Refused { .. }), "{code:#x}: {error}");
         assert!(
-            began.elapsed() < Duration::from_secs(5),
+            began.elapsed() < Duration::from_secs(20),
             "{code:#x} took {:?}",
             began.elapsed()
         );

@@ -166,14 +166,16 @@ fn sixty_four_callers_share_three_slots() {
 #[test]
 fn an_operation_whose_caller_left_does_not_run() {
     let fixture = fixture();
-    let blocker = fixture.tpm.submit(Lane::Background, LONG, |chip| {
-        std::thread::sleep(Duration::from_millis(200));
+    let (go, waiting) = std::sync::mpsc::channel();
+    let blocker = fixture.tpm.submit(Lane::Background, LONG, move |chip| {
+        waiting.recv().unwrap();
         chip.random(8).map(|_| ())
     });
     let before = fixture.counts.of(PCR_EXTEND);
     drop(fixture.tpm.submit(Lane::Background, LONG, |chip| {
         chip.pcr_extend(13, &[HashAlg::Sha256.digest(&[b"x"])])
     }));
+    go.send(()).unwrap();
     blocker.wait().unwrap();
     fixture
         .tpm
@@ -185,8 +187,10 @@ fn an_operation_whose_caller_left_does_not_run() {
 #[test]
 fn an_operation_past_its_deadline_sends_nothing() {
     let fixture = fixture();
-    let blocker = fixture.tpm.submit(Lane::Background, LONG, |_| {
-        std::thread::sleep(Duration::from_millis(150));
+    let (go, waiting) = std::sync::mpsc::channel();
+    let blocker = fixture.tpm.submit(Lane::Background, LONG, move |_| {
+        waiting.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(40));
         Ok(())
     });
     let late = fixture
@@ -194,6 +198,7 @@ fn an_operation_past_its_deadline_sends_nothing() {
         .submit(Lane::Background, Duration::from_millis(20), |chip| {
             chip.random(8).map(|_| ())
         });
+    go.send(()).unwrap();
     assert!(matches!(late.wait(), Err(TpmError::DeadlineExceeded { .. })));
     blocker.wait().unwrap();
 }

@@ -13,8 +13,9 @@ fn response(marker: u8) -> Vec<u8> {
     vec![0x80, 1, 0, 0, 0, 11, 0, 0, 0, 0, marker]
 }
 
+/// Long enough for a busy machine to send a command before it.
 fn soon() -> Instant {
-    Instant::now() + Duration::from_millis(40)
+    Instant::now() + Duration::from_millis(300)
 }
 
 fn later() -> Instant {
