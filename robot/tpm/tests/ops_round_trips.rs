@@ -446,6 +446,7 @@ fn hierarchies_take_authorisations_and_give_them_back() {
             .create_primary(Hierarchy::Owner, Auth::Value(&owner), bytes, None, &[])
             .unwrap(),
     );
+    f.settle();
     // A policy besides the value: here one that any session of no assertion satisfies.
     let policy = Policy::new(HashAlg::Sha256, Vec::new()).unwrap();
     let ((), sent) = f.sent(|f| {
