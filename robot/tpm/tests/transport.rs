@@ -227,12 +227,9 @@ fn a_crash_under_a_command_is_noticed_while_waiting() {
     let mut transport = SwtpmTransport::start(&SwtpmOptions::throwaway()).unwrap();
     let control = transport.control();
     signal(control.pid(), "-STOP");
-    let killer = thread::spawn({
-        let control = control.clone();
-        move || {
-            thread::sleep(Duration::from_millis(50));
-            control.kill().unwrap();
-        }
+    let killer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        control.kill().unwrap();
     });
     let error = fails(&mut transport, soon());
     assert!(matches!(error, TransportError::SwtpmExited { .. }), "{error:?}");

@@ -107,6 +107,28 @@ pub fn provisioning(world: &World, authority: &SoftAuthority, record: &RobotReco
     assert_eq!(held, expected, "the chip holds other keys than were recorded");
 }
 
+/// Judges a provisioning that ended because the attacker had the chip see a wrong lockout value: it takes none for a while.
+/// Where it was enrolled by then, it is the chip that was enrolled, and its authorisations are those in custody.
+pub fn locked_out(world: &World, authority: &SoftAuthority) {
+    let Some(enrolled) = authority.enrolled.as_ref() else {
+        return;
+    };
+    let custody = enrolled.custody.clone();
+    let held = world.honest(move |chip| {
+        chip.pin_salt_key(handle_map::EK, None)?;
+        for (hierarchy, value) in [
+            (Hierarchy::Owner, &custody.owner),
+            (Hierarchy::Endorsement, &custody.endorsement),
+        ] {
+            chip.change_hierarchy_auth(hierarchy, value, value)?;
+        }
+        assert!(chip.lockout_state()?.lockout_auth_set);
+        chip.read_public(handle_map::ATTESTATION_KEY)
+    });
+    let enrolment = authority.enrolment();
+    assert_eq!(held.verifying_key().unwrap(), *enrolment.attestation_key());
+}
+
 /// Judges a life; panics where something wrong was accepted.
 pub fn life(world: &World, authority: &SoftAuthority, lived: &Lived, failures: &Failures) -> Ending {
     let truth = truth(world);
