@@ -155,7 +155,7 @@ pub enum KeysError {
     Transition(#[from] IllegalTransition),
     /// There is no such managed key.
     #[error("there is no key {id}; `alcub3 key list` shows them")]
-    NoSuchKey {
+    NoSuchManagedKey {
         /// Its identifier.
         id: KeyId,
     },
@@ -179,7 +179,7 @@ impl KeysError {
             Self::Store(error) if error.is_refusal() => Some(error.code()),
             Self::Use(refusal) => Some(refusal.code()),
             Self::Transition(_) => Some("key-transition"),
-            Self::NoSuchKey { .. } => Some("key-unknown"),
+            Self::NoSuchManagedKey { .. } => Some("key-unknown"),
             Self::NoFreeKeyAnchor { .. } => Some("key-anchors-taken"),
             Self::MissionPurpose => Some("key-purpose"),
             Self::Stopped => Some("stopped"),

@@ -164,7 +164,7 @@ impl Named {
             .iter()
             .find(|key| key.label == *label && key.state.lives() && key.protects);
         // A name that nothing has is looked for as an identifier that nothing has.
-        found.map(|key| key.id).ok_or(KeysError::NoSuchKey {
+        found.map(|key| key.id).ok_or(KeysError::NoSuchManagedKey {
             id: KeyId::new([0; 16]),
         })
     }

@@ -48,7 +48,7 @@ pub(super) fn read_all(store: &Store) -> Result<Vec<KeyRecord>> {
 }
 
 fn find(store: &Store, id: KeyId) -> Result<KeyRecord> {
-    read(store, &key_of(&id))?.ok_or(KeysError::NoSuchKey { id })
+    read(store, &key_of(&id))?.ok_or(KeysError::NoSuchManagedKey { id })
 }
 
 impl RobotKeys {
@@ -77,7 +77,7 @@ impl RobotKeys {
     /// One managed key. Commands: none once the store is open.
     ///
     /// # Errors
-    /// [`KeysError::NoSuchKey`], or as [`Self::managed_keys`].
+    /// [`KeysError::NoSuchManagedKey`], or as [`Self::managed_keys`].
     pub fn managed_key(&self, id: KeyId) -> Result<KeyRecord> {
         self.with_store(|store, _| find(store, id))
     }

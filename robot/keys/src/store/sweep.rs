@@ -60,7 +60,7 @@ impl RobotKeys {
         due: Due,
         now: &Now,
     ) -> Result<Option<KeyId>> {
-        let key = keys.get(&id).cloned().ok_or(KeysError::NoSuchKey { id })?;
+        let key = keys.get(&id).cloned().ok_or(KeysError::NoSuchManagedKey { id })?;
         let changed = match due {
             Due::Activate => key.after(Transition::Activate, EndCause::Ordered)?,
             Due::Expire => key.after(Transition::Expire, EndCause::Expired)?,
