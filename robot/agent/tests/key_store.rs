@@ -21,6 +21,7 @@ use alcub3_trust_model::managed_key::{KeyPurpose, KeyRecord, KeyState, Transitio
 use alcub3_trust_model::nv_map::NvIndex;
 use keys::{arm_past_the_store, now_ms, reason, store_reason};
 use redb::ReadableTable;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use support::{Life, NOW_MS, copy_folder, digest};
 use tempfile::TempDir;
@@ -133,23 +134,56 @@ fn a_disk_from_before_an_acknowledged_change_is_refused() {
     );
 }
 
-/// Replaces the body of the one row that has `from`.
-fn edit_row(life: &Life, from: &[u8], to: &[u8]) {
+/// Edits the rows of the database with its own tools.
+fn edit_rows(life: &Life, edit: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>)) {
     const RECORDS: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("records");
     let database = redb::Database::open(file(life)).unwrap();
     let write = database.begin_write().unwrap();
     {
         let mut table = write.open_table(RECORDS).unwrap();
-        let (key, row) = {
-            let (key, row) = table.first().unwrap().unwrap();
-            (key.value().to_vec(), row.value().to_vec())
-        };
-        let at = row.len() - from.len();
-        assert_eq!(&row[at..], from);
-        let edited = [&row[..at], to].concat();
-        table.insert(key.as_slice(), edited.as_slice()).unwrap();
+        let read = |row: redb::AccessGuard<'_, &[u8]>| row.value().to_vec();
+        let rows = table.iter().unwrap().map(|row| row.unwrap());
+        let mut rows: BTreeMap<_, _> = rows.map(|(key, row)| (read(key), read(row))).collect();
+        table.retain(|_, _| false).unwrap();
+        edit(&mut rows);
+        for (key, row) in &rows {
+            table.insert(key.as_slice(), row.as_slice()).unwrap();
+        }
     }
     write.commit().unwrap();
+}
+
+#[test]
+fn a_record_taken_away_or_put_back_in_an_older_form_is_found() {
+    let mut life = Life::running();
+    let key = life.create(KeyPurpose::Identity);
+    life.create(KeyPurpose::Recovery);
+    life.close();
+    let mut older = BTreeMap::new();
+    edit_rows(&life, |rows| older = rows.clone());
+    life.open();
+    life.robot()
+        .change_key(key.id, Transition::Suspend, now_ms())
+        .unwrap();
+    life.close();
+    let mut present = BTreeMap::new();
+    edit_rows(&life, |rows| present = rows.clone());
+    let (edited, row) = older.iter().find(|(key, row)| present[*key] != **row).unwrap();
+    let mut attacks = vec![present.clone(), present.clone(), present.clone()];
+    // Its tag is genuine: it is what this robot wrote, before.
+    attacks[0].insert(edited.clone(), row.clone());
+    attacks[1].remove(edited);
+    attacks[2].insert([&edited[..], &[0]].concat(), row.clone());
+    for attack in attacks {
+        life.close();
+        edit_rows(&life, |rows| *rows = attack);
+        life.open();
+        assert_eq!(store_reason(life.robot().keys().managed_keys()), "store-edited");
+    }
+    life.close();
+    edit_rows(&life, |rows| *rows = present);
+    life.open();
+    assert_eq!(life.robot().keys().managed_keys().unwrap().len(), 2);
 }
 
 #[test]
@@ -166,7 +200,13 @@ fn an_edited_record_is_named_and_no_edit_of_the_file_is_believed() {
         state: KeyState::Suspended,
         ..key.clone()
     };
-    edit_row(&life, &suspended.to_canonical(), &key.to_canonical());
+    edit_rows(&life, |rows| {
+        let row = rows.values_mut().next().unwrap();
+        let at = row.len() - suspended.to_canonical().len();
+        assert_eq!(row[at..], suspended.to_canonical());
+        row.truncate(at);
+        row.extend_from_slice(&key.to_canonical());
+    });
     life.open();
     let error = life.robot().keys().managed_keys().unwrap_err();
     let hex: String = key.id.as_bytes().iter().map(|b| format!("{b:02x}")).collect();
