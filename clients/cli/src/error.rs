@@ -143,6 +143,28 @@ pub(crate) enum CliError {
     /// A purge was not approved.
     #[error("the purge is refused: {0}")]
     Purge(#[from] alcub3_server::PurgeApprovalError),
+    /// A duplication was not approved.
+    #[error("the duplication is refused: {0}")]
+    Duplication(#[from] alcub3_server::BackupError),
+    /// A name was not released.
+    #[error("the release of the name is refused: {0}")]
+    Succession(#[from] alcub3_server::SuccessionError),
+    /// A file of a backup is not readable.
+    #[error("{} is no file of a backup of this kind: {source}", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// A file is no storage key.
+    #[error("{} is neither a recovery set nor a storage key: {source}", path.display())]
+    StorageKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: alcub3_crypto::tpm::StructureError,
+    },
     /// A receipt is not readable.
     #[error("the receipt is not readable: {source}")]
     Receipt {
@@ -277,6 +299,7 @@ impl CliError {
             Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
                 Exit::No
             }
+            Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
             Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
             Self::Agent(
                 AgentError::Rearm(_) | AgentError::RearmRecord(_) | AgentError::Gate(_) | AgentError::Link(_),
@@ -327,6 +350,9 @@ impl CliError {
             Self::Rearm(_) => "rearm-refused",
             Self::Purge(_) => "purge-refused",
             Self::Receipt { .. } => "bad-receipt",
+            Self::Duplication(_) => "duplication-refused",
+            Self::Succession(_) => "succession-refused",
+            Self::Backup { .. } | Self::StorageKey { .. } => "bad-backup",
             Self::Vault(_) => "authority-tpm",
             Self::Agent(AgentError::Link(_)) => "enrolment-refused",
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => "robot",
@@ -365,7 +391,7 @@ impl CliError {
             Self::Agent(AgentError::Link(_)) => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
             }
-            Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
+            Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) | Self::Duplication(_) => {
                 "mend what the reason names, then begin again"
             }
             Self::Tpm(_) | Self::Vault(_) => "see `alcub3 tpm doctor`",

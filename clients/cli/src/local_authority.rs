@@ -6,10 +6,11 @@ use crate::error::CliError;
 use crate::tpm_access;
 use alcub3_agent::{AuthorityLink, BootLog, LinkError, ProvisionRequest, Robot, Surroundings};
 use alcub3_crypto::SigningKey;
-use alcub3_keys::{MissionRecord, RobotRecord, StateFolder};
+use alcub3_crypto::tpm::{Public, Signature};
+use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
 use alcub3_server::{Appraised, Authority, Ballot, MissionPlan, OperatorVote};
 use alcub3_tpm::{Tpm, TpmSpec};
-use alcub3_trust_model::{Labels, Level, OperatorId, SessionId};
+use alcub3_trust_model::{Labels, Level, OperatorId, RobotId, SessionId};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -120,6 +121,39 @@ impl LocalAuthority {
             .authority
             .approve_purge(proposal, &votes?, &mut self.vault, now_ms())?;
         Ok((session, order))
+    }
+
+    /// Releases a lost robot's name with these persons' votes.
+    pub(crate) fn release_name(&mut self, robot: &RobotId, persons: &[Person]) -> Result<(), CliError> {
+        let proposal = self.authority.propose_succession(robot, &mut self.vault)?;
+        let votes: Result<Vec<_>, _> = persons
+            .iter()
+            .map(|person| person.vote(proposal.ballot()))
+            .collect();
+        Ok(self
+            .authority
+            .approve_succession(proposal, &votes?, &mut self.vault)?)
+    }
+
+    /// Approves the duplication of a robot's key to a parent with these persons' votes.
+    pub(crate) fn approve_backup(
+        &mut self,
+        robot: &Robot,
+        key: &RecoverableKey,
+        parent: &Public,
+        persons: &[Person],
+    ) -> Result<Signature, CliError> {
+        let names = (key.public().name(), parent.name());
+        let proposal = self
+            .authority
+            .propose_backup(robot.robot(), key.level(), names, &mut self.vault)?;
+        let votes: Result<Vec<_>, _> = persons
+            .iter()
+            .map(|person| person.vote(proposal.ballot()))
+            .collect();
+        Ok(self
+            .authority
+            .approve_backup(&proposal, &votes?, &mut self.vault)?)
     }
 
     /// Starts a mission with these persons' votes.

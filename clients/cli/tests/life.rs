@@ -299,6 +299,97 @@ fn a_purge_takes_two_persons_and_its_receipt_proves_it_on_another_machine() {
     fleet.yes("provision r2 --level UNCLASSIFIED --simulator-ca --eventlog boot.log --fact model=test");
 }
 
+/// A command on another TPM than the robot's, with a state folder of its own.
+fn elsewhere(fleet: &Fleet, tpm: &Served, state: &str, words: &str) -> Run {
+    let mut command = command();
+    command
+        .env("ALCUB3_TPM", tpm.spec())
+        .env("ALCUB3_STATE", fleet.path().join(state))
+        .env("ALCUB3_AUTHORITY", fleet.path().join("authority"))
+        .env("ALCUB3_AUTHORITY_TPM", fleet.authority.spec())
+        .current_dir(fleet.path());
+    finished(command.args(words.split_whitespace()).output().unwrap())
+}
+
+#[test]
+fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
+    const TWO: &str = "--approve alice=alice.key --approve bob=bob.key";
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.mission();
+    let chips: Vec<Swtpm> = (0..4).map(|_| Swtpm::start().unwrap()).collect();
+    let served: Vec<Served> = chips.iter().map(|chip| chip.serve().unwrap()).collect();
+    let holders = ["ann", "ben", "cid"];
+    let done = |run: Run| assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    for (name, tpm) in holders.iter().zip(&served) {
+        done(elsewhere(
+            &fleet,
+            tpm,
+            name,
+            &format!("key backup holder -o {name}.pub"),
+        ));
+    }
+    fleet.yes(
+        "key backup split --holder ann=ann.pub --holder ben=ben.pub --holder cid=cid.pub --needed 2 -o set",
+    );
+    fleet.yes("key backup keep telemetry --level SECRET");
+    let duplicate = "key backup duplicate telemetry --to set/set.cbor -o telemetry.item";
+    assert_error(
+        &fleet.run(&format!("--json {duplicate} --approve alice=alice.key")),
+        1,
+        "duplication-refused",
+    );
+    fleet.yes(&format!("{duplicate} {TWO}"));
+    // The robot is lost. Its name goes to another chip only by two persons.
+    let provision = "provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca --fact model=test";
+    let successor = |words: &str| elsewhere(&fleet, &served[3], "successor", words);
+    assert_ne!(successor(provision).code, 0);
+    fleet.yes(&format!("key recover release r1 {TWO}"));
+    // The first try has put the EK's certificate into the chip.
+    done(successor(&provision.replace(" --simulator-ca", "")));
+    done(successor(&format!("estop reset {TWO}")));
+    done(successor("key backup holder -o successor.pub"));
+    for (name, tpm) in holders.iter().zip(&served) {
+        let pass = format!("key recover pass set/{name}.share --to successor.pub -o {name}.passed");
+        done(elsewhere(&fleet, tpm, name, &pass));
+    }
+    let join = "key recover join --set set/set.cbor --item telemetry.item --share cid.passed";
+    assert_eq!(successor(join).code, 1, "one share is not enough");
+    done(successor(&format!("{join} --share ann.passed")));
+    let listed = successor("--json key backup list").json();
+    assert_eq!(listed["recoverable"][0]["label"], "telemetry");
+    assert_eq!(listed["recoverable"][0]["recovered"], true);
+}
+
+#[test]
+fn data_of_a_level_opens_while_the_level_is_armed_and_not_after_a_stop() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    std::fs::write(fleet.path().join("plan.txt"), vec![b'x'; 5_000]).unwrap();
+    let seal = "seal plan.txt --level SECRET -o plan.sealed";
+    assert_error(&fleet.run(&format!("--json {seal}")), 1, "robot");
+    fleet.mission();
+    fleet.yes(seal);
+    fleet.yes("unseal plan.sealed -o plan.out");
+    assert_eq!(
+        std::fs::read(fleet.path().join("plan.out")).unwrap(),
+        vec![b'x'; 5_000]
+    );
+    assert_eq!(
+        fleet.no("unseal plan.sealed --level UNCLASSIFIED")["code"],
+        "level"
+    );
+    assert_error(
+        &fleet.run("--json seal plan.txt --level CONFIDENTIAL -o none.sealed"),
+        70,
+        "robot",
+    );
+    fleet.yes("estop");
+    assert_error(&fleet.run("--json unseal plan.sealed"), 1, "robot");
+    fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    fleet.yes("unseal plan.sealed -o plan.out");
+}
+
 #[test]
 fn evidence_travels_in_files_between_machines() {
     let Some(fleet) = Fleet::start() else { return };

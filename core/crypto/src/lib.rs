@@ -20,6 +20,7 @@ mod kdf;
 mod mac;
 mod secret;
 mod self_test;
+mod sharing;
 mod signature;
 mod signing;
 mod spki;
@@ -36,6 +37,7 @@ pub use secret::Secret;
 pub use self_test::{
     KnownAnswer, KnownAnswers, SelfTestError, SelfTestReport, TestedAlgorithm, run_self_tests,
 };
+pub use sharing::{SecretShare, SharingError, join_secret, split_secret};
 pub use signature::{Curve, SignatureScheme, VerifyingKey};
 pub use signing::SigningKey;
 pub use suite::Suite;

@@ -21,6 +21,7 @@ pub mod mission;
 pub mod purge;
 pub mod rearm;
 mod record;
+pub mod recovery;
 mod wire;
 
 pub use certified::{CertifiedCounter, CounterError};

@@ -105,8 +105,20 @@ pub const STORE_RECORD: &str = "alcub3/store-record/v1";
 /// What the whole content of the key store is authenticated under.
 pub const STORE_CONTENT: &str = "alcub3/store-content/v1";
 
+/// The policyRef of a key's duplication.
+pub const BACKUP_REF: &str = "alcub3/backup-ref/v1";
+/// A recovery set: who holds shares of what.
+pub const RECOVERY_SET: &str = "alcub3/recovery-set/v1";
+/// One share of a recovery set.
+pub const RECOVERY_SHARE: &str = "alcub3/recovery-share/v1";
+/// A key duplicated for recovery.
+pub const RECOVERY_ITEM: &str = "alcub3/recovery-item/v1";
+
+/// The release of a lost robot's name from its TPM.
+pub const SUCCESSION: &str = "alcub3/succession/v1";
+
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 49] = [
+pub const ALL: [&str; 54] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -156,4 +168,9 @@ pub const ALL: [&str; 49] = [
     STORE_HEADER,
     STORE_RECORD,
     STORE_CONTENT,
+    BACKUP_REF,
+    RECOVERY_SET,
+    RECOVERY_SHARE,
+    RECOVERY_ITEM,
+    SUCCESSION,
 ];

@@ -22,6 +22,7 @@ pub mod managed_key;
 pub mod nv_map;
 pub mod pcr_map;
 pub mod policies;
+pub mod recovery;
 mod robot_state;
 mod tier;
 

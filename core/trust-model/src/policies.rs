@@ -164,7 +164,7 @@ pub fn mission_end_ref(mission: &MissionId) -> Vec<u8> {
 }
 
 /// Hashed, because chips without SHA-384 take no more than 32 bytes (TPM2B_NONCE).
-fn policy_ref(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn policy_ref(parts: &[&[u8]]) -> Vec<u8> {
     HashAlg::Sha256.digest(parts).as_bytes().to_vec()
 }
 

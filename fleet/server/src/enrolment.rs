@@ -14,6 +14,7 @@ use crate::endorsement::{self, EndorsementError, RootsError};
 use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
 use crate::store::StoreError;
+use crate::succession;
 
 const CUSTODY: &str = "custody";
 /// How many enrolments may wait for their answer: asking for more drops all that wait.
@@ -145,10 +146,14 @@ impl Authority {
         Ok(self.folder.put(CUSTODY, robot.as_str(), &sealed)?)
     }
 
-    /// A name stays with the TPM it was first given to.
+    /// A name stays with the TPM it was first given to, unless two persons released it from that one.
     fn check_name(&self, robot: &RobotId, endorsement_key: &[u8]) -> Result<(), EnrolmentError> {
         match self.enrolment(robot) {
             Ok(earlier) if earlier.record().endorsement_key.as_bytes() != endorsement_key => {
+                let first = &earlier.record().endorsement_key;
+                if succession::is_released(&self.folder, robot, first)? {
+                    return Ok(());
+                }
                 Err(EnrolmentError::NameTaken(robot.clone()))
             }
             Ok(_) | Err(RobotError::Unknown(_)) => Ok(()),

@@ -18,6 +18,7 @@
 mod approval;
 mod attestation;
 mod authority;
+mod backup;
 mod endorsement;
 mod enrolment;
 mod entropy;
@@ -29,6 +30,7 @@ mod rearm;
 mod robots;
 mod secrets;
 pub mod store;
+mod succession;
 mod vault_names;
 
 pub use approval::{
@@ -37,6 +39,7 @@ pub use approval::{
 };
 pub use attestation::{Appraised, AttestationError};
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
+pub use backup::{BackupError, BackupProposal};
 pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;
@@ -47,4 +50,5 @@ pub use purge::{PurgeApprovalError, PurgeProposal};
 pub use rearm::{RearmApprovalError, RearmProposal};
 pub use robots::{RobotError, Standing};
 pub use secrets::KeyError;
+pub use succession::{SuccessionError, SuccessionProposal};
 pub use vault_names::VaultNames;

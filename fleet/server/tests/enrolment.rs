@@ -157,6 +157,35 @@ fn a_name_stays_with_its_tpm() {
 }
 
 #[test]
+fn two_persons_give_a_lost_robots_name_to_another_tpm_and_one_does_not() {
+    let mut world = World::new();
+    let (lost, successor) = (Robot::new("rover-1"), Robot::new("rover-1"));
+    world.enrol(&lost);
+    fs::write(world.state().join(SIMULATOR_ROOTS).join("i.der"), &successor.root).unwrap();
+    let begins = |world: &mut World, robot: &Robot| world.authority.begin_enrolment(&robot.begin(), NOW);
+    for persons in [1, 2] {
+        assert!(begins(&mut world, &successor).is_err());
+        let proposal = world
+            .authority
+            .propose_succession(&lost.id, &mut world.vault)
+            .unwrap();
+        let mut votes = vec![
+            world.alice.vote(proposal.ballot()),
+            world.bob.vote(proposal.ballot()),
+        ];
+        votes.truncate(persons);
+        let released = world
+            .authority
+            .approve_succession(proposal, &votes, &mut world.vault);
+        assert_eq!(released.is_ok(), persons == 2);
+    }
+    world.enrol(&successor);
+    // The name is the successor's now, and stays with it.
+    let refusal = begins(&mut world, &lost).unwrap_err();
+    assert!(matches!(refusal, EnrolmentError::NameTaken(_)), "{refusal}");
+}
+
+#[test]
 fn an_authority_of_real_chips_admits_no_simulator() {
     let dir = tempfile::tempdir().unwrap();
     let mut production = config(dir.path());

@@ -121,6 +121,23 @@ pub enum KeysError {
     /// The chip makes another attestation key from the robot's template.
     #[error("this is not the robot's chip: it makes another attestation key; connect the right TPM")]
     OtherChip,
+    /// A label that cannot be used.
+    #[error("the label {label:?} {problem}")]
+    Label {
+        /// The label.
+        label: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A duplicate is of another robot.
+    #[error("the duplicate is of robot {robot}; only a robot that bears its name can use what is restored")]
+    OtherRobot {
+        /// The robot it is of.
+        robot: String,
+    },
+    /// A recovery set was not made, or its shares recover nothing.
+    #[error(transparent)]
+    Recovery(#[from] alcub3_fleet_protocol::recovery::RecoveryError),
     /// The robot is stopped.
     #[error(
         "the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)"

@@ -1,5 +1,8 @@
 //! `key`: the robot's managed keys, each for one purpose, from their making to their end.
 
+mod backup;
+mod recover;
+
 use super::files;
 use crate::args::Context;
 use crate::clock::now_ms;
@@ -23,6 +26,19 @@ const MAX_FILE: u64 = 32 << 20;
 const MAX_SIGNATURE: u64 = 1024;
 
 /// The commands of the group.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum KeyGroup {
+    #[command(flatten)]
+    Managed(KeyCommand),
+    /// Keys that can be brought back on another TPM: make, list, duplicate, and the holders of shares
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Bring a lost robot's keys back
+    #[command(subcommand)]
+    Recover(recover::RecoverCommand),
+}
+
+/// The commands on managed keys.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum KeyCommand {
     /// All managed keys
@@ -171,7 +187,15 @@ impl Named {
 }
 
 /// Runs the command.
-pub(crate) fn run(command: &KeyCommand, context: &Context) -> Result<Answer, CliError> {
+pub(crate) fn run(command: &KeyGroup, context: &Context) -> Result<Answer, CliError> {
+    match command {
+        KeyGroup::Managed(command) => managed(command, context),
+        KeyGroup::Backup(command) => backup::run(command, context),
+        KeyGroup::Recover(command) => recover::run(command, context),
+    }
+}
+
+fn managed(command: &KeyCommand, context: &Context) -> Result<Answer, CliError> {
     parties::with_robot(context, |robot, _| match do_it(command, robot, context) {
         Err(error) => refused(error, context),
         done => done,

@@ -12,6 +12,7 @@ mod eventlog;
 pub(crate) mod files;
 mod identity;
 mod key;
+mod level_sealing;
 mod mission;
 mod provision;
 mod purge;
@@ -33,13 +34,17 @@ pub(crate) enum Command {
     /// Who this robot is
     #[command(subcommand)]
     Identity(identity::IdentityCommand),
-    /// The robot's managed keys
+    /// The robot's managed keys; backup and recovery
     #[command(subcommand)]
-    Key(key::KeyCommand),
+    Key(key::KeyGroup),
     /// Prove this robot's state to an authority
     Attest(attest::Attest),
     /// Judge a robot's evidence
     Appraise(attest::Appraise),
+    /// Seal data under a level of this robot
+    Seal(level_sealing::Seal),
+    /// Recover data that was sealed under a level of this robot
+    Unseal(level_sealing::Unseal),
     /// What a robot may do, until when, at whose command
     #[command(subcommand)]
     Mission(mission::MissionCommand),
@@ -83,6 +88,8 @@ impl Command {
             Self::Key(command) => key::run(&command, context),
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
+            Self::Seal(arguments) => level_sealing::seal(&arguments, context),
+            Self::Unseal(arguments) => level_sealing::unseal(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),
             Self::Envelope(command) => command::run(&command, context),
             Self::Estop(arguments) => estop::run(&arguments, context),

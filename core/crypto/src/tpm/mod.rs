@@ -15,6 +15,7 @@ mod parse;
 mod public;
 mod seed;
 mod signature;
+mod storage_key;
 mod wire;
 
 pub use credential::{Credential, make_credential};
@@ -22,6 +23,7 @@ pub use name::Name;
 pub use public::{ObjectKind, Public};
 pub use seed::{decapsulate, encapsulate, encapsulated_point, encrypt_salt};
 pub use signature::Signature;
+pub use storage_key::StorageKeyPair;
 pub use template::PublicTemplate;
 pub use wire::StructureError;
 

@@ -112,7 +112,11 @@ fn share_by_ecdh(
 ) -> Result<(Secret, Vec<u8>), CryptoError> {
     let x = pad_left(x, curve.size(), "x coordinate")?;
     let y = pad_left(y, curve.size(), "y coordinate")?;
-    let (ephemeral, ours_x, ours_y) = ephemeral(curve, entropy)?;
+    let (scalar, ours_x, ours_y) = fresh_key(curve, entropy)?;
+    let ephemeral = agreement::PrivateKey::from_private_key(algorithm(curve), scalar.expose());
+    let ephemeral = ephemeral.map_err(|_| CryptoError::Provider {
+        operation: "making an ephemeral EC key",
+    })?;
     let point = [&[0x04], x.as_slice(), &y].concat();
     let peer = agreement::UnparsedPublicKey::new(algorithm(curve), point);
     let rejected = CryptoError::KeyRejected {
@@ -148,11 +152,11 @@ fn share_by_oaep(
     Ok((seed, encrypted))
 }
 
-/// A fresh private key made of the entropy handed in, and its public point.
-fn ephemeral(
+/// A fresh scalar made of the entropy handed in, and its public point.
+pub(super) fn fresh_key(
     curve: Curve,
     entropy: &mut dyn Entropy,
-) -> Result<(agreement::PrivateKey, Vec<u8>, Vec<u8>), CryptoError> {
+) -> Result<(Secret, Vec<u8>, Vec<u8>), CryptoError> {
     let failed = CryptoError::Provider {
         operation: "making an ephemeral EC key",
     };
@@ -168,7 +172,8 @@ fn ephemeral(
             .strip_prefix(&[0x04])
             .and_then(|point| point.split_at_checked(curve.size()));
         let (x, y) = point.ok_or(failed)?;
-        return Ok((private, x.to_vec(), y.to_vec()));
+        let (x, y) = (x.to_vec(), y.to_vec());
+        return Ok((scalar, x, y));
     }
     Err(failed)
 }

@@ -174,6 +174,16 @@ impl SoftAuthority {
 }
 
 impl SoftAuthority {
+    /// A signature by the key that two persons hold.
+    pub fn two_persons_sign(&self, message: &[u8]) -> Signature {
+        sign_for_tpm(&self.rearm, message)
+    }
+
+    /// A signature by a key that one person holds.
+    pub fn one_person_signs(&self, message: &[u8]) -> Signature {
+        sign_for_tpm(&self.one, message)
+    }
+
     /// Orders a purge, as two persons would.
     pub fn approve_purge(&self, request: &[u8], session: SessionId) -> Vec<u8> {
         let request = PurgeRequest::from_canonical(request).unwrap();
@@ -330,11 +340,15 @@ pub fn request(authority: &SoftAuthority) -> ProvisionRequest {
 
 impl Life {
     pub fn provisioned() -> Self {
+        Self::provisioned_by(SoftAuthority::new())
+    }
+
+    /// A robot on a new chip, enrolled by this authority.
+    pub fn provisioned_by(mut authority: SoftAuthority) -> Self {
         let swtpm = Swtpm::start().unwrap();
         let (tpm, counts) = open_tpm(swtpm.transport());
         certify_ek(&tpm, &SimulatorCa::new().unwrap());
         let folder = TempDir::new().unwrap();
-        let mut authority = SoftAuthority::new();
         {
             let state = StateFolder::open(folder.path()).unwrap();
             let request = request(&authority);

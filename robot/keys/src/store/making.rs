@@ -85,7 +85,9 @@ impl RobotKeys {
         Ok(Parent::Level(parent, policy, inputs))
     }
 
-    pub(crate) fn storage_root(&self) -> Key {
+    /// The storage root: what managed keys that survive a stop are made under, and what shares and duplicates for this robot
+    /// are wrapped to.
+    pub fn storage_root(&self) -> Key {
         Key::from(PersistentKey::new(
             handle_map::STORAGE_ROOT,
             self.record.storage_root.clone(),

@@ -12,7 +12,7 @@ use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, MissionId, O
 
 use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
-use alcub3_attestation::receipt::{Receipt, Statement, Step, StepTime};
+use alcub3_attestation::receipt::{PurgeReceipt, PurgeStatement, Receipt, Statement, Step, StepTime};
 
 use super::{Seed, SeedResult, seed};
 
@@ -140,6 +140,22 @@ fn stops() -> SeedResult<Vec<Seed>> {
             seeds.push(seed("receipt", name, receipt.to_canonical()));
         }
     }
+    let digest = HashAlg::Sha256.digest(&[b"purged"]);
+    let purge = PurgeReceipt {
+        statement: PurgeStatement {
+            robot: RobotId::new("robot-17")?,
+            order: digest,
+            stop_receipt: digest,
+            purged_utc_ms: NOW_MS,
+            pcr: digest,
+        },
+        stop_receipt: vec![1; 300],
+        quote: Signed {
+            message: vec![2; 120],
+            signature: vec![3; 72],
+        },
+    };
+    seeds.push(seed("receipt", "purge", purge.to_canonical()));
     Ok(seeds)
 }
 

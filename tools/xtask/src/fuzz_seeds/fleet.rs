@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use alcub3_attestation::certify::Signed;
 use alcub3_command_authority::Reservation;
-use alcub3_crypto::tpm::{Public, PublicTemplate, Signature};
-use alcub3_crypto::{Curve, HashAlg, Secret, SignatureScheme, SigningKey, Suite};
+use alcub3_crypto::tpm::{Public, PublicTemplate, Signature, StorageKeyPair};
+use alcub3_crypto::{Curve, Entropy, EntropyError, HashAlg, Secret, SignatureScheme, SigningKey, Suite};
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
 use alcub3_fleet_protocol::enrolment::{EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
+use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
+use alcub3_fleet_protocol::recovery::{Holder, RecoveryItem, RecoverySet};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 use alcub3_security_hal::{LevelApproval, RearmRecord, StopCause, StopIntent, StopOrder, StopScope};
 use alcub3_trust_model::nv_map::MissionAnchor;
@@ -157,9 +159,14 @@ fn messages() -> SeedResult<Vec<Seed>> {
         end_approval: vec![2; 72],
     };
     let level_epochs = BTreeMap::from([(Level::Unclassified, signed()), (Level::Cui, signed())]);
+    let purge = PurgeRequest {
+        session: SESSION,
+        robot: robot.clone(),
+        robot_epoch: signed(),
+    };
     let rearm = RearmRequest {
         session: SESSION,
-        robot,
+        robot: robot.clone(),
         robot_epoch: signed(),
         level_epochs,
     };
@@ -171,6 +178,7 @@ fn messages() -> SeedResult<Vec<Seed>> {
         session: SESSION,
         nonce: vec![4; 32],
     };
+    let recovery = recovery(&robot)?;
     Ok([
         ("attest-request", request.to_canonical()),
         ("evidence", evidence.to_canonical()),
@@ -179,10 +187,53 @@ fn messages() -> SeedResult<Vec<Seed>> {
         ("mission-approval", approval.to_canonical()),
         ("rearm-request", rearm.to_canonical()),
         ("rearm-approval", rearmed.to_canonical()),
+        ("purge-request", purge.to_canonical()),
     ]
     .into_iter()
+    .chain(recovery)
     .map(|(name, bytes)| seed("fleet_messages", name, bytes))
     .collect())
+}
+
+/// Not random: seeds are the same in every run.
+struct Counting(u8);
+
+impl Entropy for Counting {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyError> {
+        for byte in out {
+            self.0 = self.0.wrapping_add(1);
+            *byte = self.0;
+        }
+        Ok(())
+    }
+}
+
+/// A recovery set, one of its shares, and a key duplicated to it.
+fn recovery(robot: &RobotId) -> SeedResult<Vec<(&'static str, Vec<u8>)>> {
+    let mut entropy = Counting(0);
+    let mut holder = |name| -> SeedResult<Holder> {
+        let pair = StorageKeyPair::generate(Curve::P256, &mut entropy)?;
+        Ok(Holder {
+            name: OperatorId::new(name)?,
+            parent: pair.public().clone(),
+        })
+    };
+    let holders = [holder("ann")?, holder("ben")?];
+    let (set, shares) =
+        RecoverySet::create(SESSION, robot.clone(), Curve::P256, (&holders, 2), &mut entropy)?;
+    let share = shares.first().ok_or("a set has shares")?;
+    let item = RecoveryItem {
+        robot: robot.clone(),
+        level: Level::Cui,
+        label: "telemetry".to_owned(),
+        parent: set.parent().name(),
+        object: share.object.clone(),
+    };
+    Ok(vec![
+        ("recovery-set", set.to_canonical()),
+        ("recovery-share", share.to_canonical()),
+        ("recovery-item", item.to_canonical()),
+    ])
 }
 
 fn files() -> SeedResult<Vec<Seed>> {

@@ -7,7 +7,7 @@ use alcub3_attestation::checkquote;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::Evidence;
-use alcub3_attestation::receipt::{Receipt, Statement};
+use alcub3_attestation::receipt::{PurgeReceipt, Receipt, Statement};
 use alcub3_command_authority::cose::Message;
 use alcub3_command_authority::{
     AuthorizedCommand, Context, Generation, ReplayWindows, Reservation, Verdict, VerifiedLease,
@@ -88,7 +88,11 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "event_log" => EventLog::parse(bytes).is_ok(),
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
-        "receipt" => Receipt::from_canonical(bytes).is_ok() || Statement::from_canonical(bytes).is_ok(),
+        "receipt" => {
+            Receipt::from_canonical(bytes).is_ok()
+                || Statement::from_canonical(bytes).is_ok()
+                || PurgeReceipt::from_canonical(bytes).is_ok()
+        }
         "robot_files" => {
             StopIntent::from_canonical(bytes).is_ok()
                 || RearmRecord::from_canonical(bytes).is_ok()

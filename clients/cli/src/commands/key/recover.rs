@@ -1,0 +1,120 @@
+//! `key recover`: a lost robot's keys on the one that succeeds to its name.
+
+use super::backup::{self, read, read_parent};
+use crate::args::Context;
+use crate::commands::files;
+use crate::error::CliError;
+use crate::output::Answer;
+use crate::parties::{self, AuthorityArgs, NamedFile};
+use crate::tpm_access;
+use alcub3_crypto::Curve;
+use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
+use alcub3_keys::ShareHolder;
+use alcub3_trust_model::RobotId;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// The commands of the group.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum RecoverCommand {
+    /// At the authority: let another TPM take a lost robot's name; two approvers vote
+    Release(Release),
+    /// On a holder's TPM: open the holder's share and wrap it to the recovering robot's
+    Pass(Pass),
+    /// On the recovering robot: join the shares and take the duplicates
+    Join(Join),
+}
+
+/// Arguments of `key recover release`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Release {
+    /// The lost robot
+    #[arg(value_name = "ROBOT")]
+    robot: RobotId,
+    /// An approver with their private key, as NAME=FILE; two different persons
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    approve: Vec<NamedFile>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Arguments of `key recover pass`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pass {
+    /// The holder's share
+    #[arg(value_name = "SHARE")]
+    share: PathBuf,
+    /// The recovering robot's storage key, as `key backup holder` wrote it there
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Where the share goes
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Arguments of `key recover join`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Join {
+    /// The recovery set; without it the duplicates are of this robot's own storage key
+    #[arg(long, value_name = "FILE")]
+    set: Option<PathBuf>,
+    /// A share that was passed on to this robot
+    #[arg(long, value_name = "FILE", requires = "set")]
+    share: Vec<PathBuf>,
+    /// A duplicate
+    #[arg(long, value_name = "FILE", required = true)]
+    item: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(command: &RecoverCommand, context: &Context) -> Result<Answer, CliError> {
+    match command {
+        RecoverCommand::Release(arguments) => release(arguments),
+        RecoverCommand::Pass(arguments) => pass(arguments, context),
+        RecoverCommand::Join(arguments) => join(arguments, context),
+    }
+}
+
+fn release(arguments: &Release) -> Result<Answer, CliError> {
+    let persons = parties::persons(&arguments.approve)?;
+    let robot = &arguments.robot;
+    arguments.authority.open()?.release_name(robot, &persons)?;
+    let text = format!(
+        "the next TPM that enrols as {robot} takes the name over; provision it with `alcub3 provision`"
+    );
+    Ok(Answer::done(json!({"released": robot}), text))
+}
+
+fn pass(arguments: &Pass, context: &Context) -> Result<Answer, CliError> {
+    let share = read(&arguments.share, WrappedShare::from_canonical)?;
+    let to = read_parent(&arguments.to)?;
+    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, Curve::P256)?;
+    let passed = holder.pass_on(&share, &to)?;
+    files::write_private(&arguments.out, &passed.to_canonical())?;
+    let json = json!({"set": passed.set, "holder": passed.holder, "out": arguments.out});
+    let text = format!(
+        "the share of {} is wrapped to that robot: {}",
+        passed.holder,
+        arguments.out.display()
+    );
+    Ok(Answer::done(json, text))
+}
+
+fn join(arguments: &Join, context: &Context) -> Result<Answer, CliError> {
+    let parse = |path: &PathBuf| read(path, RecoveryItem::from_canonical);
+    let items: Vec<RecoveryItem> = arguments.item.iter().map(parse).collect::<Result<_, _>>()?;
+    let parse = |path: &PathBuf| read(path, WrappedShare::from_canonical);
+    let shares: Vec<WrappedShare> = arguments.share.iter().map(parse).collect::<Result<_, _>>()?;
+    let set = arguments.set.as_ref();
+    let set = set
+        .map(|path| read(path, RecoverySet::from_canonical))
+        .transpose()?;
+    let keys = parties::with_robot(context, |robot, _| {
+        let keys = robot.keys();
+        let parent = set.as_ref().map(|set| keys.gather(set, &shares)).transpose()?;
+        Ok(keys.recover(parent.as_ref(), &items)?)
+    })?;
+    let labels: Vec<&str> = keys.iter().map(|key| key.label()).collect();
+    let json = json!({"recovered": keys.iter().map(backup::to_json).collect::<Vec<_>>()});
+    Ok(Answer::done(json, format!("recovered: {}", labels.join(", "))))
+}
