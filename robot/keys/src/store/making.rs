@@ -4,6 +4,7 @@ use crate::robot::{OPERATION_TIMEOUT, RobotKeys, read_counter};
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::tpm::policy::Policy;
+use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Digest, Entropy, HashAlg, Secret};
 use alcub3_tpm::ops::{Created, Key, PersistentKey, PolicyInputs};
 use alcub3_tpm::{Auth, Chip, Lane, Object, OsEntropy, ResponseCode, TpmError};
@@ -132,12 +133,7 @@ impl RobotKeys {
     ) -> Result<KeyRecord> {
         let profile = purpose_profile(plan.purpose);
         let anchor_value = take_anchor(chip, self.nv, anchor, id)?;
-        let epochs = if profile.survives_stop {
-            None
-        } else {
-            let mut read = |index| Ok::<_, TpmError>(read_counter(chip, self.nv, index)?.value);
-            Some([read(NvIndex::RobotEpoch)?, read(NvIndex::LevelEpoch(plan.level))?])
-        };
+        let epochs = self.epochs_of(chip, plan)?;
         let made = Moment {
             clock_ms: chip.read_clock()?.clock_ms,
             utc_ms: now_utc_ms,
@@ -154,14 +150,7 @@ impl RobotKeys {
         )?;
         let template = profile.kind.template(self.record.curve, &policy.digest());
         let binding = creation_binding(self.hash(), plan, id);
-        let created = parent.create(chip, template.as_tpmt_bytes(), binding.as_bytes())?;
-        let object = parent.load(chip, &created.private, &created.public)?;
-        let certified = chip.certify_creation(
-            &self.attestation_key(),
-            &Key::from(object),
-            binding.as_bytes(),
-            &created.creation,
-        )?;
+        let (public, blob) = self.create_certified(chip, parent, &template, &binding)?;
         let state = if plan.activates_in_ms == 0 {
             KeyState::Active
         } else {
@@ -184,13 +173,43 @@ impl RobotKeys {
             epochs,
             successor: None,
             ended: None,
-            public: created.public,
-            blob: Some(KeyBlob {
-                private: created.private,
-                creation: created.creation.data,
-                certification: (certified.message, certified.signature),
-            }),
+            public,
+            blob: Some(blob),
         })
+    }
+
+    /// The epochs that a planned key's policy names, where a stop is to end it. Commands: 2 NV_Read, or none.
+    fn epochs_of(&self, chip: &mut Chip, plan: &KeyPlan) -> std::result::Result<Option<[u64; 2]>, TpmError> {
+        if purpose_profile(plan.purpose).survives_stop {
+            return Ok(None);
+        }
+        let robot = read_counter(chip, self.nv, NvIndex::RobotEpoch)?.value;
+        let level = read_counter(chip, self.nv, NvIndex::LevelEpoch(plan.level))?.value;
+        Ok(Some([robot, level]))
+    }
+
+    /// Makes a key under its policy, and has the AK certify how it came to be. Commands: Create, Load, CertifyCreation.
+    fn create_certified(
+        &self,
+        chip: &mut Chip,
+        parent: &Parent,
+        template: &PublicTemplate,
+        binding: &Digest,
+    ) -> std::result::Result<(Public, KeyBlob), TpmError> {
+        let created = parent.create(chip, template.as_tpmt_bytes(), binding.as_bytes())?;
+        let object = parent.load(chip, &created.private, &created.public)?;
+        let certified = chip.certify_creation(
+            &self.attestation_key(),
+            &Key::from(object),
+            binding.as_bytes(),
+            &created.creation,
+        )?;
+        let blob = KeyBlob {
+            private: created.private,
+            creation: created.creation.data,
+            certification: (certified.message, certified.signature),
+        };
+        Ok((created.public, blob))
     }
 
     /// A managed key's policy, from its record.

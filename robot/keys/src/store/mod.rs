@@ -20,6 +20,8 @@ mod making;
 mod managed;
 mod seal;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod uses;
 
 pub(crate) use anchored::{KeyStore, Store};
