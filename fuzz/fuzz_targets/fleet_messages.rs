@@ -2,10 +2,12 @@
 #![no_main]
 
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
+use alcub3_fleet_protocol::extension::ExtensionRequest;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
+use alcub3_fleet_protocol::shared_key::SharedKeyRequest;
 use libfuzzer_sys::fuzz_target;
 
 macro_rules! one_encoding {
@@ -18,6 +20,7 @@ macro_rules! one_encoding {
 
 fuzz_target!(|data: &[u8]| {
     one_encoding!(data, AttestRequest, AttestResult, EvidenceMessage);
+    one_encoding!(data, ExtensionRequest, SharedKeyRequest);
     one_encoding!(data, MissionApproval, MissionRequest, RearmApproval, RearmRequest);
     one_encoding!(data, PurgeRequest, RecoverySet, WrappedShare, RecoveryItem);
 });

@@ -4,4 +4,4 @@ pub mod operations;
 pub mod responses;
 mod world;
 
-pub use world::{BOOT, LEASE, MISSION, NOW_MS, WORLD, World, maced, signed};
+pub use world::{BOOT, LEASE, MISSION, NOW_MS, SESSION, WORLD, World, maced, signed};

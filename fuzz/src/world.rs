@@ -11,7 +11,9 @@ use alcub3_command_authority::{
 };
 use alcub3_crypto::{Curve, Digest, HashAlg, MacKey, SigningKey, Suite};
 use alcub3_trust_model::nv_map::MissionAnchor;
-use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
+use alcub3_trust_model::{
+    BootId, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId, SessionId,
+};
 
 /// The robot's boot. The seeds of `cargo xtask fuzz-seeds` name the same robot, boot, mission and lease.
 pub const BOOT: BootId = BootId::new([3; 16]);
@@ -19,6 +21,8 @@ pub const BOOT: BootId = BootId::new([3; 16]);
 pub const LEASE: LeaseId = LeaseId::new([5; 16]);
 /// Its mission.
 pub const MISSION: MissionId = MissionId::new([8; 16]);
+/// The exchange in which it asked for something.
+pub const SESSION: SessionId = SessionId::new([6; 16]);
 /// The time at which everything is judged, UTC in milliseconds since 1970.
 pub const NOW_MS: u64 = 1_790_000_000_000;
 

@@ -6,7 +6,7 @@ use alcub3_agent::AgentError;
 use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
 use alcub3_crypto::CryptoError;
-use alcub3_keys::KeysError;
+use alcub3_keys::{KeyRefusal, KeysError};
 use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
 use alcub3_tpm::transport::TransportError;
@@ -301,10 +301,25 @@ impl CliError {
             }
             Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
             Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
+            _ if self.key_refusal().is_some() => Exit::No,
             Self::Agent(
-                AgentError::Rearm(_) | AgentError::RearmRecord(_) | AgentError::Gate(_) | AgentError::Link(_),
+                AgentError::Extension(_)
+                | AgentError::SharedKey(_)
+                | AgentError::Rearm(_)
+                | AgentError::RearmRecord(_)
+                | AgentError::Gate(_)
+                | AgentError::Link(_),
             ) => Exit::No,
             _ => Exit::Failure,
+        }
+    }
+
+    /// Why the robot refuses something of a mission key, with its reason code.
+    fn key_refusal(&self) -> Option<&KeyRefusal> {
+        match self {
+            Self::Keys(KeysError::Refused { source })
+            | Self::Agent(AgentError::Keys(KeysError::Refused { source })) => Some(source),
+            _ => None,
         }
     }
 
@@ -323,6 +338,9 @@ impl CliError {
     pub(crate) fn code(&self) -> &'static str {
         if let Some(error) = self.tpm_error() {
             return tpm_code(error);
+        }
+        if let Some(refusal) = self.key_refusal() {
+            return refusal.code();
         }
         match self {
             Self::Usage { .. } => "usage",

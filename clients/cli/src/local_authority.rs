@@ -10,7 +10,7 @@ use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
 use alcub3_server::{Appraised, Authority, Ballot, MissionPlan, OperatorVote};
 use alcub3_tpm::{Tpm, TpmSpec};
-use alcub3_trust_model::{Labels, Level, OperatorId, RobotId, SessionId};
+use alcub3_trust_model::{Labels, Level, MissionId, OperatorId, RobotId, SessionId};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -178,6 +178,29 @@ impl LocalAuthority {
             .authority
             .approve_mission(proposal, &votes?, &mut self.vault)?;
         Ok(robot.start_mission(&start, &approval.to_canonical(), now_ms())?)
+    }
+
+    /// Moves a mission's end with these persons' votes; `duration_ms` counts from its start.
+    pub(crate) fn extend_mission(
+        &mut self,
+        robot: &Robot,
+        mission: MissionId,
+        duration_ms: u64,
+        persons: &[Person],
+    ) -> Result<MissionRecord, CliError> {
+        let session = self.authority.open_extension(robot.robot(), now_ms())?;
+        let request = robot.extension_request(session, mission, duration_ms)?;
+        let proposal = self
+            .authority
+            .propose_extension(&request, &mut self.vault, now_ms())?;
+        let votes: Result<Vec<_>, _> = persons
+            .iter()
+            .map(|person| person.vote(proposal.ballot()))
+            .collect();
+        let approval = self
+            .authority
+            .approve_mission(proposal, &votes?, &mut self.vault)?;
+        Ok(robot.extend_mission(session, mission, &approval.to_canonical(), now_ms())?)
     }
 }
 

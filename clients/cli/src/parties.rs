@@ -1,6 +1,7 @@
 //! The arguments by which commands name the authority, the robot and persons, and how they are opened.
 
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::local_authority::{LocalAuthority, Person};
 use crate::{key_file, state_dir, tpm_access};
@@ -50,9 +51,23 @@ impl AuthorityArgs {
     }
 }
 
-/// Opens the robot of the state folder on the TPM that was named, does something with it, and closes it in order: the
-/// sequence numbers that were reserved ahead and not used are given back.
+/// Opens the robot of the state folder on the TPM that was named, ends the missions whose end has passed, does something
+/// with it, and closes it in order.
 pub(crate) fn with_robot<T>(
+    context: &Context,
+    work: impl FnOnce(&Robot, &StateFolder) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    with_robot_as_it_is(context, |robot, folder| {
+        if let Err(error) = robot.end_expired_missions(Some(now_ms())) {
+            tracing::warn!(%error, "a mission whose end has passed is still on record; its commands are refused all the same");
+        }
+        work(robot, folder)
+    })
+}
+
+/// As [`with_robot`], without looking at missions first: for a stop, which waits for nothing. The sequence numbers that
+/// were reserved ahead and not used are given back.
+pub(crate) fn with_robot_as_it_is<T>(
     context: &Context,
     work: impl FnOnce(&Robot, &StateFolder) -> Result<T, CliError>,
 ) -> Result<T, CliError> {

@@ -3,7 +3,7 @@
 use crate::attest::{Attest, AttestError, Attested, ClockInfo};
 use crate::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::tpm::Signature;
-use alcub3_crypto::{CryptoError, HashAlg, VerifyingKey, constant_time_eq};
+use alcub3_crypto::{CryptoError, Digest, HashAlg, VerifyingKey, constant_time_eq};
 use thiserror::Error;
 
 /// Why a quote proves nothing.
@@ -69,6 +69,44 @@ impl VerifiedQuote {
     pub const fn firmware_version(&self) -> u64 {
         self.firmware_version
     }
+}
+
+/// What a quote says of PCRs whose values are not at hand: which, and their digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotedDigest {
+    /// Which PCRs, in the quote's order.
+    pub selection: PcrSelection,
+    /// The digest over their values, by the signing scheme's hash.
+    pub digest: Digest,
+    /// The TPM's clock at the time of the quote.
+    pub clock: ClockInfo,
+}
+
+/// Checks a quote without its PCR values: signature, the TPM's mark, the type and the extra data. What is signed is the
+/// digest; whether its values are good is not known from it.
+///
+/// # Errors
+/// The first check that fails.
+pub fn verify_quoted_digest(
+    key: &VerifyingKey,
+    signature: &Signature,
+    message: &[u8],
+    extra_data: &[u8],
+) -> Result<QuotedDigest, QuoteError> {
+    signature.verify(key, message).map_err(QuoteError::Signature)?;
+    let attest = Attest::parse(message).map_err(QuoteError::Message)?;
+    let Attested::Quote(quote) = attest.attested else {
+        return Err(QuoteError::NotAQuote);
+    };
+    if !constant_time_eq(attest.extra_data, extra_data) {
+        return Err(QuoteError::ExtraData);
+    }
+    let hash = signature.scheme.hash();
+    Ok(QuotedDigest {
+        selection: quote.selection,
+        digest: Digest::from_slice(hash, quote.digest).ok_or(QuoteError::PcrDigest)?,
+        clock: attest.clock,
+    })
 }
 
 /// Checks a quote: signature (RSASSA, RSAPSS or ECDSA with an approved hash), the TPM's mark, the type, the extra

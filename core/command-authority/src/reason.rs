@@ -36,6 +36,9 @@ pub enum Reason {
     SuiteTooWeak,
     /// The envelope has a MAC, and the issuer has no session key.
     NoSessionKey,
+    /// The issuer's command key is inside the TPM, and the TPM does not let it be used: its mission is over or stopped, or
+    /// there is no answer.
+    KeyUnusable,
     /// The signature or MAC does not verify, or is of another kind of key than the issuer's.
     NotAuthentic,
     /// The command claims more integrity than its issuer has.
@@ -99,6 +102,7 @@ impl Reason {
             Self::NotAllowed => "command-not-allowed",
             Self::SuiteTooWeak => "suite-too-weak",
             Self::NoSessionKey => "no-session-key",
+            Self::KeyUnusable => "key-unusable",
             Self::NotAuthentic => "not-authentic",
             Self::IntegrityClaimed => "integrity-claimed",
             Self::IntegrityTooLow => "integrity-too-low",

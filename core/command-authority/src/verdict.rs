@@ -256,6 +256,17 @@ impl<'a> Pending<'a> {
         }
     }
 
+    /// Whether only a key inside the TPM can say if the envelope is authentic: it carries a MAC, and no key for it is in
+    /// memory.
+    pub fn needs_chip(&self, context: &Context<'_>) -> bool {
+        let in_memory = || {
+            context
+                .sessions
+                .get(&self.envelope.mission, &self.issuer.operator)
+        };
+        self.mac_alg().is_some() && in_memory().is_none()
+    }
+
     /// The parts whose concatenation was signed or MACed.
     pub const fn signed_parts(&self) -> [&'a [u8]; 4] {
         self.message.signed_parts()

@@ -16,12 +16,14 @@
 pub mod attestation;
 mod certified;
 pub mod enrolment;
+pub mod extension;
 mod hardware;
 pub mod mission;
 pub mod purge;
 pub mod rearm;
 mod record;
 pub mod recovery;
+pub mod shared_key;
 mod wire;
 
 pub use certified::{CertifiedCounter, CounterError};

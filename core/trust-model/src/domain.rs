@@ -57,6 +57,16 @@ pub const ATTEST_RESULT: &str = "alcub3/attest-result/v1";
 pub const MISSION_REQUEST: &str = "alcub3/mission-request/v1";
 /// The authority's approval of a mission.
 pub const MISSION_APPROVAL: &str = "alcub3/mission-approval/v1";
+/// A robot's request for its mission's end to be moved.
+pub const EXTENSION_REQUEST: &str = "alcub3/extension-request/v1";
+/// The outside data of a mission key's creation.
+pub const MISSION_KEY: &str = "alcub3/mission-key/v1";
+/// Data under a mission's data key.
+pub const MISSION_DATA: &str = "alcub3/mission-data/v1";
+/// A robot's request for its copy of a shared mission key.
+pub const SHARED_KEY_REQUEST: &str = "alcub3/shared-key-request/v1";
+/// A shared mission key, wrapped for one robot.
+pub const SHARED_KEY: &str = "alcub3/shared-key/v1";
 /// A robot's request to be rearmed.
 pub const REARM_REQUEST: &str = "alcub3/rearm-request/v1";
 /// The authority's approval of a rearm.
@@ -147,6 +157,11 @@ pub const ALL: [&str; 54] = [
     ATTEST_RESULT,
     MISSION_REQUEST,
     MISSION_APPROVAL,
+    EXTENSION_REQUEST,
+    MISSION_KEY,
+    MISSION_DATA,
+    SHARED_KEY_REQUEST,
+    SHARED_KEY,
     REARM_REQUEST,
     REARM_APPROVAL,
     SEALED,

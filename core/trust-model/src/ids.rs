@@ -191,6 +191,11 @@ number_id!(
     "key id"
 );
 number_id!(
+    /// One key of a mission.
+    MissionKeyId,
+    "mission key id"
+);
+number_id!(
     /// One emergency stop.
     StopId,
     "stop id"

@@ -19,6 +19,7 @@ mod ids;
 mod labels;
 mod level;
 pub mod managed_key;
+mod mission_key;
 pub mod nv_map;
 pub mod pcr_map;
 pub mod policies;
@@ -26,8 +27,12 @@ pub mod recovery;
 mod robot_state;
 mod tier;
 
-pub use ids::{BootId, IdError, KeyId, KeyLabel, LeaseId, MissionId, OperatorId, RobotId, SessionId, StopId};
+pub use ids::{
+    BootId, IdError, KeyId, KeyLabel, LeaseId, MissionId, MissionKeyId, OperatorId, RobotId, SessionId,
+    StopId,
+};
 pub use labels::{Integrity, LabelError, Labels, Marking};
 pub use level::{Level, LevelParseError, LevelProfile, profile};
+pub use mission_key::{MissionKeyPurpose, PurposeParseError};
 pub use robot_state::{OperationalMode, Position, RobotState};
 pub use tier::{HardwareTier, TierParseError};

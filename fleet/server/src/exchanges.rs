@@ -25,6 +25,10 @@ pub(crate) enum Purpose {
     Rearm,
     /// A purge.
     Purge,
+    /// A mission's later end.
+    Extension,
+    /// A shared mission key.
+    SharedKey,
 }
 
 impl Purpose {
@@ -34,6 +38,8 @@ impl Purpose {
             Self::Mission => 1,
             Self::Rearm => 2,
             Self::Purge => 3,
+            Self::Extension => 4,
+            Self::SharedKey => 5,
         }
     }
 
@@ -43,6 +49,8 @@ impl Purpose {
             1 => Some(Self::Mission),
             2 => Some(Self::Rearm),
             3 => Some(Self::Purge),
+            4 => Some(Self::Extension),
+            5 => Some(Self::SharedKey),
             _ => None,
         }
     }

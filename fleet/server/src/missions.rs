@@ -6,8 +6,9 @@ use alcub3_command_authority::cose::SignError;
 use alcub3_command_authority::{
     CommandPattern, Issuer, MissionError, MissionToken, Role, SafetyLimits, VerifiedMission,
 };
-use alcub3_crypto::Digest;
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_fleet_protocol::VerifiedEnrolment;
+use alcub3_fleet_protocol::extension::ExtensionError;
 use alcub3_fleet_protocol::mission::{
     CertifiedMission, MissionApproval, MissionRequest, MissionRequestError,
 };
@@ -35,9 +36,11 @@ pub struct MissionPlan {
 /// A mission that passed every check and waits for its votes.
 #[derive(Clone, Debug)]
 pub struct MissionProposal {
-    ballot: Ballot,
-    token: MissionToken,
-    session: SessionId,
+    pub(crate) ballot: Ballot,
+    pub(crate) token: MissionToken,
+    pub(crate) session: SessionId,
+    /// The digest of the token in whose place this one comes, where it moves a mission's end.
+    pub(crate) replaces: Option<Digest>,
 }
 
 impl MissionProposal {
@@ -67,6 +70,15 @@ pub enum MissionApprovalError {
     /// The request proves nothing.
     #[error(transparent)]
     Request(#[from] MissionRequestError),
+    /// The end is not moved.
+    #[error("the mission's end is not moved: {0}")]
+    Extension(#[from] ExtensionError),
+    /// There is no such mission.
+    #[error("mission {0} was never approved by this authority")]
+    Unknown(MissionId),
+    /// The mission's end was moved since the request was checked.
+    #[error("the end of mission {0} was moved by somebody else meanwhile: ask again")]
+    MovedMeanwhile(MissionId),
     /// The identifier was used.
     #[error("mission {0} was approved before: a mission's identifier is used once")]
     Used(MissionId),
@@ -169,6 +181,7 @@ impl Authority {
             ballot,
             token,
             session,
+            replaces: None,
         })
     }
 
@@ -195,6 +208,17 @@ impl Authority {
                 most_ms,
             });
         }
+        self.check_standing(enrolment, profile, now_ms)
+    }
+
+    /// That the robot and this authority are fit for a level now.
+    pub(crate) fn check_standing(
+        &self,
+        enrolment: &VerifiedEnrolment,
+        profile: &LevelProfile,
+        now_ms: u64,
+    ) -> Result<(), MissionApprovalError> {
+        let level = profile.level;
         let tier = enrolment.record().tier;
         if !profile.admits_tier(tier) {
             let (needed, found) = (profile.min_tier.name(), tier.name());
@@ -204,7 +228,7 @@ impl Authority {
             return Err(MissionApprovalError::Suite(level));
         }
         let fresh_ms = profile.attestation_freshness_ms;
-        let trusted_at_ms = self.standing(&request.robot)?.trusted_at_ms;
+        let trusted_at_ms = self.standing(&enrolment.record().robot)?.trusted_at_ms;
         let fresh = trusted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) <= fresh_ms);
         if fresh {
             Ok(())
@@ -271,13 +295,14 @@ impl Authority {
     }
 
     /// Asks the robot's own questions of the token, before any person is asked to approve it.
-    fn check_token(&self, token: &MissionToken) -> Result<Vec<u8>, MissionApprovalError> {
+    pub(crate) fn check_token(&self, token: &MissionToken) -> Result<Vec<u8>, MissionApprovalError> {
         let signed = token.unsigned(self.signing().suite()).sign(self.signing())?;
         VerifiedMission::verify(&signed, &self.verifying_key(), &token.robot)?;
         Ok(signed)
     }
 
-    /// Counts the votes, has the authority's TPM sign the mission's end, registers the mission and gives the approval.
+    /// Counts the votes, has the authority's TPM sign the mission's end, registers the mission, or its later end, and
+    /// gives the approval.
     ///
     /// # Errors
     /// [`MissionApprovalError`]; the proposal counts no more, whatever was wrong.
@@ -291,10 +316,14 @@ impl Authority {
             ballot,
             token,
             session,
+            replaces,
         } = proposal;
-        if self.folder.get(COLLECTION, &token.mission.to_string())?.is_some() {
+        if self.mission(&token.mission)?.as_deref().map(token_digest) != replaces {
             vault.cancel(&ballot);
-            return Err(MissionApprovalError::Used(token.mission));
+            return Err(match replaces {
+                None => MissionApprovalError::Used(token.mission),
+                Some(_) => MissionApprovalError::MovedMeanwhile(token.mission),
+            });
         }
         let (signature, _) = sign_ballot(&self.operators, vault, &ballot, votes)?;
         let signed = self.check_token(&token)?;
@@ -315,8 +344,13 @@ impl Authority {
     }
 }
 
+/// Which token it is.
+pub(crate) fn token_digest(signed: &[u8]) -> Digest {
+    HashAlg::Sha256.digest(&[signed])
+}
+
 /// Begins the vote on the mission's end: the head of its keys' policy, as TPM2_PolicyAuthorize takes it.
-fn begin_ballot<V: ApprovalVault>(
+pub(crate) fn begin_ballot<V: ApprovalVault>(
     vault: &mut V,
     token: &MissionToken,
     enrolment: &VerifiedEnrolment,

@@ -3,14 +3,16 @@
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_command_authority::{Reservation, VerifiedLease};
-use alcub3_crypto::HashAlg;
+use alcub3_command_authority::{Reason, Reservation, VerifiedLease};
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_keys::StateFolder;
-use alcub3_security_hal::{GateVerdict, PortError, ReplayStore};
+use alcub3_security_hal::{ChipMac, GateVerdict, PortError, ReplayStore};
 use std::sync::Arc;
 
 const LEASE: &str = "lease.cose";
 const FOLDER: &str = "replay";
+/// The longest message that a chip MACs with one command, in bytes: TPM_PT_INPUT_BUFFER is 1024 on every chip.
+const MOST_MACED: usize = 1024;
 
 /// Reservations of sequence numbers on disk, one file for each issuer.
 #[derive(Debug)]
@@ -56,7 +58,9 @@ impl Robot {
     /// # Errors
     /// Only the audit log's: a verdict that could not be recorded must not take effect.
     pub fn validate(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<GateVerdict> {
-        let verdict = self.commands.validate(envelope, now_utc_ms);
+        let verdict = self
+            .commands
+            .validate_with_tag(envelope, now_utc_ms, |asked| self.chip_mac(asked));
         let (subject, outcome, reasons) = match &verdict {
             GateVerdict::Admitted(admitted) => {
                 (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())
@@ -73,6 +77,28 @@ impl Robot {
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
         self.audit.append(&entry)?;
         Ok(verdict)
+    }
+
+    /// The HMAC of an envelope by the command key in the chip that stands for its issuer. Commands: as
+    /// [`alcub3_keys::RobotKeys::mac`].
+    fn chip_mac(&self, asked: &ChipMac) -> std::result::Result<Digest, Reason> {
+        if asked.signed.len() > MOST_MACED {
+            return Err(Reason::TooLarge);
+        }
+        if asked.alg != self.keys.hash() {
+            return Err(Reason::NotAuthentic);
+        }
+        let unusable = |error: AgentError| {
+            tracing::warn!(mission = %asked.mission, %error, "a command key is not usable");
+            Reason::KeyUnusable
+        };
+        let read = || self.keys.mission_keys(asked.mission).map_err(AgentError::from);
+        let key = self.command_keys().of(asked.mission, &asked.issuer, read);
+        let key = key.map_err(unusable)?.ok_or(Reason::NoSessionKey)?;
+        let key = self.further_key(asked.mission, key).map_err(unusable)?;
+        self.keys
+            .mac(&key, &asked.signed)
+            .map_err(|error| unusable(error.into()))
     }
 
     /// Takes an attestation lease that the authority issued for this run.

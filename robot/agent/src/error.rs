@@ -1,6 +1,8 @@
 //! What can go wrong with a robot at work.
 
 use crate::provision::LinkError;
+use alcub3_command_authority::MissionError;
+use alcub3_fleet_protocol::extension::ExtensionError;
 use alcub3_keys::{KeysError, StateError};
 use alcub3_security_hal::{
     CommandGateError, JournalError, PortError, RearmRefusal, RearmTrustError, RecoverError,
@@ -64,7 +66,13 @@ pub enum AgentError {
     Gate(#[from] CommandGateError),
     /// A mission token was refused.
     #[error("the mission token: {0}")]
-    Mission(#[from] alcub3_command_authority::MissionError),
+    Mission(#[from] MissionError),
+    /// A mission's end is not moved.
+    #[error("the mission's end is not moved: {0}")]
+    Extension(#[from] ExtensionError),
+    /// A shared key was refused.
+    #[error("the shared key: {0}")]
+    SharedKey(#[from] alcub3_fleet_protocol::shared_key::SharedKeyError),
     /// A lease was refused.
     #[error("the lease: {0}")]
     Lease(#[from] alcub3_command_authority::LeaseError),
@@ -118,4 +126,22 @@ pub enum AgentError {
     /// Something the stop depends on failed.
     #[error("{0}")]
     Port(PortError),
+}
+
+impl AgentError {
+    /// The reason code of a refusal, stable across releases; none for failures.
+    pub fn reason_code(&self) -> Option<&'static str> {
+        match self {
+            Self::Keys(KeysError::Refused { source }) => Some(source.code()),
+            Self::Keys(KeysError::Stopped) => Some("emergency-stop"),
+            Self::Keys(KeysError::Grant { .. }) | Self::OtherApproval { .. } => Some("other-approval"),
+            Self::Mission(MissionError::TooLong { .. }) | Self::Extension(ExtensionError::TooLong { .. }) => {
+                Some("mission-too-long")
+            }
+            Self::Mission(_) => Some("mission-token"),
+            Self::Extension(_) => Some("end-not-moved"),
+            Self::SharedKey(_) => Some("shared-key"),
+            _ => None,
+        }
+    }
 }

@@ -11,10 +11,16 @@
 
 mod attester;
 mod audit;
+mod command_keys;
 mod commands;
+mod ending;
 mod error;
 mod events;
+mod expiry;
+mod extension;
 mod managed_keys;
+mod mission_ends;
+mod mission_keys;
 mod missions;
 mod provision;
 mod purging;
@@ -26,6 +32,7 @@ pub use attester::{BootLog, Surroundings};
 pub use audit::AuditFile;
 pub use error::AgentError;
 pub use managed_keys::KeySweeper;
+pub use mission_ends::{MissionEnd, MissionEnds};
 pub use missions::MissionStart;
 pub use provision::{AuthorityLink, LinkError, ProvisionRequest, provision};
 pub use robot::{Adapters, Robot};

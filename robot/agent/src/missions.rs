@@ -85,6 +85,20 @@ impl Robot {
         approval: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionRecord> {
+        let started = self.try_start_mission(start, approval, now_utc_ms);
+        let subject = mission_subject(start.mission);
+        let record = self.refusals_audited(EntryKind::MissionStart, subject, now_utc_ms, started)?;
+        self.ending.began(record.owner());
+        self.mission_ends_changed();
+        Ok(record)
+    }
+
+    fn try_start_mission(
+        &self,
+        start: &MissionStart,
+        approval: &[u8],
+        now_utc_ms: u64,
+    ) -> Result<MissionRecord> {
         let approval = MissionApproval::from_canonical(approval)?;
         if approval.session != start.session {
             return Err(AgentError::OtherApproval { what: "the exchange" });
@@ -117,7 +131,7 @@ impl Robot {
             .and_then(|()| self.audit_mission_start(start.mission, now_utc_ms));
         if let Err(error) = started {
             // What is not recorded must not run.
-            self.abandon_mission(&record);
+            self.ending.abandon(&record);
             return Err(error);
         }
         Ok(record)
@@ -129,15 +143,6 @@ impl Robot {
             .audit
             .entry(EntryKind::MissionStart, subject, now_utc_ms, Outcome::Done);
         self.audit.append(&entry).map(|_| ())
-    }
-
-    fn abandon_mission(&self, record: &MissionRecord) {
-        self.commands.end_mission(&record.mission);
-        let ended = self.retire(record);
-        let deleted = self.keys.delete_missions(|other| other.mission == record.mission);
-        if ended.is_err() || deleted.is_err() {
-            tracing::warn!(mission = %record.mission, "the next start removes what is left of the mission");
-        }
     }
 
     /// That the level's approval key signed the mission's end: the persons' part, beside the authority's token.
@@ -161,16 +166,17 @@ impl Robot {
         }
     }
 
-    /// A mission's key, loaded; from then on kept until the mission ends or a stop drops it.
+    /// The key that a mission began with, loaded; from then on kept until the mission ends or a stop drops it.
     ///
     /// # Errors
     /// That there is no such mission, or the chip's refusal after a stop.
     pub fn mission_key(&self, mission: MissionId) -> Result<MissionKey> {
-        if let Some(key) = self.loaded.find(mission) {
+        if let Some(key) = self.loaded.find(mission, None) {
             return Ok(key);
         }
         let key = self.keys.load_mission_key(mission)?;
-        self.loaded.keep(self.keys.mission(mission)?, key.clone());
+        self.loaded
+            .keep(self.keys.mission(mission)?.owner(), None, key.clone());
         Ok(key)
     }
 }

@@ -1,22 +1,26 @@
 //! A provisioned robot at work.
 
 use crate::audit::AuditFile;
+use crate::command_keys::CommandKeys;
 use crate::commands::Reservations;
+use crate::ending::Ending;
 use crate::events::AgentLog;
+use crate::expiry::ExpiryTimer;
 use crate::run::Run;
 use crate::stopping::LoggedReceipts;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
-use alcub3_command_authority::{ReplayWindows, VerifiedMission};
+use alcub3_command_authority::ReplayWindows;
 use alcub3_crypto::Digest;
 use alcub3_keys::{
-    CountersBefore, LoadedKeys, MissionOver, PcrCache, RobotKeys, RobotZeroizer, StateFolder, StopReceipts,
-    StoredMissionKeys,
+    CountersBefore, LoadedKeys, MissionOver, MissionRecord, PcrCache, RobotKeys, RobotZeroizer, StateFolder,
+    StopReceipts, StoredMissionKeys,
 };
 use alcub3_security_hal::{
     Clock, CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
     SecretVault, StopIntent, StopJournal, StopLimits, StopParts, StopReport, SystemClock, Zeroizer,
 };
+use alcub3_tpm::ops::ClockReading;
 use alcub3_tpm::{Lane, Tpm};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
@@ -47,6 +51,8 @@ pub struct Robot {
     pub(crate) log: Arc<Mutex<AgentLog>>,
     pub(crate) cache: PcrCache,
     pub(crate) counters: CountersBefore,
+    pub(crate) ending: Ending,
+    pub(crate) timer: Mutex<Option<ExpiryTimer>>,
     /// The kind of chip, as the chip shows itself: a simulator says so.
     pub(crate) tier: HardwareTier,
     recovered: Vec<StopReport>,
@@ -112,6 +118,14 @@ impl Robot {
         let stop = EmergencyStop::new(gates.clone(), parts, StopLimits::default())?;
         let trust = RearmTrust::pin(robot_id, keys.nv(), &keys.anchors().rearm)?;
         let run = Mutex::new(run);
+        let ending = Ending::new(
+            keys.clone(),
+            folder.clone(),
+            commands.clone(),
+            loaded.clone(),
+            audit.clone(),
+            log.clone(),
+        );
         let mut robot = Self {
             keys,
             folder,
@@ -126,18 +140,21 @@ impl Robot {
             log,
             cache: PcrCache::default(),
             counters,
+            ending,
+            timer: Mutex::default(),
             tier,
             recovered: Vec::new(),
         };
         robot.recovered = robot.stop.recover()?;
-        robot.resume()?;
+        robot.resume(&clock)?;
         robot.take_up_keys(SystemClock::new().utc_ms())?;
         Ok(robot)
     }
 
     /// Takes up what the state folder holds: the rearm, the missions that still live, the lease.
-    fn resume(&self) -> Result<()> {
-        self.finish_ended_missions()?;
+    fn resume(&self, clock: &ClockReading) -> Result<()> {
+        self.finish_ended_missions(clock)?;
+        self.keys.remove_orphaned_keys()?;
         if let Some(record) = self.keys.rearm_record()? {
             let keys = self.keys.clone();
             match self.stop.rearm(&self.trust, &record, move || Ok(keys.epochs()?)) {
@@ -146,8 +163,8 @@ impl Robot {
             }
         }
         for record in self.keys.missions()? {
-            let mission =
-                VerifiedMission::verify(&record.token, &self.keys.anchors().authority, self.robot())?;
+            let mission = self.verified_mission(&record)?;
+            self.ending.began(record.owner());
             let approved = self.check_end_approval(&record);
             if let Err(error) = &approved {
                 tracing::error!(mission = %record.mission, %error, "a mission nobody approved is not taken up");
@@ -159,20 +176,34 @@ impl Robot {
         self.resume_lease()
     }
 
-    /// Removes missions that are over in the chip. Where a crash came between an anchor's move and the retire PCR's
-    /// extend, what was armed dies now.
-    fn finish_ended_missions(&self) -> Result<()> {
-        for (record, over) in self.keys.ended_missions()? {
-            tracing::warn!(mission = %record.mission, ?over, "a mission that is over in the chip is removed");
-            let event = AgentEvent::MissionEnded(record.mission);
-            if over == MissionOver::Ended && !self.log().contains(&event) {
-                self.keys.retire_mission_in_chip(&record)?;
-                self.log().append(&self.folder, event)?;
+    /// Ends missions whose end has passed while nobody looked, and removes those that are over in the chip. Where a crash
+    /// came between an anchor's move and the retire PCR's extend, what was armed dies now.
+    fn finish_ended_missions(&self, clock: &ClockReading) -> Result<()> {
+        let went_back = self.ending.judge_clock(clock, None)?;
+        for (record, over) in self.keys.ended_missions(clock)? {
+            tracing::warn!(mission = %record.mission, ?over, "a mission is over");
+            if matches!(over, MissionOver::Ended | MissionOver::Stopped) {
+                self.forget_ended(&record, over)?;
+            } else {
+                self.ending.end(&record, over, None)?;
             }
-            self.keys
-                .delete_missions(|other| other.mission == record.mission)?;
+        }
+        if went_back {
+            for record in self.keys.missions()? {
+                self.ending.end(&record, MissionOver::ClockWentBack, None)?;
+            }
         }
         Ok(())
+    }
+
+    /// Removes a mission that is over in the chip already.
+    fn forget_ended(&self, record: &MissionRecord, over: MissionOver) -> Result<()> {
+        let event = AgentEvent::MissionEnded(record.mission);
+        if over == MissionOver::Ended && !self.log().contains(&event) {
+            self.keys.retire_mission_in_chip(record)?;
+            self.log().append(&self.folder, event)?;
+        }
+        self.ending.forget(record, over, None)
     }
 
     /// The robot's name.
@@ -217,6 +248,10 @@ impl Robot {
 
     pub(crate) fn run(&self) -> MutexGuard<'_, Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn command_keys(&self) -> &CommandKeys {
+        &self.ending.command_keys
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, AgentLog> {

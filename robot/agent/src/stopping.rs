@@ -1,7 +1,7 @@
 //! Stopping and rearming.
 
 use crate::events::AgentLog;
-use crate::robot::{Robot, mission_subject};
+use crate::robot::Robot;
 use crate::run::random_id;
 use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
@@ -9,7 +9,7 @@ use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest, VerifiedRearm, rearm_binding};
-use alcub3_keys::{MissionRecord, Observed, StateFolder, StopReceipts};
+use alcub3_keys::{Observed, StateFolder, StopReceipts};
 use alcub3_security_hal::{
     LevelApproval, MadeReceipt, PortError, RearmRecord, ReceiptMaker, StepRecord, StopCause, StopIntent,
     StopOrder, StopReport, StopScope, TpmLockOutcome,
@@ -100,7 +100,12 @@ impl Robot {
             cause,
             called_utc_ms: now_utc_ms,
         };
-        Ok(self.stop.stop(order))
+        let report = self.stop.stop(order);
+        // The stop is over: what is told now delays nothing of it.
+        if let Err(error) = self.ending.tell_stopped(now_utc_ms) {
+            tracing::warn!(%error, "the missions that the stop ended are in its report alone");
+        }
+        Ok(report)
     }
 
     /// The scope of one mission's stop.
@@ -222,39 +227,12 @@ impl Robot {
         })
     }
 
-    /// Ends a mission: in the chip, in the gate, in the log.
+    /// Ends a mission: in the gate, in the chip, in the log. Its keys are gone. Commands: 1 NV_Increment, 1 PCR_Extend,
+    /// and a flush for each loaded key and session.
     ///
     /// # Errors
     /// That there is no such mission, or the chip's; ending can then be tried again.
     pub fn complete_mission(&self, mission: MissionId, now_utc_ms: u64) -> Result<()> {
-        let known = self.keys.mission(mission)?;
-        self.commands.end_mission(&mission);
-        self.loaded.forget(|record| record.mission == mission);
-        self.retire(&known)?;
-        self.keys.delete_missions(|record| record.mission == mission)?;
-        let entry = self.audit.entry(
-            EntryKind::MissionEnd,
-            mission_subject(mission),
-            now_utc_ms,
-            Outcome::Done,
-        );
-        self.audit.append(&entry)?;
-        Ok(())
-    }
-    /// Ends a mission in the chip and enters it into the agent's log. Commands: 1 NV_Increment, 1 PCR_Extend; where that
-    /// fails 1 PCR_Read, since the PCR may have been extended all the same.
-    pub(crate) fn retire(&self, record: &MissionRecord) -> Result<()> {
-        let event = AgentEvent::MissionEnded(record.mission);
-        let Err(failed) = self.keys.end_mission_in_chip(record) else {
-            return self.log().append(&self.folder, event);
-        };
-        let caught_up = self.keys.stop_pcrs().map_err(AgentError::from).and_then(|now| {
-            self.log()
-                .catch_up(&self.folder, &self.keys.pcrs(), now, &[event])
-        });
-        if let Err(error) = caught_up {
-            tracing::warn!(%error, "the agent's log may lack an extend; the next start finds it");
-        }
-        Err(failed.into())
+        self.ending.complete(mission, now_utc_ms)
     }
 }

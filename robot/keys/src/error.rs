@@ -1,12 +1,13 @@
 //! What can go wrong with the robot's keys.
 
+use crate::refusal::KeyRefusal;
 use crate::state::StateError;
 use crate::store::StoreError;
 use alcub3_tpm::{ResponseCode, TpmError};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::managed_key::{IllegalTransition, UseRefusal};
 use alcub3_trust_model::policies::PolicyBuildError;
-use alcub3_trust_model::{KeyId, Level, MissionId};
+use alcub3_trust_model::{KeyId, Level, MissionId, MissionKeyId};
 
 /// Why an operation on the robot's keys failed.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +149,27 @@ pub enum KeysError {
     NoSuchMission {
         /// Its identifier.
         mission: MissionId,
+    },
+    /// There is no such key.
+    #[error("mission {mission} has no key {key}; `alcub3 mission key list` shows its keys")]
+    NoSuchMissionKey {
+        /// The mission.
+        mission: MissionId,
+        /// The key.
+        key: MissionKeyId,
+    },
+    /// Refused, with a reason code.
+    #[error("{}: {source}", source.code())]
+    Refused {
+        /// Why.
+        #[from]
+        source: KeyRefusal,
+    },
+    /// More data than is sealed at once.
+    #[error("at most {most} bytes are sealed at once; seal parts")]
+    TooMuchData {
+        /// The most, in bytes.
+        most: usize,
     },
     /// Every anchor is taken.
     #[error("all {count} mission anchors are taken; complete a mission first")]

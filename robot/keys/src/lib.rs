@@ -11,11 +11,13 @@
 //! and resumes after any crash, [`MissionKey`] is a key that only the chip can use and only while its mission lives.
 #![forbid(unsafe_code)]
 
+mod clock_watch;
 mod derivation;
 mod error;
 mod evidence;
 mod hierarchy;
 mod journal;
+mod mission_keys;
 mod mission_record;
 mod missions;
 mod provisioning;
@@ -24,24 +26,28 @@ mod rearm;
 mod receipts;
 mod record;
 mod recovery;
+mod refusal;
 mod robot;
 mod sealing;
 mod state;
 mod stop;
 mod store;
 
+pub use clock_watch::SeenClock;
 pub use derivation::{DERIVED_KEY_LEN, DerivedPurpose, MAX_CONTEXT_LEN};
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
 pub use hierarchy::LevelSeeds;
+pub use mission_keys::{KeyOrigin, MissionData, MissionKeyRecord, ParentProof, mission_key_binding};
 pub use mission_record::MissionRecord;
-pub use missions::{MissionGrant, MissionKey, MissionOver, ReservedAnchor};
+pub use missions::{MissionGrant, MissionKey, MissionOver, MovedEnd, ReservedAnchor};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
 pub use purge::{PURGE_RECEIPT_FILE, resume_purge};
 pub use receipts::{CountersBefore, Observed, StopReceipts};
 pub use record::{LevelParent, RobotRecord};
 pub use recovery::{RecoverableKey, ShareHolder};
-pub use robot::{LoadedKeys, RobotKeys};
+pub use refusal::KeyRefusal;
+pub use robot::{KeyOwner, LoadedKeys, RobotKeys};
 pub use state::{StateError, StateFolder};
 pub use stop::{RobotZeroizer, StoredMissionKeys, event_of};
 pub use store::{KeyPlan, StoreError, Swept};

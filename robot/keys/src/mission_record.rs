@@ -1,8 +1,11 @@
 //! A mission's record in the state folder.
 
+use crate::missions::MissionOver;
+use crate::robot::KeyOwner;
+use crate::{KeyRefusal, KeysError};
 use alcub3_crypto::Digest;
 use alcub3_crypto::tpm::Public;
-use alcub3_tpm::ops::Attestation;
+use alcub3_tpm::ops::{Attestation, ClockReading};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::nv_map::MissionAnchor;
 use alcub3_trust_model::{Level, MissionId};
@@ -42,13 +45,47 @@ pub struct MissionRecord {
     pub creation: Vec<u8>,
     /// The AK's certification of the key's creation.
     pub certification: (Vec<u8>, Vec<u8>),
-    /// The mission token.
+    /// The token that the mission began with.
     pub token: Vec<u8>,
+    /// The token that moved its end, where it was moved.
+    pub moved: Option<Vec<u8>>,
 }
 
 impl MissionRecord {
-    pub(crate) fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 15);
+    /// The token in force: the last one that the authority signed for the mission.
+    pub fn token_in_force(&self) -> &[u8] {
+        self.moved.as_ref().unwrap_or(&self.token)
+    }
+
+    /// Whose keys are its keys.
+    pub fn owner(&self) -> KeyOwner {
+        KeyOwner {
+            mission: self.mission,
+            level: self.level,
+        }
+    }
+
+    /// That the mission is not over by a reading of the chip's clock.
+    pub(crate) fn check_runs(&self, clock: &ClockReading) -> Result<(), KeysError> {
+        let mission = self.mission;
+        self.over_by(clock)
+            .map_or(Ok(()), |over| Err(KeyRefusal::Over { mission, over }.into()))
+    }
+
+    /// Why the mission is over by a reading of the chip's clock, if it is.
+    pub fn over_by(&self, clock: &ClockReading) -> Option<MissionOver> {
+        if clock.reset_count > self.max_reset_count {
+            Some(MissionOver::Resets)
+        } else if clock.clock_ms >= self.end_clock_ms {
+            Some(MissionOver::ChipClock)
+        } else {
+            None
+        }
+    }
+
+    /// The record's bytes.
+    pub fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(DOMAIN, VERSION, 15 + usize::from(self.moved.is_some()));
         out.u64(2)
             .bytes(self.mission.as_bytes())
             .u64(3)
@@ -73,10 +110,17 @@ impl MissionRecord {
             .bytes(&self.certification.0)
             .bytes(&self.certification.1);
         out.u64(16).bytes(&self.token);
+        if let Some(moved) = &self.moved {
+            out.u64(17).bytes(moved);
+        }
         out.finish()
     }
 
-    pub(crate) fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+    /// The record of exactly these bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] names the field and what is wrong.
+    pub fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;
         let mut fields = r.structure(DOMAIN, VERSION)?;
@@ -114,6 +158,11 @@ impl MissionRecord {
                 Ok((blob(r, f)?, blob(r, f)?))
             }),
             token: field!(16, "token", blob),
+            moved: if fields.optional(r, 17, "moved")? {
+                Some(blob(r, "moved")?)
+            } else {
+                None
+            },
         };
         fields.finish(r)?;
         r.finish()?;

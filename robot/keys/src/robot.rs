@@ -1,6 +1,5 @@
 //! A provisioned robot: its chip, its folder, its record.
 
-use crate::mission_record::MissionRecord;
 use crate::missions::MissionKey;
 use crate::provisioning::nv_public;
 use crate::record::RobotRecord;
@@ -15,9 +14,9 @@ use alcub3_trust_model::handle_map;
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::CounterBinding;
-use alcub3_trust_model::{Level, MissionId};
+use alcub3_trust_model::{Level, MissionId, MissionKeyId};
 use std::sync::atomic::AtomicU8;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long an operation of a provisioned robot may take: a handful of commands on the slowest chip.
@@ -144,33 +143,64 @@ impl RobotKeys {
     }
 }
 
+/// Which mission a loaded key is of.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub struct KeyOwner {
+    /// The mission.
+    pub mission: MissionId,
+    /// Its level.
+    pub level: Level,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    owner: KeyOwner,
+    /// None for the key that the mission began with.
+    id: Option<MissionKeyId>,
+    key: MissionKey,
+}
+
 /// The mission keys that callers have loaded: dropped, and so flushed, by a stop.
 #[derive(Clone, Debug, Default)]
-pub struct LoadedKeys(Arc<Mutex<Vec<(MissionRecord, MissionKey)>>>);
+pub struct LoadedKeys(Arc<Mutex<Vec<Loaded>>>);
+
+/// How many keys stay loaded or saved for their next use; beyond it the one loaded first is dropped.
+const MOST_LOADED: usize = 64;
 
 impl LoadedKeys {
-    /// Keeps a loaded key.
-    pub fn keep(&self, record: MissionRecord, key: MissionKey) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((record, key));
+    /// Keeps a loaded key; `id` is none for the key that the mission began with.
+    pub fn keep(&self, owner: KeyOwner, id: Option<MissionKeyId>, key: MissionKey) {
+        let mut keys = self.lock();
+        if keys.len() >= MOST_LOADED {
+            keys.remove(0).key.disarm();
+        }
+        keys.push(Loaded { owner, id, key });
     }
 
-    /// The loaded key of a mission.
-    pub fn find(&self, mission: MissionId) -> Option<MissionKey> {
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.iter()
-            .find(|(record, _)| record.mission == mission)
-            .map(|(_, key)| key.clone())
+    /// A loaded key of a mission.
+    pub fn find(&self, mission: MissionId, id: Option<MissionKeyId>) -> Option<MissionKey> {
+        self.lock()
+            .iter()
+            .find(|loaded| loaded.owner.mission == mission && loaded.id == id)
+            .map(|loaded| loaded.key.clone())
     }
 
-    /// Drops the keys of the missions in scope, and says how many there were.
-    pub fn forget(&self, in_scope: impl Fn(&MissionRecord) -> bool) -> u64 {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Drops the keys of the missions in scope with the sessions armed ahead, and says how many there were.
+    pub fn forget(&self, in_scope: impl Fn(&KeyOwner) -> bool) -> u64 {
+        let mut keys = self.lock();
         let before = keys.len();
-        keys.retain(|(record, _)| !in_scope(record));
+        keys.retain(|loaded| {
+            let dropped = in_scope(&loaded.owner);
+            if dropped {
+                loaded.key.disarm();
+            }
+            !dropped
+        });
         u64::try_from(before - keys.len()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Loaded>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

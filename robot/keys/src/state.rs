@@ -89,6 +89,25 @@ fn take_lock(lock: &File, folder: &Path, lock_path: &Path) -> Result<()> {
     }
 }
 
+/// Puts a new file, flushed, in the place of an old one.
+fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(NEW_SUFFIX);
+    let new = PathBuf::from(new);
+    let mut file = at(
+        &new,
+        OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new),
+    )?;
+    at(&new, file.write_all(content))?;
+    at(&new, file.sync_all())?;
+    at(path, fs::rename(&new, path))
+}
+
 /// A state folder that this process has locked. The lock ends with the value, also when the process is killed.
 #[derive(Debug)]
 pub struct StateFolder {
@@ -189,22 +208,54 @@ impl StateFolder {
             &folder,
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder),
         )?;
-        let mut new = path.clone().into_os_string();
-        new.push(NEW_SUFFIX);
-        let new = PathBuf::from(new);
-        let mut file = at(
-            &new,
-            OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&new),
-        )?;
-        at(&new, file.write_all(content))?;
-        at(&new, file.sync_all())?;
-        at(&path, fs::rename(&new, &path))?;
+        replace(&path, content)?;
         at(&folder, File::open(&folder).and_then(|f| f.sync_all()))
+    }
+
+    /// Writes files of one sub-folder as [`Self::write`] does, with one flush of the folder for all of them. On return
+    /// all survive a power cut.
+    ///
+    /// # Errors
+    /// The file system's; what was written before is whole.
+    pub fn write_all(
+        &self,
+        sub_folder: &str,
+        files: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> Result<()> {
+        let folder = self.path.join(sub_folder);
+        at(
+            &folder,
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder),
+        )?;
+        for (name, content) in files {
+            replace(&folder.join(name), &content)?;
+        }
+        self.flush_folders(&folder)
+    }
+
+    /// Makes what is in a folder durable, and the folder itself with those above it.
+    fn flush_folders(&self, folder: &Path) -> Result<()> {
+        let ours = folder.ancestors().take_while(|path| path.starts_with(&self.path));
+        for path in ours {
+            at(path, File::open(path).and_then(|f| f.sync_all()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a sub-folder with everything in it, durably.
+    ///
+    /// # Errors
+    /// The file system's; what could be removed before is.
+    pub fn remove_folder(&self, sub_folder: &str) -> Result<()> {
+        let path = self.path.join(sub_folder);
+        match fs::remove_dir_all(&path) {
+            Ok(()) => {
+                let parent = path.parent().unwrap_or(&self.path);
+                at(parent, File::open(parent).and_then(|f| f.sync_all()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StateError::Io { path, source }),
+        }
     }
 
     /// Removes a file if it is there, durably.

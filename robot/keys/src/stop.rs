@@ -1,8 +1,7 @@
 //! What a stop does in the chip and to the keys: two commands on the emergency lane, then flushes and deletions.
 
 use crate::Result;
-use crate::mission_record::MissionRecord;
-use crate::robot::RobotKeys;
+use crate::robot::{KeyOwner, RobotKeys};
 use alcub3_attestation::event_log::agent::{StopEvent, StopScope as EventScope};
 use alcub3_crypto::Digest;
 use alcub3_security_hal::{
@@ -108,11 +107,11 @@ impl StoredMissionKeys {
     }
 }
 
-fn in_scope(scope: &StopScope, record: &MissionRecord) -> bool {
+fn in_scope(scope: &StopScope, owner: &KeyOwner) -> bool {
     match scope {
         StopScope::Robot => true,
-        StopScope::Level(level) => record.level == *level,
-        StopScope::Mission(mission, _) => record.mission == *mission,
+        StopScope::Level(level) => owner.level == *level,
+        StopScope::Mission(mission, _) => owner.mission == *mission,
     }
 }
 
@@ -127,7 +126,7 @@ fn is_managed_in_scope(scope: &StopScope, key: &KeyRecord) -> bool {
 
 impl MissionKeys for StoredMissionKeys {
     fn flush_loaded(&mut self, scope: &StopScope) -> std::result::Result<u64, PortError> {
-        let dropped = self.loaded.forget(|record| in_scope(scope, record));
+        let dropped = self.loaded.forget(|owner| in_scope(scope, owner));
         // Dropped leases are flushed by the owner thread between commands: one round trip makes sure of it.
         self.keys
             .tpm
@@ -136,12 +135,19 @@ impl MissionKeys for StoredMissionKeys {
     }
 
     fn delete_blobs(&mut self, scope: &StopScope) -> std::result::Result<u64, PortError> {
-        // Each is tried whatever became of the other: the chip uses neither kind again.
-        let missions = self.keys.delete_missions(|record| in_scope(scope, record));
+        // Each is tried whatever became of the others: the chip uses none of them again.
+        let missions = self
+            .keys
+            .delete_missions(|record| in_scope(scope, &record.owner()));
+        // Also keys whose mission's record cannot be read.
+        let orphaned = match scope {
+            StopScope::Robot => self.keys.remove_keys_of_stopped(),
+            StopScope::Level(_) | StopScope::Mission(..) => Ok(0),
+        };
         let managed = self
             .keys
             .delete_stopped_keys(|key| is_managed_in_scope(scope, key));
-        Ok(missions?.saturating_add(managed?))
+        Ok(missions?.saturating_add(orphaned?).saturating_add(managed?))
     }
 }
 

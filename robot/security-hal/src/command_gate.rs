@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use alcub3_command_authority::{
-    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionToken, Pending, Reason,
-    Refusal, ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
+    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionToken, Reason, Refusal,
+    ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
 };
-use alcub3_crypto::{Digest, MacKey};
+use alcub3_crypto::{Digest, HashAlg, MacKey};
 use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
 
 use crate::gate::{Admission, Gates, Snapshot};
@@ -95,6 +95,21 @@ impl Admitted {
     }
 }
 
+/// An HMAC that only a key inside the TPM can make: the command key of an issuer on a mission, over an envelope.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChipMac {
+    /// The mission.
+    pub mission: MissionId,
+    /// Its level.
+    pub level: Level,
+    /// Who is said to command.
+    pub issuer: OperatorId,
+    /// The HMAC's hash.
+    pub alg: HashAlg,
+    /// What was authenticated.
+    pub signed: Vec<u8>,
+}
+
 /// The gate's answer to an envelope.
 #[derive(Debug)]
 #[must_use]
@@ -149,7 +164,7 @@ impl CommandGate {
         }
     }
 
-    /// Takes a mission and reserves sequence numbers for its issuers.
+    /// Takes a mission, or one whose end was moved in place of what it was, and reserves sequence numbers for its issuers.
     ///
     /// # Errors
     /// [`CommandGateError::Stopped`] while its level or the robot is stopped, [`CommandGateError::Reserve`] where the
@@ -240,29 +255,56 @@ impl CommandGate {
         self.pass(|context, replay| judge(context, replay, envelope, now_ms))
     }
 
-    /// Judges an envelope whose MAC key is inside the TPM: `tag` makes the HMAC over the pending envelope's
-    /// `signed_parts`. Where it cannot, the command is refused as not authentic.
+    /// Judges an envelope whose MAC key may be inside the TPM: where no key in memory decides, `tag` has the chip make the
+    /// HMAC, or says why not. Nothing is locked meanwhile, so that neither a stop nor other commands wait for the chip;
+    /// what it ended is refused after it.
     pub fn validate_with_tag(
         &self,
         envelope: &[u8],
         now_ms: Option<u64>,
-        tag: impl FnOnce(&Pending<'_>) -> Result<Digest, PortError>,
+        tag: impl FnOnce(&ChipMac) -> Result<Digest, Reason>,
     ) -> GateVerdict {
         let Some(admission) = self.gates.admit() else {
             return stopped();
         };
-        let standing = self.read();
-        let context = self.context(&standing, &admission);
-        let pending = match begin(&context, envelope) {
-            Ok(pending) => pending,
+        let asked = match self.question(envelope, &admission) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return self.validate(envelope, now_ms),
             Err(refusal) => return GateVerdict::Refused(refusal),
         };
-        // The TPM is asked before the replay window is locked: other commands go on meanwhile.
-        let Ok(computed) = tag(&pending) else {
-            return GateVerdict::Refused(Reason::NotAuthentic.into());
+        self.count_judgement();
+        let computed = match tag(&asked) {
+            Ok(computed) => computed,
+            Err(reason) => return GateVerdict::Refused(reason.into()),
         };
-        let verdict = pending.with_tag(&computed, &context, &mut self.replay(), now_ms);
+        if !self
+            .gates
+            .still_open(&admission, asked.level, Some(asked.mission))
+        {
+            return stopped();
+        }
+        let standing = self.read();
+        let context = self.context(&standing, &admission);
+        let verdict = match begin(&context, envelope) {
+            Ok(pending) => pending.with_tag(&computed, &context, &mut self.replay(), now_ms),
+            Err(refusal) => return GateVerdict::Refused(refusal),
+        };
         self.conclude(verdict, admission, &standing)
+    }
+
+    /// What the chip has to be asked about an envelope; none where it need not be.
+    fn question(&self, envelope: &[u8], admission: &Admission) -> Result<Option<ChipMac>, Refusal> {
+        let standing = self.read();
+        let context = self.context(&standing, admission);
+        let pending = begin(&context, envelope)?;
+        let chip = pending.mac_alg().filter(|_| pending.needs_chip(&context));
+        Ok(chip.map(|alg| ChipMac {
+            mission: pending.mission().token().mission,
+            level: pending.mission().token().labels.level,
+            issuer: pending.issuer().clone(),
+            alg,
+            signed: pending.signed_parts().concat(),
+        }))
     }
 
     /// Gives a command out to be carried out, if no stop came since it was judged and it is not late.
@@ -293,7 +335,7 @@ impl CommandGate {
     }
 
     /// The active missions' digest, for the mission PCR.
-    pub fn mission_digest(&self, alg: alcub3_crypto::HashAlg) -> Digest {
+    pub fn mission_digest(&self, alg: HashAlg) -> Digest {
         self.read().missions.set_digest(alg)
     }
 
@@ -310,13 +352,17 @@ impl CommandGate {
         let Some(admission) = self.gates.admit() else {
             return stopped();
         };
+        self.count_judgement();
+        let standing = self.read();
+        let verdict = verdict(&self.context(&standing, &admission), &mut self.replay());
+        self.conclude(verdict, admission, &standing)
+    }
+
+    fn count_judgement(&self) {
         if self.judged.fetch_add(1, Ordering::Relaxed) % REPLENISH_EVERY == REPLENISH_EVERY - 1 {
             // A disk that refuses shows itself as refused commands once the reservations are used up.
             drop(self.replenish());
         }
-        let standing = self.read();
-        let verdict = verdict(&self.context(&standing, &admission), &mut self.replay());
-        self.conclude(verdict, admission, &standing)
     }
 
     fn context<'a>(&'a self, standing: &'a Standing, admission: &Admission) -> Context<'a> {

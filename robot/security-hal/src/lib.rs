@@ -31,7 +31,7 @@ mod vault;
 
 pub use clock::{Clock, SystemClock};
 pub use command_adapter::{CommandAdapter, CommandAdapterError};
-pub use command_gate::{Admitted, CommandGate, CommandGateError, GateVerdict, ReplayStore};
+pub use command_gate::{Admitted, ChipMac, CommandGate, CommandGateError, GateVerdict, ReplayStore};
 pub use gate::{Admission, Closures, Gates, OpenError};
 pub use journal::{FileStopJournal, JournalError};
 pub use latch::{

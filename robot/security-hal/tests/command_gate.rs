@@ -288,13 +288,13 @@ fn a_stop_during_the_judgement_refuses_the_command() {
         let envelope = world.envelope(1).unsigned(Suite::HmacSha384);
         let bytes = envelope.mac(&MacKey::new(HashAlg::Sha384, key)).unwrap();
         let verdict = std::thread::scope(|threads| {
-            world.gate.validate_with_tag(&bytes, Some(NOW), |pending| {
-                // On another thread, since the stop wipes what this judgement still reads.
+            world.gate.validate_with_tag(&bytes, Some(NOW), |asked| {
+                // On another thread, as stops come.
                 threads.spawn(|| world.stop.stop(order(1, scope.clone())));
                 while !world.robot.gates.is_level_stopped(Level::Secret) {
                     std::thread::yield_now();
                 }
-                Ok(hmac(HashAlg::Sha384, key, &pending.signed_parts()))
+                Ok(hmac(HashAlg::Sha384, key, &[&asked.signed]))
             })
         });
         assert_eq!(reasons(verdict), [Reason::EmergencyStop], "{scope:?}");
@@ -310,9 +310,7 @@ fn a_key_inside_the_tpm_judges_as_one_in_memory() {
         envelope.mac(&MacKey::new(HashAlg::Sha384, key)).unwrap()
     };
     let tag = |key: &'static [u8]| {
-        move |pending: &alcub3_command_authority::Pending<'_>| {
-            Ok(hmac(HashAlg::Sha384, key, &pending.signed_parts()))
-        }
+        move |asked: &alcub3_security_hal::ChipMac| Ok(hmac(HashAlg::Sha384, key, &[&asked.signed]))
     };
     admitted(world.gate.validate_with_tag(&bytes(1), Some(NOW), tag(key)));
     let forged = world
@@ -321,8 +319,8 @@ fn a_key_inside_the_tpm_judges_as_one_in_memory() {
     assert_eq!(reasons(forged), [Reason::NotAuthentic]);
     let silent = world
         .gate
-        .validate_with_tag(&bytes(2), Some(NOW), |_| Err("no TPM".into()));
-    assert_eq!(reasons(silent), [Reason::NotAuthentic], "no fallback");
+        .validate_with_tag(&bytes(2), Some(NOW), |_| Err(Reason::KeyUnusable));
+    assert_eq!(reasons(silent), [Reason::KeyUnusable], "no fallback");
 
     world
         .gate

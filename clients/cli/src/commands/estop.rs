@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliErr
 }
 
 fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
-    let stopped = parties::with_robot(context, |robot, _| {
+    let stopped = parties::with_robot_as_it_is(context, |robot, _| {
         let scope = match &arguments.scope {
             Scope::Robot => StopScope::Robot,
             Scope::Level(level) => StopScope::Level(*level),

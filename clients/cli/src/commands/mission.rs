@@ -1,11 +1,12 @@
 //! `mission`: what a robot may do, until when, at whose command.
 
+use super::mission_key;
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::{Answer, pairs, table};
 use crate::parties::{self, AuthorityArgs, NamedFile};
-use alcub3_agent::Robot;
+use alcub3_agent::{MissionEnd, Robot};
 use alcub3_command_authority::{CommandPattern, MissionToken, SafetyLimits, VerifiedMission};
 use alcub3_keys::MissionRecord;
 use alcub3_server::MissionPlan;
@@ -19,10 +20,15 @@ pub(crate) enum MissionCommand {
     Start(Start),
     /// One mission
     Show(Named),
-    /// The missions that are active
+    /// The missions that are active, and those that ended lately
     List,
-    /// End a mission: its key is dead from then on
+    /// Move a mission's end, with the approval of as many persons as its level takes
+    Extend(Extend),
+    /// End a mission: its keys are dead from then on
     Complete(Named),
+    /// Further keys of a mission
+    #[command(subcommand)]
+    Key(mission_key::KeyCommand),
 }
 
 /// A mission by its identifier.
@@ -31,6 +37,22 @@ pub(crate) struct Named {
     /// The mission
     #[arg(value_name = "MISSION")]
     mission: MissionId,
+}
+
+/// Arguments of `mission extend`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Extend {
+    /// The mission
+    #[arg(value_name = "MISSION")]
+    mission: MissionId,
+    /// How long it lasts in all, counted from its start, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    duration_s: u64,
+    /// An approver with their private key, as NAME=FILE; as many as the level takes
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    approve: Vec<NamedFile>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
 }
 
 /// Arguments of `mission start`.
@@ -85,6 +107,8 @@ pub(crate) fn run(command: &MissionCommand, context: &Context) -> Result<Answer,
             parties::with_robot(context, |robot, _| show(robot, &robot.keys().mission(*mission)?))
         }
         MissionCommand::List => parties::with_robot(context, |robot, _| list(robot)),
+        MissionCommand::Extend(arguments) => extend(arguments, context),
+        MissionCommand::Key(command) => mission_key::run(command, context),
         MissionCommand::Complete(Named { mission }) => {
             parties::with_robot(
                 context,
@@ -119,15 +143,30 @@ fn start(arguments: &Start, context: &Context) -> Result<Answer, CliError> {
     })
 }
 
+fn extend(arguments: &Extend, context: &Context) -> Result<Answer, CliError> {
+    let persons = parties::persons(&arguments.approve)?;
+    let mut authority = arguments.authority.open()?;
+    let duration_ms = arguments.duration_s.saturating_mul(1_000);
+    parties::with_robot(context, |robot, _| {
+        let record = authority.extend_mission(robot, arguments.mission, duration_ms, &persons)?;
+        show(robot, &record)
+    })
+}
+
 fn token(robot: &Robot, record: &MissionRecord) -> Result<MissionToken, CliError> {
     let authority = &robot.keys().anchors().authority;
-    let verified = VerifiedMission::verify(&record.token, authority, robot.robot());
+    let verified = VerifiedMission::verify(record.token_in_force(), authority, robot.robot());
     verified
         .map(|mission| mission.token().clone())
         .map_err(|source| CliError::Token { source })
 }
 
-fn to_json(robot: &Robot, token: &MissionToken) -> Value {
+/// How many keys a mission has: the one that it began with, and the further ones.
+fn key_count(robot: &Robot, mission: MissionId) -> Result<u64, CliError> {
+    Ok(robot.keys().mission_key_count(mission)?.saturating_add(1))
+}
+
+fn to_json(robot: &Robot, token: &MissionToken, keys: u64) -> Value {
     let issuers = token.issuers.iter().map(|issuer| {
         let allowed: Vec<&str> = issuer.allowed.iter().map(CommandPattern::as_str).collect();
         json!({"operator": issuer.operator, "role": issuer.role, "allowed": allowed})
@@ -136,12 +175,13 @@ fn to_json(robot: &Robot, token: &MissionToken) -> Value {
         "mission": token.mission, "robot": token.robot, "lease": robot.lease_id(), "labels": token.labels,
         "not_before_ms": token.not_before_ms, "not_after_ms": token.not_after_ms,
         "end_clock_ms": token.end_clock_ms, "anchor": token.anchor.number(), "limits": token.limits,
-        "issuers": issuers.collect::<Vec<_>>(), "stopped": robot.is_level_stopped(token.labels.level),
+        "issuers": issuers.collect::<Vec<_>>(), "keys": keys, "stopped": robot.is_level_stopped(token.labels.level),
     })
 }
 
 fn show(robot: &Robot, record: &MissionRecord) -> Result<Answer, CliError> {
     let token = token(robot, record)?;
+    let keys = key_count(robot, token.mission)?;
     let mut text = pairs([
         ("mission", token.mission.to_string()),
         ("robot", token.robot.to_string()),
@@ -151,6 +191,7 @@ fn show(robot: &Robot, record: &MissionRecord) -> Result<Answer, CliError> {
             format!("{}, {}", token.labels.level, token.labels.integrity),
         ),
         ("ends in", remaining(token.not_after_ms)),
+        ("keys", keys.to_string()),
         ("at most", format!("{} mm/s", token.limits.max_speed_mm_per_s)),
     ]);
     let rows = token.issuers.iter().map(|issuer| {
@@ -162,7 +203,7 @@ fn show(robot: &Robot, record: &MissionRecord) -> Result<Answer, CliError> {
         ]
     });
     text.push_str(&table(["who commands", "role", "what"], rows));
-    Ok(Answer::done(to_json(robot, &token), text))
+    Ok(Answer::done(to_json(robot, &token, keys), text))
 }
 
 fn remaining(not_after_ms: u64) -> String {
@@ -175,20 +216,43 @@ fn remaining(not_after_ms: u64) -> String {
 fn list(robot: &Robot) -> Result<Answer, CliError> {
     let mut tokens = Vec::new();
     for record in robot.keys().missions()? {
-        tokens.push(token(robot, &record)?);
+        let keys = key_count(robot, record.mission)?;
+        tokens.push((token(robot, &record)?, keys));
     }
-    let missions: Vec<Value> = tokens.iter().map(|token| to_json(robot, token)).collect();
-    let rows = tokens.iter().map(|token| {
+    let ends = robot.mission_ends()?;
+    let missions: Vec<Value> = tokens
+        .iter()
+        .map(|(token, keys)| to_json(robot, token, *keys))
+        .collect();
+    let ended: Vec<Value> = ends.iter().map(end_to_json).collect();
+    let rows = tokens.iter().map(|(token, keys)| {
         [
             token.mission.to_string(),
             token.labels.level.to_string(),
+            keys.to_string(),
             remaining(token.not_after_ms),
         ]
     });
-    let text = if tokens.is_empty() {
-        "no mission is active".into()
+    let mut text = if tokens.is_empty() {
+        "no mission is active\n".to_owned()
     } else {
-        table(["mission", "level", "ends in"], rows)
+        table(["mission", "level", "keys", "ends in"], rows)
     };
-    Ok(Answer::done(json!({"missions": missions}), text))
+    if !ends.is_empty() {
+        let rows = ends.iter().rev().map(|end| {
+            [
+                end.mission.to_string(),
+                end.level.to_string(),
+                end.over.code().to_owned(),
+            ]
+        });
+        text.push_str(&table(["ended", "level", "because"], rows));
+    }
+    Ok(Answer::done(json!({"missions": missions, "ended": ended}), text))
+}
+
+fn end_to_json(end: &MissionEnd) -> Value {
+    json!({
+        "mission": end.mission, "level": end.level, "reason": end.over.code(), "at_utc_ms": end.at_utc_ms,
+    })
 }

@@ -14,6 +14,7 @@ mod identity;
 mod key;
 mod level_sealing;
 mod mission;
+mod mission_key;
 mod provision;
 mod purge;
 mod receipt;

@@ -16,15 +16,18 @@ use alcub3_crypto::{
 };
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolRequest, Robot as Machine};
+use alcub3_fleet_protocol::extension::{ExtensionRequest, extension_binding};
 use alcub3_fleet_protocol::mission::{MissionRequest, mission_binding};
 use alcub3_fleet_protocol::purge::{PurgeRequest, purge_binding};
 use alcub3_fleet_protocol::rearm::{RearmRequest, rearm_binding};
+use alcub3_fleet_protocol::shared_key::{SharedKeyRequest, shared_key_binding};
 use alcub3_fleet_protocol::{HierarchyAuthorisations, identity_binding};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::policies::{mission_pcr_mask, parent_policy};
 use alcub3_trust_model::{
-    BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperationalMode, RobotId, RobotState,
-    SessionId, StopId,
+    BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, MissionKeyPurpose, OperationalMode,
+    RobotId, RobotState, SessionId, StopId, profile,
 };
 use aws_lc_rs::agreement::{self, ECDH_P384, PrivateKey};
 
@@ -346,6 +349,56 @@ impl Robot {
             anchor_value: self.certify_counter(NvIndex::MissionAnchor(anchor), &binding),
         }
         .to_canonical()
+    }
+
+    pub fn extension_request(&self, session: SessionId, mission: MissionId, duration_ms: u64) -> Vec<u8> {
+        let binding = extension_binding(ALG, session, mission);
+        let anchor = NvIndex::MissionAnchor(MissionAnchor::new(2).unwrap());
+        ExtensionRequest {
+            session,
+            robot: self.id.clone(),
+            mission,
+            duration_ms,
+            anchor_value: self.certify_counter(anchor, &binding),
+        }
+        .to_canonical()
+    }
+
+    /// Asks for a shared key under `parent`, whatever it is.
+    pub fn shared_key_request(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        parent: &Public,
+        level: Level,
+    ) -> SharedKeyRequest {
+        let purpose = MissionKeyPurpose::CommandMac;
+        let extra = shared_key_binding(ALG, session, mission, purpose);
+        let qualified = parent.qualified_name(&Name::of_handle(0x4000_0001));
+        let named = [sized(parent.name().as_bytes()), sized(qualified.as_bytes())].concat();
+        let mask = mission_pcr_mask(&PcrMap::DEFAULT, &profile(level));
+        let selected: Vec<u8> = (0..24u8).filter(|pcr| mask & 1 << pcr != 0).collect();
+        let selection = PcrSelection::of(ALG, &selected).unwrap();
+        let quoted = [selection.encode(), sized(ALG.digest(&[b"values"]).as_bytes())].concat();
+        SharedKeyRequest {
+            session,
+            robot: self.id.clone(),
+            mission,
+            purpose,
+            parent: parent.clone(),
+            parent_certification: self.sign(self.attest(0x8017, extra.as_bytes(), &named)),
+            pcr_quote: self.sign(self.attest(0x8018, extra.as_bytes(), &quoted)),
+        }
+    }
+
+    /// A level's storage parent under a rearm key's approval, with attributes of its own choice.
+    pub fn level_parent(&self, rearm_key: Name, level: Level, attributes: u32) -> Public {
+        let policy = parent_policy(ALG, rearm_key, &self.id, level).unwrap().digest();
+        let template = PublicTemplate::storage_parent_with(Curve::P384, attributes, Some(&policy));
+        with_point(
+            template,
+            &SigningKey::generate(Curve::P384).unwrap().verifying_key(),
+        )
     }
 
     pub fn rearm_request(&self, session: SessionId, levels: &[Level]) -> Vec<u8> {

@@ -20,8 +20,12 @@ mod chip;
 mod commands;
 #[path = "../../../../core/command-authority/tests/fixture/mod.rs"]
 mod fixture;
+#[path = "../../tests/support/missions.rs"]
+mod missions;
 mod models;
 mod row;
+#[path = "../../tests/support/scale.rs"]
+mod scale;
 #[path = "../../../../core/attestation/tests/software_robot/mod.rs"]
 mod software_robot;
 mod stop;
@@ -34,7 +38,7 @@ use row::Row;
 /// A measurement: the rows it can give, and how.
 type Measurement = (&'static [&'static str], fn() -> Vec<Row>);
 
-const MEASUREMENTS: [Measurement; 6] = [
+const MEASUREMENTS: [Measurement; 7] = [
     (&["attest_over_raw_quote"], chip::attest_over_raw_quote),
     (
         &[
@@ -49,6 +53,10 @@ const MEASUREMENTS: [Measurement; 6] = [
     (
         &["verdict_mac_per_s", "verdict_mac_p99_us", "verdict_ecdsa_ratio"],
         verdict::rates,
+    ),
+    (
+        &["verdict_slb9672_ms", "verdict_unready_slb9672_ms"],
+        models::verdicts_on_slb9672,
     ),
     (&["stop_gate_p99_ms"], stop::gate),
     (&["stop_tpm_10000_over_10", "stop_tpm_commands"], stop::tpm),

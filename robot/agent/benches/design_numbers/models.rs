@@ -1,5 +1,6 @@
 //! What operations would cost on real chips: swtpm's answers with the published latencies of five chips added.
 
+use crate::missions::{Commander, command_secret, share};
 use crate::row::{Must, Row, median, millis, timed};
 use crate::stop::intent;
 use crate::support::{LONG, Life, NOW_MS, digest, nonce, open_tpm};
@@ -8,7 +9,7 @@ use alcub3_crypto::tpm::attribute;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Curve, HashAlg, Secret};
 use alcub3_keys::RobotZeroizer;
-use alcub3_security_hal::Zeroizer;
+use alcub3_security_hal::{GateVerdict, Zeroizer};
 use alcub3_tpm::ops::{Key, PersistentKey};
 use alcub3_tpm::transport::{ChipModel, ModelClock, Timed, TimedMode};
 use alcub3_tpm::{Auth, Chip, Lane};
@@ -123,6 +124,47 @@ pub fn slb9672() -> Vec<Row> {
         row("seal_slb9672_ms", figures.seal, 100.0),
         row("mission_sign_slb9672_ms", figures.mission_sign, 100.0),
         row("stop_tpm_slb9672_ms", figures.stop_tpm, 50.0),
+    ]
+}
+
+/// The verdict over a command whose key is used inside the chip: with a session armed ahead, and without. What the chip
+/// does in the background meanwhile, arming the next session, counts as well.
+pub fn verdicts_on_slb9672() -> Vec<Row> {
+    const VERDICTS: usize = 20;
+    let mut robot = Robot::on(ChipModel::SLB9672);
+    let mission = robot.life.start_mission(600_000);
+    robot.life.take_lease();
+    let secret = command_secret();
+    let commander = Commander::new(&secret);
+    let record = share(&mut robot.life, &mission, &secret);
+    let key = robot.life.robot().further_key(mission.mission, record.key);
+    let key = key.unwrap();
+    let wait = || {
+        while !key.is_armed_ahead() {
+            std::thread::yield_now();
+        }
+    };
+    let mut sequence = 0;
+    let mut verdict = |prepare: &dyn Fn()| {
+        let times = (0..VERDICTS).map(|_| {
+            sequence += 1;
+            let envelope = commander.command(&robot.life, &mission, sequence);
+            prepare();
+            robot.ms(1, |life| {
+                let verdict = life.robot().validate(&envelope, Some(NOW_MS)).unwrap();
+                assert!(matches!(verdict, GateVerdict::Admitted(_)));
+            })
+        });
+        median(times.collect())
+    };
+    let ready = verdict(&wait);
+    let unready = verdict(&|| {
+        wait();
+        key.disarm();
+    });
+    vec![
+        Row::of("verdict_slb9672_ms", ready, "ms", Must::AtMost(100.0)),
+        Row::of("verdict_unready_slb9672_ms", unready, "ms", Must::AtMost(100.0)),
     ]
 }
 

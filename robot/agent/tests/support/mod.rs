@@ -118,15 +118,20 @@ impl SoftAuthority {
                 geofence: None,
             },
         };
-        let head = head_policy(HashAlg::Sha256, end_clock_ms).unwrap().digest();
-        let end_approval = sign_for_tpm(&self.one, &mission_end_message(&head, &request.mission));
+        let end_approval = self.approve_end_of(&token);
         let token = token.unsigned(self.signing.suite()).sign(&self.signing).unwrap();
         MissionApproval {
             session,
             token,
-            end_approval: end_approval.to_tpmt(),
+            end_approval,
         }
         .to_canonical()
+    }
+
+    /// The persons' approval of a token's end (TPMT_SIGNATURE).
+    pub fn approve_end_of(&self, token: &MissionToken) -> Vec<u8> {
+        let head = head_policy(HashAlg::Sha256, token.end_clock_ms).unwrap().digest();
+        sign_for_tpm(&self.one, &mission_end_message(&head, &token.mission)).to_tpmt()
     }
 
     /// An approval that moves a mission's end, for the mission record on the robot.
@@ -277,8 +282,6 @@ pub struct Life {
     pub tpm: Tpm,
     pub counts: Counts,
     pub robot: Option<Robot>,
-    /// A mission's file, for tests that multiply it.
-    pub model_record: Option<Vec<u8>>,
     session: u8,
 }
 
@@ -361,7 +364,6 @@ impl Life {
             tpm,
             counts,
             robot: None,
-            model_record: None,
             session: 0,
         };
         life.open();

@@ -5,11 +5,13 @@ use crate::mission_record::MissionRecord;
 use crate::robot::RobotKeys;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_crypto::{Digest, HashAlg};
+use alcub3_tpm::ops::ClockReading;
 use alcub3_tpm::{Chip, Lane, TpmError};
 use alcub3_trust_model::MissionId;
 use alcub3_trust_model::nv_map::NvIndex;
+use std::collections::BTreeMap;
 
-/// Why a mission that has a record is over in the chip.
+/// Why a mission is over.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum MissionOver {
     /// Its anchor has moved on.
@@ -18,6 +20,41 @@ pub enum MissionOver {
     Stopped,
     /// The chip was reset more often than its level allows.
     Resets,
+    /// Its end on the TPM's clock has passed.
+    ChipClock,
+    /// Its end in wall time has passed.
+    WallClock,
+    /// The chip's clock went back: its state is an older one.
+    ClockWentBack,
+}
+
+impl MissionOver {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Ended,
+        Self::Stopped,
+        Self::Resets,
+        Self::ChipClock,
+        Self::WallClock,
+        Self::ClockWentBack,
+    ];
+
+    /// The reason code, stable across releases.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Ended => "completed",
+            Self::Stopped => "stopped",
+            Self::Resets => "tpm-resets",
+            Self::ChipClock => "tpm-clock",
+            Self::WallClock => "wall-clock",
+            Self::ClockWentBack => "clock-went-back",
+        }
+    }
+
+    /// The reason of a code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|over| over.code() == code)
+    }
 }
 
 impl RobotKeys {
@@ -36,21 +73,29 @@ impl RobotKeys {
             end_in_chip(chip, handle, retire, &event)
         })
     }
-    /// the records are an old disk's. Commands: 1 ReadClock and up to 3 NV_Read for each mission.
+    /// Missions that have a record and whose keys the chip will never let be used again: a crash cut their end short,
+    /// their end on the TPM's clock has passed, or the records are an old disk's. `clock` was read now. Commands: 1 NV_Read
+    /// for each counter that their policies name.
     ///
     /// # Errors
     /// The chip's or the folder's.
-    pub fn ended_missions(&self) -> Result<Vec<(MissionRecord, MissionOver)>> {
+    pub fn ended_missions(&self, clock: &ClockReading) -> Result<Vec<(MissionRecord, MissionOver)>> {
+        let mut counters = BTreeMap::new();
         let mut ended = Vec::new();
         for record in self.missions()? {
-            if let Some(over) = self.over(&record)? {
+            if let Some(over) = self.over(&record, clock, &mut counters)? {
                 ended.push((record, over));
             }
         }
         Ok(ended)
     }
 
-    fn over(&self, record: &MissionRecord) -> Result<Option<MissionOver>> {
+    fn over(
+        &self,
+        record: &MissionRecord,
+        clock: &ClockReading,
+        counters: &mut BTreeMap<u32, u64>,
+    ) -> Result<Option<MissionOver>> {
         let named = [
             (
                 NvIndex::MissionAnchor(record.anchor),
@@ -65,13 +110,16 @@ impl RobotKeys {
             ),
         ];
         for (index, value, over) in named {
-            if self.counter(index)?.value != value {
+            let now = match counters.get(&index.handle()) {
+                Some(known) => *known,
+                None => self.counter(index)?.value,
+            };
+            counters.insert(index.handle(), now);
+            if now != value {
                 return Ok(Some(over));
             }
         }
-        let clock = self.run(Lane::Background, |chip| chip.read_clock())?;
-        let over = clock.reset_count > record.max_reset_count;
-        Ok(over.then_some(MissionOver::Resets))
+        Ok(record.over_by(clock))
     }
 
     /// The second half of [`Self::end_mission_in_chip`], for a mission whose anchor has moved already.

@@ -1,5 +1,6 @@
 //! Missions: an anchor in the chip, a record on the disk, keys under the mission policy, and their end.
 
+mod ahead;
 mod ending;
 mod starting;
 mod using;
@@ -49,6 +50,17 @@ pub struct MissionGrant {
     /// The mission token, as signed by the authority.
     pub token: Vec<u8>,
 }
+/// A later end of a mission, as the authority approved it.
+#[derive(Clone, Debug)]
+pub struct MovedEnd {
+    /// When it ends on the TPM's clock, in milliseconds.
+    pub end_clock_ms: u64,
+    /// The approval key's signature over that end.
+    pub end_approval: Signature,
+    /// The token that says so, as signed by the authority.
+    pub token: Vec<u8>,
+}
+
 impl RobotKeys {
     /// Takes a free anchor and counts it up. Commands: 1 NV_Increment, 1 NV_Read.
     ///
@@ -107,7 +119,8 @@ impl RobotKeys {
         })
     }
 
-    /// Deletes the records of missions in scope, and says how many. Their keys are dead in the chip already.
+    /// Deletes the records of missions in scope with all their keys, and says how many keys there were. They are dead in
+    /// the chip already.
     ///
     /// # Errors
     /// The folder's; what could be deleted is.
@@ -117,17 +130,50 @@ impl RobotKeys {
             .list(FOLDER)?
             .into_iter()
             .map(|name| format!("{FOLDER}/{name}"));
-        let mut ended = Vec::new();
+        let (mut ended, mut keys) = (Vec::new(), 0u64);
         let mut unreadable = None;
         for name in names {
             match self.read_record(&name) {
-                Ok(record) if in_scope(&record) => ended.push(name),
+                Ok(record) if in_scope(&record) => {
+                    let further = self.key_store().remove_mission(record.mission)?;
+                    keys = keys.saturating_add(further).saturating_add(1);
+                    ended.push(name);
+                }
                 Ok(_) => {}
                 Err(error) => unreadable = Some(error),
             }
         }
         self.folder.remove_all(FOLDER, &ended)?;
-        unreadable.map_or(Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX)), Err)
+        unreadable.map_or(Ok(keys), Err)
+    }
+
+    /// Takes a later end that the authority approved: its approval, its time, its token. Commands: none.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchMission`]; the folder's.
+    pub fn move_mission_end(&self, mission: MissionId, moved: MovedEnd) -> Result<MissionRecord> {
+        let record = MissionRecord {
+            end_clock_ms: moved.end_clock_ms,
+            end_approval: moved.end_approval.to_tpmt(),
+            moved: Some(moved.token),
+            ..self.mission(mission)?
+        };
+        self.folder.write(&file_of(mission), &record.to_canonical())?;
+        Ok(record)
+    }
+
+    /// Removes every further key of every mission: after a stop of the whole robot.
+    pub(crate) fn remove_keys_of_stopped(&self) -> Result<u64> {
+        self.key_store().remove_all_but(&[])
+    }
+
+    /// Removes keys whose mission has no record: what an end that was cut short left behind.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn remove_orphaned_keys(&self) -> Result<u64> {
+        let missions: Vec<MissionId> = self.missions()?.iter().map(|record| record.mission).collect();
+        self.key_store().remove_all_but(&missions)
     }
 }
 

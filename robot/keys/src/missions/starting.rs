@@ -1,14 +1,14 @@
 //! Starting a mission: its first key, made in the chip and certified by the AK.
 
-use super::{MissionGrant, file_of};
+use super::{MissionGrant, MissionOver, file_of};
 use crate::mission_record::MissionRecord;
 use crate::robot::{RobotKeys, read_counter};
-use crate::{KeysError, Result};
+use crate::{KeyRefusal, KeysError, Result};
 use alcub3_crypto::tpm::attribute;
 use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Digest, HashAlg, Secret};
-use alcub3_tpm::ops::{Key, PolicyInputs};
+use alcub3_tpm::ops::{ClockReading, Key, PolicyInputs};
 use alcub3_tpm::{Auth, Chip, Lane};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::policies::{
@@ -19,13 +19,14 @@ use alcub3_trust_model::{MissionId, domain, profile};
 impl RobotKeys {
     /// Makes the key of a granted mission and writes its record: from here on the mission is active.
     ///
-    /// Commands: 3 NV_Read, 1 PCR_Read, a parent session, Create, a parent session, Load,
+    /// Commands: 1 ReadClock, 3 NV_Read, 1 PCR_Read, a parent session, Create, a parent session, Load,
     /// CertifyCreation, the flushes.
     ///
     /// # Errors
-    /// [`KeysError::Stopped`] where no rearm names the present epochs; [`KeysError::Grant`] where a stop came since the
+    /// [`KeysError::Refused`] where the clock went back or the mission would be over already; [`KeysError::Stopped`] where no rearm names the present epochs; [`KeysError::Grant`] where a stop came since the
     /// mission was asked for, or the grant was used before; the chip's.
     pub fn start_mission(&self, grant: MissionGrant) -> Result<MissionRecord> {
+        check_not_over(&grant, &self.observed_clock()?)?;
         let level_profile = profile(grant.level);
         let parent = self.parent(grant.level)?;
         let use_parent = self.parent_use(grant.level)?;
@@ -35,14 +36,14 @@ impl RobotKeys {
         let record = self
             .tpm
             .run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
-                Ok(keys.create_mission_key(chip, &grant, &parent, &use_parent, &ak, mask))
+                Ok(keys.make_first_key(chip, &grant, &parent, &use_parent, &ak, mask))
             })??;
         self.folder
             .write(&file_of(record.mission), &record.to_canonical())?;
         Ok(record)
     }
 
-    fn create_mission_key(
+    fn make_first_key(
         &self,
         chip: &mut Chip,
         grant: &MissionGrant,
@@ -112,6 +113,7 @@ impl RobotKeys {
             creation: made.creation.data,
             certification: (certified.message, certified.signature),
             token: grant.token.clone(),
+            moved: None,
         })
     }
 
@@ -134,6 +136,18 @@ impl RobotKeys {
         }
         Ok(counters)
     }
+}
+
+fn check_not_over(grant: &MissionGrant, clock: &ClockReading) -> Result<()> {
+    let over = if clock.reset_count > grant.max_reset_count {
+        MissionOver::Resets
+    } else if clock.clock_ms >= grant.end_clock_ms {
+        MissionOver::ChipClock
+    } else {
+        return Ok(());
+    };
+    let mission = grant.mission;
+    Err(KeyRefusal::Over { mission, over }.into())
 }
 
 /// What a mission key's creation data and certification carry: the mission and its token.

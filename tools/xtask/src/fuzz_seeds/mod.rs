@@ -5,6 +5,7 @@ mod authority;
 mod fleet;
 mod keys;
 mod logs;
+mod missions;
 mod structures;
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,7 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(structures::seeds()?);
     seeds.extend(tpm::seeds()?);
     seeds.extend(fleet::seeds()?);
+    seeds.extend(missions::seeds()?);
     seeds.extend(verification::seeds()?);
     seeds.extend(keys::seeds()?);
     Ok(seeds)

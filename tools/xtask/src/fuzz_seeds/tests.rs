@@ -1,6 +1,7 @@
 //! Every target has seeds, and its parser takes them.
 
 use super::{Seed, all};
+use alcub3_agent::MissionEnds;
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote;
@@ -15,13 +16,15 @@ use alcub3_command_authority::{
 };
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::{Public, Signature};
+use alcub3_fleet_protocol::shared_key::VerifiedSharedKey;
+use alcub3_keys::{MissionData, MissionKeyRecord, MissionRecord, SeenClock};
 use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
 use alcub3_tpm::transport::Capture;
 use alcub3_trust_model::RobotState;
 use alcub3_trust_model::managed_key::{Encrypted, KeyRecord, StoreHeader};
 use std::collections::BTreeSet;
-use world::{BOOT, LEASE, MISSION, NOW_MS, WORLD, maced, signed};
+use world::{BOOT, LEASE, MISSION, NOW_MS, SESSION, WORLD, maced, signed};
 
 #[allow(unreachable_pub)]
 #[path = "../../../../fuzz/src/world.rs"]
@@ -75,6 +78,21 @@ fn verifies(payload: &[u8]) -> bool {
         || VerifiedLease::verify(&bytes, &key, &WORLD.robot, BOOT).is_ok()
 }
 
+fn is_mission_record(bytes: &[u8]) -> bool {
+    MissionRecord::from_canonical(bytes).is_ok()
+        || MissionKeyRecord::from_canonical(bytes).is_ok()
+        || MissionData::from_canonical(bytes).is_ok()
+        || MissionEnds::from_canonical(bytes).is_ok()
+        || SeenClock::from_canonical(bytes).is_ok()
+}
+
+/// Whether the payload, signed, is a shared key for the fuzz target's world.
+fn is_shared_key(payload: &[u8]) -> bool {
+    let token = WORLD.missions.get(&MISSION).unwrap().token();
+    let (bytes, key) = (signed(payload), WORLD.authority.verifying_key());
+    VerifiedSharedKey::verify(&bytes, &key, token, SESSION).is_ok()
+}
+
 /// Whether a parser of the seed's target takes it; none where the target adds what the seed lacks.
 fn accepts(seed: &Seed) -> Option<bool> {
     let bytes = &seed.bytes[..];
@@ -82,6 +100,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
     Some(match seed.target {
         "command_envelope" => authorises(bytes),
         "mission_token" => verifies(bytes),
+        "mission_records" => is_mission_record(bytes) || is_shared_key(bytes),
         "agent_event" => AgentEvent::from_message(bytes).is_ok() || AgentEvent::decode(bytes).is_ok(),
         "checkquote_pcr_file" => checkquote::parse_pcr_file(bytes).is_ok(),
         "cose_message" => Message::parse("a seed", bytes).is_ok(),

@@ -1,0 +1,192 @@
+//! A robot asks for its mission's end to be moved. The answer is a [`MissionApproval`](crate::mission::MissionApproval)
+//! with the same mission, a later end, and the persons' approval of that end.
+
+use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::certify::Signed;
+use alcub3_command_authority::MissionToken;
+use alcub3_crypto::{Digest, HashAlg};
+use alcub3_trust_model::canonical::{DecodeError, Encoder};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::{Level, MissionId, RobotId, SessionId, domain, profile};
+
+use crate::wire::{self, Message};
+use crate::{CertifiedCounter, CounterError, VerifiedEnrolment};
+
+const VERSION: u64 = 1;
+
+/// The robot asks for a later end. The certification carries [`extension_binding`] and shows that the mission lives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExtensionRequest {
+    /// The exchange.
+    pub session: SessionId,
+    /// The robot.
+    pub robot: RobotId,
+    /// The mission.
+    pub mission: MissionId,
+    /// How long it is to last in all, counted from its start, in milliseconds.
+    pub duration_ms: u64,
+    /// The mission anchor's value, certified.
+    pub anchor_value: Signed,
+}
+
+/// The extra data of the certification: H(domain ‖ session ‖ mission).
+pub fn extension_binding(alg: HashAlg, session: SessionId, mission: MissionId) -> Digest {
+    alg.digest(&[
+        domain::EXTENSION_REQUEST.as_bytes(),
+        session.as_bytes(),
+        mission.as_bytes(),
+    ])
+}
+
+impl ExtensionRequest {
+    /// The message.
+    pub fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(domain::EXTENSION_REQUEST, VERSION, 5);
+        out.u64(2)
+            .bytes(self.session.as_bytes())
+            .u64(3)
+            .text(self.robot.as_str());
+        out.u64(4)
+            .bytes(self.mission.as_bytes())
+            .u64(5)
+            .u64(self.duration_ms);
+        wire::put_signed(out.u64(6), &self.anchor_value);
+        out.finish()
+    }
+
+    /// The message of exactly these bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] names the field and what is wrong.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut m = Message::open(domain::EXTENSION_REQUEST, VERSION, bytes)?;
+        let request = Self {
+            session: wire::session(m.at(2, "session")?)?,
+            robot: wire::robot(m.at(3, "robot")?)?,
+            mission: MissionId::new(*m.at(4, "mission")?.bytes_of("mission")?),
+            duration_ms: m.at(5, "duration_ms")?.u64("duration_ms")?,
+            anchor_value: wire::signed(m.at(6, "anchor_value")?, "anchor_value")?,
+        };
+        m.finish()?;
+        Ok(request)
+    }
+}
+
+/// Why a mission's end is not moved.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtensionError {
+    /// The request is another robot's, or of another mission than the token.
+    #[error("the request is not of the mission's robot, or of another mission")]
+    WrongMission,
+    /// The exchange is not the one this authority opened.
+    #[error("the request belongs to another exchange")]
+    WrongSession,
+    /// The anchor's value is not proven.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
+    /// The anchor has moved on, or the TPM was reset too often: the mission is over in the chip.
+    #[error("the mission is over in the robot's TPM; start another")]
+    OverInChip,
+    /// The mission has ended, by the TPM's clock or in wall time.
+    #[error("the mission has reached its end, which is moved only before; start another")]
+    Ended,
+    /// The new end is not later than the old one.
+    #[error("the end would not be later than it is; to end a mission early, complete it")]
+    NotLater,
+    /// The mission would be longer than its level allows, counted from its start.
+    #[error("the mission would last {duration_ms} ms from its start, {level} allows {most_ms} ms")]
+    TooLong {
+        /// How long it would last, in milliseconds.
+        duration_ms: u64,
+        /// The level.
+        level: Level,
+        /// The longest allowed, in milliseconds.
+        most_ms: u64,
+    },
+}
+
+/// The token of a mission whose end is moved: what was approved before, with two later times. Only a request that was
+/// checked makes one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ExtendedToken(MissionToken);
+
+impl ExtendedToken {
+    /// Checks a request against the mission's present token, at a time (UTC in milliseconds since 1970).
+    ///
+    /// # Errors
+    /// [`ExtensionError`] says why the end stays where it is.
+    pub fn of(
+        request: &ExtensionRequest,
+        token: &MissionToken,
+        enrolment: &VerifiedEnrolment,
+        session: SessionId,
+        now_ms: u64,
+    ) -> Result<Self, ExtensionError> {
+        if request.session != session {
+            return Err(ExtensionError::WrongSession);
+        }
+        let same_robot = request.robot == enrolment.record().robot && request.robot == token.robot;
+        if !same_robot || request.mission != token.mission {
+            return Err(ExtensionError::WrongMission);
+        }
+        let binding = extension_binding(enrolment.nv_map().name_alg(), session, request.mission);
+        let index = NvIndex::MissionAnchor(token.anchor);
+        let anchor = CertifiedCounter::verify(enrolment, index, &request.anchor_value, &binding)?;
+        check_lives(token, anchor, now_ms)?;
+        Self::later(token, request.duration_ms)
+    }
+
+    /// Moves both ends by the same time, so that neither the wall clock nor the TPM's lets the mission last longer than
+    /// its level allows.
+    fn later(token: &MissionToken, duration_ms: u64) -> Result<Self, ExtensionError> {
+        let level = token.labels.level;
+        let most_ms = profile(level).max_mission_ms;
+        if duration_ms > most_ms {
+            return Err(ExtensionError::TooLong {
+                duration_ms,
+                level,
+                most_ms,
+            });
+        }
+        let not_after_ms = token.not_before_ms.saturating_add(duration_ms);
+        let by_ms = not_after_ms
+            .checked_sub(token.not_after_ms)
+            .filter(|by_ms| *by_ms > 0)
+            .ok_or(ExtensionError::NotLater)?;
+        Ok(Self(MissionToken {
+            not_after_ms,
+            end_clock_ms: token.end_clock_ms.saturating_add(by_ms),
+            ..token.clone()
+        }))
+    }
+
+    /// Whether `later` is `token` with nothing but its end moved, both ends by the same time, and within what the level
+    /// allows: the robot's own question.
+    ///
+    /// # Errors
+    /// [`ExtensionError`] says what else differs.
+    pub fn check(token: &MissionToken, later: &MissionToken) -> Result<(), ExtensionError> {
+        let duration_ms = later.not_after_ms.saturating_sub(later.not_before_ms);
+        if Self::later(token, duration_ms)?.0 == *later {
+            Ok(())
+        } else {
+            Err(ExtensionError::WrongMission)
+        }
+    }
+
+    /// The token, to be signed.
+    pub const fn token(&self) -> &MissionToken {
+        &self.0
+    }
+}
+
+fn check_lives(token: &MissionToken, anchor: CertifiedCounter, now_ms: u64) -> Result<(), ExtensionError> {
+    let clock: ClockInfo = anchor.clock();
+    if anchor.value() != token.anchor_value || clock.reset_count > token.max_reset_count() {
+        return Err(ExtensionError::OverInChip);
+    }
+    if clock.clock_ms >= token.end_clock_ms || now_ms >= token.not_after_ms {
+        return Err(ExtensionError::Ended);
+    }
+    Ok(())
+}

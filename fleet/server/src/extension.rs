@@ -1,0 +1,69 @@
+//! Moving a mission's end: what was asked is checked against the mission as it stands, the persons vote again.
+
+use alcub3_command_authority::VerifiedMission;
+use alcub3_fleet_protocol::extension::{ExtendedToken, ExtensionRequest};
+use alcub3_trust_model::{MissionId, RobotId, SessionId};
+
+use crate::approval::ApprovalVault;
+use crate::authority::Authority;
+use crate::exchanges::{self, Purpose};
+use crate::missions::{MissionApprovalError, MissionProposal, begin_ballot, token_digest};
+
+impl Authority {
+    /// Opens the exchange in which a robot may ask for a later end. The robot's certification names it.
+    ///
+    /// # Errors
+    /// [`MissionApprovalError`]: not enrolled, or the folder refuses.
+    pub fn open_extension(
+        &mut self,
+        robot: &RobotId,
+        now_ms: u64,
+    ) -> Result<SessionId, MissionApprovalError> {
+        self.enrolment(robot)?;
+        let mut entropy = self.entropy;
+        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Extension, robot, now_ms)?.session)
+    }
+
+    /// Checks a robot's request against its mission and level, and begins the vote. It is approved with
+    /// [`Self::approve_mission`], by as many persons as the level takes.
+    ///
+    /// # Errors
+    /// [`MissionApprovalError`] with the reason why the end stays where it is.
+    pub fn propose_extension<V: ApprovalVault>(
+        &mut self,
+        request: &[u8],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<MissionProposal, MissionApprovalError> {
+        let request = ExtensionRequest::from_canonical(request)?;
+        let session = request.session;
+        exchanges::close(&self.folder, Purpose::Extension, &request.robot, session, now_ms)?;
+        let enrolment = self.enrolment(&request.robot)?;
+        let (signed, mission) = self.approved_mission(request.mission, &request.robot)?;
+        let later = ExtendedToken::of(&request, mission.token(), &enrolment, session, now_ms)?;
+        let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);
+        self.check_standing(&enrolment, &profile, now_ms)?;
+        let token = later.token().clone();
+        self.check_token(&token)?;
+        let ballot = begin_ballot(vault, &token, &enrolment, &profile)?;
+        Ok(MissionProposal {
+            ballot,
+            token,
+            session,
+            replaces: Some(token_digest(&signed)),
+        })
+    }
+
+    /// A robot's mission as it stands, signed and verified.
+    pub(crate) fn approved_mission(
+        &self,
+        mission: MissionId,
+        robot: &RobotId,
+    ) -> Result<(Vec<u8>, VerifiedMission), MissionApprovalError> {
+        let signed = self
+            .mission(&mission)?
+            .ok_or(MissionApprovalError::Unknown(mission))?;
+        let verified = VerifiedMission::verify(&signed, &self.verifying_key(), robot)?;
+        Ok((signed, verified))
+    }
+}

@@ -1,0 +1,152 @@
+//! Sharing a mission's secret among robots: each gets it wrapped for its own chip under its own mission's policy.
+//!
+//! The secret is made when it is wrapped and wiped when that is done: afterwards only chips hold it. The authority, or
+//! whoever commands with it, holds it in a TPM as well, or not at all.
+
+use alcub3_command_authority::cose::SignError;
+use alcub3_crypto::Digest;
+use alcub3_crypto::tpm::Public;
+use alcub3_fleet_protocol::TrustAnchors;
+use alcub3_fleet_protocol::shared_key::{
+    Recipient, SharedKey, SharedKeyError, SharedKeyRequest, SharedSecret, VerifiedSharedKey, WrappedKey,
+};
+use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::{OperatorId, RobotId, SessionId};
+
+use crate::approval::ApprovalVault;
+use crate::authority::Authority;
+use crate::exchanges::{self, ExchangeError, Purpose};
+use crate::missions::MissionApprovalError;
+use crate::robots::RobotError;
+
+/// What came of sharing one secret.
+#[derive(Clone, Debug)]
+pub struct SharedKeys {
+    /// For each robot, in the order of the requests: the message that gives it its copy.
+    pub messages: Vec<(RobotId, Vec<u8>)>,
+    /// The copy of whoever commands with it, wrapped to the storage key that was named.
+    pub commander: Option<WrappedKey>,
+}
+
+/// Why a secret was not shared. No robot gets it then.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedKeyApprovalError {
+    /// A message is not the one form allowed.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+    /// An exchange is unknown, used, late or another robot's.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// A robot's records.
+    #[error(transparent)]
+    Robot(#[from] RobotError),
+    /// A request proves nothing, or the robot would refuse what was wrapped.
+    #[error("{robot}: {source}")]
+    Request {
+        /// Whose.
+        robot: RobotId,
+        /// What is wrong.
+        source: SharedKeyError,
+    },
+    /// A mission is unknown, or its robot is not fit for its level now.
+    #[error(transparent)]
+    Mission(#[from] MissionApprovalError),
+    /// Nobody asked.
+    #[error("no robot asked for the key")]
+    Nobody,
+    /// The secret could not be made or wrapped.
+    #[error(transparent)]
+    Secret(#[from] SharedKeyError),
+    /// A message could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The vault does not tell its keys.
+    #[error("the authority's TPM does not tell its keys: {0}")]
+    Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Authority {
+    /// Opens the exchange in which a robot may ask for a shared key. The robot's attestations name it.
+    ///
+    /// # Errors
+    /// [`SharedKeyApprovalError`]: not enrolled, or the folder refuses.
+    pub fn open_shared_key(
+        &mut self,
+        robot: &RobotId,
+        now_ms: u64,
+    ) -> Result<SessionId, SharedKeyApprovalError> {
+        self.enrolment(robot)?;
+        let mut entropy = self.entropy;
+        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::SharedKey, robot, now_ms)?.session)
+    }
+
+    /// Makes one secret and wraps it for every robot that asked. `issuer` is whose commands a command key stands for;
+    /// `commander` is a storage key, and the policy of the copy under it, of whoever commands with the secret.
+    ///
+    /// # Errors
+    /// [`SharedKeyApprovalError`]; then nobody has the secret, which is wiped.
+    pub fn share_mission_key<V: ApprovalVault>(
+        &mut self,
+        requests: &[Vec<u8>],
+        issuer: Option<&OperatorId>,
+        commander: Option<(&Public, &Digest)>,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<SharedKeys, SharedKeyApprovalError> {
+        let anchors = self
+            .anchors(vault)
+            .map_err(|fault| SharedKeyApprovalError::Vault(Box::new(fault)))?;
+        let recipients = requests
+            .iter()
+            .map(|request| self.recipient(request, &anchors, now_ms))
+            .collect::<Result<Vec<_>, _>>()?;
+        let first = recipients.first().ok_or(SharedKeyApprovalError::Nobody)?;
+        let mut entropy = self.entropy;
+        let secret = SharedSecret::generate(first.purpose(), first.alg(), &mut entropy)?;
+        let mut messages = Vec::with_capacity(recipients.len());
+        for recipient in &recipients {
+            let key = secret.wrap_for(recipient, issuer, &mut entropy);
+            let key = key.map_err(|source| of_robot(recipient.robot(), source))?;
+            messages.push((recipient.robot().clone(), self.sign_shared(&key)?));
+        }
+        let commander = commander.map(|(parent, policy)| secret.wrap_to(parent, policy, &mut entropy));
+        Ok(SharedKeys {
+            messages,
+            commander: commander.transpose()?,
+        })
+    }
+
+    fn recipient(
+        &self,
+        request: &[u8],
+        anchors: &TrustAnchors,
+        now_ms: u64,
+    ) -> Result<Recipient, SharedKeyApprovalError> {
+        let request = SharedKeyRequest::from_canonical(request)?;
+        let (robot, session) = (&request.robot, request.session);
+        exchanges::close(&self.folder, Purpose::SharedKey, robot, session, now_ms)?;
+        let enrolment = self.enrolment(robot)?;
+        let (_, mission) = self.approved_mission(request.mission, robot)?;
+        let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);
+        self.check_standing(&enrolment, &profile, now_ms)?;
+        let pcrs = &self.config.pcrs;
+        Recipient::verify(&request, mission.token(), &enrolment, anchors, pcrs, session)
+            .map_err(|source| of_robot(robot, source))
+    }
+
+    /// Signs a key, and asks the robot's own questions of the message before it is given out.
+    fn sign_shared(&self, key: &SharedKey) -> Result<Vec<u8>, SharedKeyApprovalError> {
+        let signed = key.unsigned(self.signing().suite()).sign(self.signing())?;
+        let (_, mission) = self.approved_mission(key.mission, &key.robot)?;
+        VerifiedSharedKey::verify(&signed, &self.verifying_key(), mission.token(), key.session)
+            .map_err(|source| of_robot(&key.robot, source))?;
+        Ok(signed)
+    }
+}
+
+fn of_robot(robot: &RobotId, source: SharedKeyError) -> SharedKeyApprovalError {
+    SharedKeyApprovalError::Request {
+        robot: robot.clone(),
+        source,
+    }
+}

@@ -1,0 +1,273 @@
+//! The end of a mission, whatever ends it: in the gate, in memory, in the chip, in the logs; and who wants to know.
+
+use crate::audit::AuditFile;
+use crate::command_keys::CommandKeys;
+use crate::events::AgentLog;
+use crate::mission_ends::{MissionEnd, MissionEnds};
+use crate::robot::mission_subject;
+use crate::{AgentError, Result};
+use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_command_authority::VerifiedMission;
+use alcub3_keys::{
+    KeyOwner, KeyRefusal, KeysError, LoadedKeys, MissionOver, MissionRecord, RobotKeys, StateFolder,
+};
+use alcub3_security_hal::CommandGate;
+use alcub3_tpm::Lane;
+use alcub3_tpm::ops::ClockReading;
+use alcub3_trust_model::MissionId;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the end of a mission works on. Cloning shares it, so that a timer ends missions as callers do.
+#[derive(Clone)]
+pub(crate) struct Ending {
+    pub(crate) keys: RobotKeys,
+    pub(crate) folder: Arc<StateFolder>,
+    pub(crate) commands: Arc<CommandGate>,
+    pub(crate) loaded: LoadedKeys,
+    pub(crate) audit: AuditFile,
+    pub(crate) log: Arc<Mutex<AgentLog>>,
+    pub(crate) command_keys: CommandKeys,
+    turn: Arc<Mutex<()>>,
+    /// The missions whose end nobody was told yet.
+    running: Arc<Mutex<Vec<KeyOwner>>>,
+    watchers: Arc<Mutex<Vec<Sender<MissionEnd>>>>,
+}
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Swept {
+    /// What ended.
+    pub(crate) ended: Vec<MissionEnd>,
+    /// In how many milliseconds the next mission ends, by whichever clock is earlier; none where there is none.
+    pub(crate) next_in_ms: Option<u64>,
+}
+
+impl Ending {
+    pub(crate) fn new(
+        keys: RobotKeys,
+        folder: Arc<StateFolder>,
+        commands: Arc<CommandGate>,
+        loaded: LoadedKeys,
+        audit: AuditFile,
+        log: Arc<Mutex<AgentLog>>,
+    ) -> Self {
+        Self {
+            keys,
+            folder,
+            commands,
+            loaded,
+            audit,
+            log,
+            command_keys: CommandKeys::default(),
+            turn: Arc::default(),
+            running: Arc::default(),
+            watchers: Arc::default(),
+        }
+    }
+
+    /// One end, or one change of an end, at a time. A stop never waits here.
+    pub(crate) fn take_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn subscribe(&self) -> Receiver<MissionEnd> {
+        let (sender, receiver) = channel();
+        self.watchers().push(sender);
+        receiver
+    }
+
+    fn watchers(&self) -> MutexGuard<'_, Vec<Sender<MissionEnd>>> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells everybody who listens still.
+    fn tell(&self, end: &MissionEnd) {
+        self.watchers()
+            .retain(|watcher| watcher.send(end.clone()).is_ok());
+    }
+
+    /// Ends a mission by its identifier: it was completed. Commands: 1 NV_Increment, 1 PCR_Extend, and flushes.
+    pub(crate) fn complete(&self, mission: MissionId, now_utc_ms: u64) -> Result<()> {
+        let _turn = self.take_turn();
+        let record = self.keys.mission(mission)?;
+        self.end(&record, MissionOver::Ended, Some(now_utc_ms))
+    }
+
+    /// Ends the missions whose end has passed, by the chip's clock and reset count or in wall time. Where the chip's clock
+    /// went back, all of them end: nothing that it says of their ends can be believed. Commands: 1 ReadClock where there
+    /// is a mission; 2 and the flushes for each one that ends.
+    pub(crate) fn sweep(&self, now_utc_ms: Option<u64>) -> Result<Swept> {
+        let _turn = self.take_turn();
+        let records = self.keys.missions()?;
+        if records.is_empty() {
+            return Ok(Swept::default());
+        }
+        let clock = self
+            .keys
+            .tpm()
+            .run(Lane::Background, CLOCK_TIMEOUT, |chip| chip.read_clock())?;
+        let went_back = self.judge_clock(&clock, now_utc_ms)?;
+        let mut swept = Swept::default();
+        for record in records {
+            let left_ms = self.left_ms(&record, &clock, now_utc_ms);
+            let over = match record.over_by(&clock) {
+                _ if went_back => Some(MissionOver::ClockWentBack),
+                None if left_ms == 0 => Some(MissionOver::WallClock),
+                over => over,
+            };
+            if let Some(over) = over {
+                self.end(&record, over, now_utc_ms)?;
+                swept.ended.push(MissionEnd::of(&record, over, now_utc_ms));
+            } else {
+                let next = swept.next_in_ms.map_or(left_ms, |next| next.min(left_ms));
+                swept.next_in_ms = Some(next);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// How long a mission still lasts, by whichever clock is earlier, in milliseconds.
+    fn left_ms(&self, record: &MissionRecord, clock: &ClockReading, now_utc_ms: Option<u64>) -> u64 {
+        let by_chip = record.end_clock_ms.saturating_sub(clock.clock_ms);
+        let (authority, robot) = (&self.keys.anchors().authority, &self.keys.record().robot);
+        let verified = VerifiedMission::verify(record.token_in_force(), authority, robot);
+        let by_wall = verified
+            .ok()
+            .zip(now_utc_ms)
+            .map(|(mission, now)| mission.token().not_after_ms.saturating_sub(now));
+        by_wall.map_or(by_chip, |by_wall| by_wall.min(by_chip))
+    }
+
+    /// Whether the chip's clock went back. It is put on record once, and taken for what is seen from then on; the caller
+    /// ends every mission.
+    pub(crate) fn judge_clock(&self, clock: &ClockReading, now_utc_ms: Option<u64>) -> Result<bool> {
+        match self.keys.judge_clock(clock) {
+            Ok(()) => Ok(false),
+            Err(KeysError::Refused {
+                source: source @ KeyRefusal::ClockWentBack { .. },
+            }) => {
+                tracing::error!(error = %source, "every mission ends");
+                let subject = "tpm-clock".to_owned();
+                let time_ms = now_utc_ms.unwrap_or(0);
+                let mut entry = self
+                    .audit
+                    .entry(EntryKind::Fault, subject, time_ms, Outcome::Refused);
+                entry.reasons = vec![source.code().to_owned()];
+                self.audit.append(&entry)?;
+                self.keys.accept_clock(clock)?;
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends a mission everywhere. Where the chip refuses, the mission stays on record and can be ended again; the gate and
+    /// the memory have given it up already.
+    pub(crate) fn end(
+        &self,
+        record: &MissionRecord,
+        over: MissionOver,
+        now_utc_ms: Option<u64>,
+    ) -> Result<()> {
+        let mission = record.mission;
+        self.commands.end_mission(&mission);
+        self.loaded.forget(|owner| owner.mission == mission);
+        self.command_keys.forget(mission);
+        self.retire(record)?;
+        self.forget(record, over, now_utc_ms)
+    }
+
+    /// Ends a mission in the chip and enters it into the agent's log. Commands: 1 NV_Increment, 1 PCR_Extend; where that
+    /// fails 1 PCR_Read, since the PCR may have been extended all the same.
+    fn retire(&self, record: &MissionRecord) -> Result<()> {
+        let event = AgentEvent::MissionEnded(record.mission);
+        let Err(failed) = self.keys.end_mission_in_chip(record) else {
+            return self.log().append(&self.folder, event);
+        };
+        let caught_up = self.keys.stop_pcrs().map_err(AgentError::from).and_then(|now| {
+            self.log()
+                .catch_up(&self.folder, &self.keys.pcrs(), now, &[event])
+        });
+        if let Err(error) = caught_up {
+            tracing::warn!(%error, "the agent's log may lack an extend; the next start finds it");
+        }
+        Err(failed.into())
+    }
+
+    /// Removes what is left of a mission that is over in the chip, and puts its end on record.
+    pub(crate) fn forget(
+        &self,
+        record: &MissionRecord,
+        over: MissionOver,
+        now_utc_ms: Option<u64>,
+    ) -> Result<()> {
+        let end = MissionEnd::of(record, over, now_utc_ms);
+        MissionEnds::add(&self.folder, end.clone())?;
+        self.keys
+            .delete_missions(|other| other.mission == record.mission)?;
+        let subject = mission_subject(record.mission);
+        let time_ms = now_utc_ms.unwrap_or(0);
+        let mut entry = self
+            .audit
+            .entry(EntryKind::MissionEnd, subject, time_ms, Outcome::Done);
+        entry.reasons = vec![over.code().to_owned()];
+        self.audit.append(&entry)?;
+        self.running().retain(|owner| owner.mission != record.mission);
+        self.tell(&end);
+        Ok(())
+    }
+
+    /// Missions whose records a stop removed are told like any other end. The stop itself has its report and its audit
+    /// entry.
+    pub(crate) fn tell_stopped(&self, now_utc_ms: u64) -> Result<()> {
+        let left: Vec<MissionId> = self
+            .keys
+            .missions()?
+            .iter()
+            .map(|record| record.mission)
+            .collect();
+        let mut running = self.running();
+        let stopped = running.iter().filter(|owner| !left.contains(&owner.mission));
+        for owner in stopped.copied().collect::<Vec<_>>() {
+            running.retain(|other| *other != owner);
+            let end = MissionEnd {
+                mission: owner.mission,
+                level: owner.level,
+                over: MissionOver::Stopped,
+                at_utc_ms: Some(now_utc_ms),
+            };
+            MissionEnds::add(&self.folder, end.clone())?;
+            self.tell(&end);
+        }
+        Ok(())
+    }
+
+    /// A mission runs from now on.
+    pub(crate) fn began(&self, owner: KeyOwner) {
+        self.running().push(owner);
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<KeyOwner>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, AgentLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up a mission that was started in the chip and could not be put on record.
+    pub(crate) fn abandon(&self, record: &MissionRecord) {
+        let _turn = self.take_turn();
+        self.commands.end_mission(&record.mission);
+        let ended = self.retire(record);
+        let deleted = self.keys.delete_missions(|other| other.mission == record.mission);
+        if ended.is_err() || deleted.is_err() {
+            tracing::warn!(mission = %record.mission, "the next start removes what is left of the mission");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The further keys of a mission on a real TPM implementation: what each is for, what refuses anything else, what shares
+//! them, and what ends them.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/missions.rs"]
+mod missions;
+#[path = "support/reach.rs"]
+mod reach;
+mod support;
+
+use alcub3_agent::AgentError;
+use alcub3_attestation::certify::{Signed, verify_creation};
+use alcub3_crypto::HashAlg;
+use alcub3_keys::{KeyOrigin, KeyRefusal, KeysError, MissionKeyRecord, MissionRecord, mission_key_binding};
+use alcub3_security_hal::GateVerdict;
+use alcub3_tpm::{Auth, OsEntropy, ResponseCode};
+use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::{MissionKeyId, MissionKeyPurpose};
+use missions::{Commander, alice, audit_names, command_secret, message, share};
+use reach::{MINUTE_MS, refused};
+use support::{Life, NOW_MS};
+
+const ALL: [MissionKeyPurpose; 3] = MissionKeyPurpose::ALL;
+
+fn make(life: &Life, record: &MissionRecord, purpose: MissionKeyPurpose) -> MissionKeyRecord {
+    let made = life
+        .robot()
+        .create_mission_keys(record.mission, purpose, 1, NOW_MS);
+    made.unwrap().pop().unwrap()
+}
+
+/// Whether a key serves the purpose that is asked of it.
+fn uses(life: &Life, key: &MissionKeyRecord, asked: MissionKeyPurpose) -> Result<(), AgentError> {
+    let (robot, mission, id) = (life.robot(), key.mission, key.key);
+    match asked {
+        MissionKeyPurpose::Signing => robot
+            .mission_sign(mission, Some(id), message(), NOW_MS)
+            .map(|_| ()),
+        MissionKeyPurpose::CommandMac => robot.mission_mac(mission, id, b"data", NOW_MS).map(|_| ()),
+        MissionKeyPurpose::DataSealing => {
+            let sealed = robot.seal_mission_data(mission, id, b"data", NOW_MS)?;
+            let opened = robot.open_mission_data(&sealed, NOW_MS)?;
+            assert_eq!(opened.expose(), b"data");
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn each_purpose_serves_itself_and_nothing_else() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    for purpose in ALL {
+        let key = make(&life, &record, purpose);
+        for asked in ALL {
+            let used = uses(&life, &key, asked);
+            if asked == purpose {
+                used.unwrap();
+                continue;
+            }
+            let refusal = KeyRefusal::Purpose {
+                asked,
+                found: purpose,
+            };
+            let error = used.unwrap_err();
+            assert_eq!(error.reason_code(), Some("key-purpose"));
+            let AgentError::Keys(KeysError::Refused { source }) = error else {
+                panic!("{error}")
+            };
+            assert_eq!(source, refusal);
+        }
+    }
+    assert!(audit_names(&life, "key-purpose"));
+}
+
+/// Who reaches past our own checks is refused by the chip itself.
+#[test]
+fn the_chip_refuses_another_purpose_by_itself() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    let mac = make(&life, &record, MissionKeyPurpose::CommandMac);
+    let loaded = life.robot().further_key(record.mission, mac.key).unwrap();
+    let armed = life.robot().keys().arm(&loaded).unwrap();
+    let key = loaded.key().clone();
+    let unsealed = life.chip(move |chip| chip.unseal_object(&key, Auth::Policy(&armed)));
+    assert!(unsealed.is_err(), "an HMAC key does not unseal");
+    // A key of one purpose under a session of another: the policy digest is not the key's.
+    let sealing = make(&life, &record, MissionKeyPurpose::DataSealing);
+    let data = life.robot().further_key(record.mission, sealing.key).unwrap();
+    let armed = life.robot().keys().arm(&loaded).unwrap();
+    let key = data.key().clone();
+    let error = life
+        .chip(move |chip| chip.unseal_object(&key, Auth::Policy(&armed)))
+        .unwrap_err();
+    let refused = [ResponseCode::POLICY_FAIL, ResponseCode::POLICY_CC];
+    assert!(refused.iter().any(|code| error.is_refusal(*code)), "{error}");
+}
+
+#[test]
+fn a_signing_key_is_certified_for_verifiers() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    let key = make(&life, &record, MissionKeyPurpose::Signing);
+    let KeyOrigin::Certified {
+        creation,
+        message: attest,
+        signature,
+    } = key.origin.clone()
+    else {
+        panic!("{:?}", key.origin)
+    };
+    let binding = mission_key_binding(HashAlg::Sha256, &record, key.key, key.purpose);
+    let signed = Signed {
+        message: attest,
+        signature,
+    };
+    let enrolment = life.authority.enrolment();
+    let certified = verify_creation(enrolment.attestation_key(), &signed, binding.as_bytes()).unwrap();
+    assert_eq!(certified.name, key.public.name());
+    assert_eq!(
+        certified.creation_hash,
+        HashAlg::Sha256.digest(&[&creation]).as_bytes()
+    );
+    let policy = life.robot().keys().policy_for(&record, key.purpose).unwrap();
+    assert_eq!(key.public.auth_policy(), policy.digest().as_bytes());
+    let signature = life
+        .robot()
+        .mission_sign(record.mission, Some(key.key), message(), NOW_MS)
+        .unwrap();
+    let verifying = key.public.verifying_key().unwrap();
+    verifying
+        .verify_digest(signature.scheme, &message(), &signature.bytes)
+        .unwrap();
+}
+
+#[test]
+fn keys_are_there_after_a_restart_and_gone_with_their_mission() {
+    let mut life = Life::running();
+    let (kept, ended) = (
+        life.start_mission(60 * MINUTE_MS),
+        life.start_mission(60 * MINUTE_MS),
+    );
+    let keys: Vec<_> = ALL.map(|purpose| make(&life, &kept, purpose)).into();
+    let gone = make(&life, &ended, MissionKeyPurpose::DataSealing);
+    let sealed = life
+        .robot()
+        .seal_mission_data(ended.mission, gone.key, b"data", NOW_MS)
+        .unwrap();
+    life.open();
+    for key in &keys {
+        uses(&life, key, key.purpose).unwrap();
+    }
+    life.robot().complete_mission(ended.mission, NOW_MS).unwrap();
+    assert!(life.robot().open_mission_data(&sealed, NOW_MS).is_err());
+    assert_eq!(life.robot().keys().mission_key_count(ended.mission).unwrap(), 0);
+    assert_eq!(life.robot().keys().mission_key_count(kept.mission).unwrap(), 3);
+    // What an end that was cut short leaves behind is removed by the next start.
+    let left = life.path().join(format!("mission-keys/{}", ended.mission));
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join(format!("{}.cbor", gone.key)), gone.to_canonical()).unwrap();
+    life.open();
+    assert!(!left.exists());
+    assert!(life.stop().is_complete());
+    assert!(
+        !life
+            .path()
+            .join(format!("mission-keys/{}", kept.mission))
+            .exists()
+    );
+}
+
+#[test]
+fn changed_data_and_changed_blobs_are_refused() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    let key = make(&life, &record, MissionKeyPurpose::DataSealing);
+    let sealed = life
+        .robot()
+        .seal_mission_data(record.mission, key.key, b"data", NOW_MS)
+        .unwrap()
+        .to_canonical();
+    let last = sealed.len() - 1;
+    for at in [last, last - 20] {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        if let Ok(data) = alcub3_keys::MissionData::from_canonical(&changed) {
+            assert!(life.robot().open_mission_data(&data, NOW_MS).is_err(), "{at}");
+        }
+    }
+    let file = life
+        .path()
+        .join(format!("mission-keys/{}/{}.cbor", record.mission, key.key));
+    let mut changed = key.clone();
+    *changed.private.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, changed.to_canonical()).unwrap();
+    life.open();
+    let error = life.robot().further_key(record.mission, key.key).unwrap_err();
+    let AgentError::Keys(error) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(reach::refusal(&error), Some(ResponseCode::INTEGRITY));
+}
+
+fn reasons(verdict: GateVerdict) -> Vec<String> {
+    match verdict {
+        GateVerdict::Admitted(_) => Vec::new(),
+        GateVerdict::Refused(refusal) => refusal.reasons().iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_shared_secret_commands_two_robots_and_dies_with_each_ones_mission() {
+    let mut robots = [Life::running(), Life::running()];
+    let secret = command_secret();
+    let commander = Commander::new(&secret);
+    let missions: Vec<_> = robots
+        .iter_mut()
+        .map(|life| {
+            let record = life.start_mission(60 * MINUTE_MS);
+            life.take_lease();
+            share(life, &record, &secret);
+            record
+        })
+        .collect();
+    // From here on only chips hold it.
+    drop(secret);
+    for (life, record) in robots.iter().zip(&missions) {
+        let bytes = commander.command(life, record, 1);
+        assert_eq!(
+            reasons(life.robot().validate(&bytes, Some(NOW_MS)).unwrap()),
+            [""; 0]
+        );
+        let replayed = life.robot().validate(&bytes, Some(NOW_MS)).unwrap();
+        assert!(reasons(replayed)[0].contains("replay"));
+        let mut forged = commander.command(life, record, 2);
+        *forged.last_mut().unwrap() ^= 1;
+        let forged = life.robot().validate(&forged, Some(NOW_MS)).unwrap();
+        assert_eq!(reasons(forged), ["not-authentic"]);
+    }
+    // The same disk after a restart of the process: the copy is found again.
+    robots[1].robot.take().unwrap().close().unwrap();
+    robots[1].open();
+    robots[1].take_lease();
+    let bytes = commander.command(&robots[1], &missions[1], 3);
+    assert_eq!(
+        reasons(robots[1].robot().validate(&bytes, Some(NOW_MS)).unwrap()),
+        [""; 0]
+    );
+
+    let key = robots[0]
+        .robot()
+        .keys()
+        .mission_keys(missions[0].mission)
+        .unwrap();
+    let loaded = robots[0]
+        .robot()
+        .further_key(missions[0].mission, key[0].key)
+        .unwrap();
+    let armed = robots[0].robot().keys().arm(&loaded).unwrap();
+    assert!(robots[0].stop().is_complete());
+    let keys = robots[0].robot().keys();
+    refused(
+        keys.mac_armed(&loaded, &armed, b"x".to_vec()),
+        ResponseCode::PCR_CHANGED,
+    );
+    refused(keys.arm(&loaded), ResponseCode::VALUE);
+    let late = commander.command(&robots[0], &missions[0], 4);
+    let late = robots[0].robot().validate(&late, Some(NOW_MS)).unwrap();
+    assert_eq!(reasons(late), ["emergency-stop"]);
+    // The other robot's copy knows nothing of it.
+    let bytes = commander.command(&robots[1], &missions[1], 4);
+    assert_eq!(
+        reasons(robots[1].robot().validate(&bytes, Some(NOW_MS)).unwrap()),
+        [""; 0]
+    );
+}
+
+#[test]
+fn an_import_whose_integrity_fails_is_refused_and_leaves_nothing() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    let secret = command_secret();
+    let empty = |life: &Life| {
+        life.robot()
+            .keys()
+            .mission_keys(record.mission)
+            .unwrap()
+            .is_empty()
+    };
+    let objects = |life: &Life| life.chip(|chip| chip.handles(0x8000_0000)).unwrap();
+    type Change = fn(&mut alcub3_fleet_protocol::shared_key::SharedKey);
+    let changes: [(&str, Change); 5] = [
+        ("import-integrity", |key| {
+            *key.wrapped.duplicate.last_mut().unwrap() ^= 1;
+        }),
+        ("import-integrity", |key| key.wrapped.duplicate[2] ^= 1),
+        ("import-integrity", |key| {
+            *key.wrapped.encrypted_seed.last_mut().unwrap() ^= 1;
+        }),
+        ("import-integrity", |key| {
+            key.wrapped.duplicate.pop();
+        }),
+        ("shared-key", |key| key.issuer = None),
+    ];
+    for (code, change) in changes {
+        let (recipient, session) = life.ask_for_shared(&record, MissionKeyPurpose::CommandMac);
+        let mut key = secret
+            .wrap_for(&recipient, Some(&alice()), &mut OsEntropy)
+            .unwrap();
+        change(&mut key);
+        let signing = &life.authority.signing;
+        let message = key.unsigned(signing.suite()).sign(signing).unwrap();
+        let before = objects(&life);
+        let taken = life
+            .robot()
+            .take_shared_key(session, record.mission, &message, NOW_MS);
+        let error = taken.unwrap_err();
+        assert_eq!(error.reason_code(), Some(code), "{error}");
+        assert!(empty(&life) && audit_names(&life, code));
+        assert_eq!(objects(&life), before);
+    }
+}
+
+#[test]
+fn a_shared_key_under_another_policy_or_of_another_authority_is_refused() {
+    let mut life = Life::running();
+    let (record, other) = (
+        life.start_mission(60 * MINUTE_MS),
+        life.start_mission(60 * MINUTE_MS),
+    );
+    let secret = command_secret();
+    // Wrapped for another mission of the same robot, and said to be of this one.
+    let (recipient, _) = life.ask_for_shared(&other, MissionKeyPurpose::CommandMac);
+    let mut key = secret
+        .wrap_for(&recipient, Some(&alice()), &mut OsEntropy)
+        .unwrap();
+    let session = life.next_session();
+    (key.session, key.mission) = (session, record.mission);
+    let signing = &life.authority.signing;
+    let message = key.unsigned(signing.suite()).sign(signing).unwrap();
+    let take = |life: &Life, message: &[u8]| {
+        life.robot()
+            .take_shared_key(session, record.mission, message, NOW_MS)
+            .unwrap_err()
+            .reason_code()
+    };
+    assert_eq!(take(&life, &message), Some("import-policy"));
+    let stranger = alcub3_crypto::SigningKey::generate(alcub3_crypto::Curve::P256).unwrap();
+    let forged = key.unsigned(stranger.suite()).sign(&stranger).unwrap();
+    assert_eq!(take(&life, &forged), Some("shared-key"));
+    assert!(
+        life.robot()
+            .keys()
+            .mission_keys(record.mission)
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_new_key_under_an_ended_mission_or_a_stop_is_refused() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    let create = |life: &Life| {
+        life.robot()
+            .create_mission_keys(record.mission, MissionKeyPurpose::CommandMac, 1, NOW_MS)
+    };
+    let (owner, end) = (life.owner(), record.end_clock_ms);
+    life.chip(move |chip| chip.clock_set(Auth::Value(&owner), end + 1))
+        .unwrap();
+    assert_eq!(create(&life).unwrap_err().reason_code(), Some("mission-over"));
+    life.increment(NvIndex::RobotEpoch);
+    assert!(create(&life).is_err());
+    let unknown = life
+        .robot()
+        .mission_mac(record.mission, MissionKeyId::new([1; 16]), b"x", NOW_MS);
+    assert!(matches!(
+        unknown,
+        Err(AgentError::Keys(KeysError::NoSuchMissionKey { .. }))
+    ));
+}

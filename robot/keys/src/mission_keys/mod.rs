@@ -1,0 +1,49 @@
+//! The further keys of a mission: made on demand in the chip, or shared by the authority; kept as blobs, gone with the
+//! mission.
+
+mod creating;
+mod data;
+mod importing;
+mod record;
+mod store;
+
+pub use creating::mission_key_binding;
+pub use data::MissionData;
+pub use importing::ParentProof;
+pub use record::{KeyOrigin, MissionKeyRecord};
+pub(crate) use store::MissionKeyStore;
+
+use crate::robot::RobotKeys;
+use crate::{KeysError, Result};
+use alcub3_trust_model::{MissionId, MissionKeyId};
+
+impl RobotKeys {
+    pub(crate) fn key_store(&self) -> MissionKeyStore {
+        MissionKeyStore::new(self.folder.clone())
+    }
+
+    /// The further keys of a mission.
+    ///
+    /// # Errors
+    /// The folder's, or a record that is not readable.
+    pub fn mission_keys(&self, mission: MissionId) -> Result<Vec<MissionKeyRecord>> {
+        self.key_store().list(mission)
+    }
+
+    /// How many further keys a mission has.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn mission_key_count(&self, mission: MissionId) -> Result<u64> {
+        self.key_store().count(mission)
+    }
+
+    /// One further key of a mission.
+    ///
+    /// # Errors
+    /// [`KeysError::NoSuchMissionKey`]; the folder's, or a record that is not readable.
+    pub fn mission_key_record(&self, mission: MissionId, key: MissionKeyId) -> Result<MissionKeyRecord> {
+        let found = self.key_store().get(mission, key)?;
+        found.ok_or(KeysError::NoSuchMissionKey { mission, key })
+    }
+}

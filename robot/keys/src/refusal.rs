@@ -1,0 +1,64 @@
+//! What the robot refuses to do with its mission keys, each with a reason code for programs and the audit log.
+
+use crate::missions::MissionOver;
+use alcub3_trust_model::{MissionId, MissionKeyPurpose};
+
+/// Why a mission key is not made, taken or used.
+#[derive(Clone, Debug, thiserror::Error, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum KeyRefusal {
+    /// The key is for something else; the chip would refuse it too.
+    #[error("the key is for {found}, not for {asked}; create one of that purpose")]
+    Purpose {
+        /// What was asked of it.
+        asked: MissionKeyPurpose,
+        /// What it is for.
+        found: MissionKeyPurpose,
+    },
+    /// The mission is over, so that a new key would be dead.
+    #[error("mission {mission} is over ({}); start another", over.code())]
+    Over {
+        /// The mission.
+        mission: MissionId,
+        /// Why.
+        over: MissionOver,
+    },
+    /// What was to be imported was changed on its way, or wrapped to another chip.
+    #[error(
+        "the shared key's integrity check fails: it was changed on its way, or wrapped to another chip; ask again"
+    )]
+    ImportIntegrity,
+    /// What was to be imported is not under this mission's policy, so that it could outlive the mission.
+    #[error(
+        "the shared key is not under this robot's policy of the mission, so it could outlive it; ask again"
+    )]
+    ImportPolicy,
+    /// The chip's clock or reset count is lower than it was: its state is an older one.
+    #[error(
+        "the TPM's clock went back: resetCount {reset_count} and {clock_ms} ms, after {seen_reset_count} and \
+         {seen_clock_ms} ms had been seen; its missions end, start others"
+    )]
+    ClockWentBack {
+        /// What the chip says.
+        reset_count: u32,
+        /// What the chip says, in milliseconds.
+        clock_ms: u64,
+        /// What was seen before.
+        seen_reset_count: u32,
+        /// What was seen before, in milliseconds.
+        seen_clock_ms: u64,
+    },
+}
+
+impl KeyRefusal {
+    /// The reason code, stable across releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Purpose { .. } => "key-purpose",
+            Self::Over { .. } => "mission-over",
+            Self::ImportIntegrity => "import-integrity",
+            Self::ImportPolicy => "import-policy",
+            Self::ClockWentBack { .. } => "clock-went-back",
+        }
+    }
+}
