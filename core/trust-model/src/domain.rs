@@ -128,7 +128,7 @@ pub const RECOVERY_ITEM: &str = "alcub3/recovery-item/v1";
 pub const SUCCESSION: &str = "alcub3/succession/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 54] = [
+pub const ALL: [&str; 59] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
