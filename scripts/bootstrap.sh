@@ -60,9 +60,19 @@ want() {
     reasons+=("$2")
 }
 
+# has_file NAME: whether a library of that name is among the system's.
+has_file() {
+    compgen -G "/usr/lib/*/$1*" >/dev/null || compgen -G "/usr/lib/$1*" >/dev/null
+}
+
 find_missing() {
     need swtpm swtpm "the software TPM 2.0 that the demo and the tests run against"
     need tpm2 tpm2-tools "independent implementation that the tests compare quotes, names and policies with"
+    need openssl openssl "independent TLS client and certificate check that the tests compare with"
+    has_file 'ossl-modules/tpm2.so' ||
+        want tpm2-openssl "OpenSSL's provider for keys in a TPM: the tests load the robot's exported key file with it"
+    has_file 'libtss2-tcti-swtpm.so.0' ||
+        want libtss2-tcti-swtpm0 "how that provider and tpm2-tools reach a software TPM"
     need gcc gcc "compiles the C part of aws-lc, the cryptographic library"
     need make make "runs the Makefile"
     need kill procps "ends simulators in the tests of lost power"

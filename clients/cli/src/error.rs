@@ -204,9 +204,15 @@ pub(crate) enum CliError {
     /// A command's argument.
     #[error(transparent)]
     Argument(alcub3_command_authority::ArgumentError),
-    /// A hardware fact.
+    /// A part of the robot.
     #[error(transparent)]
-    Hardware(alcub3_fleet_protocol::FactError),
+    Hardware(alcub3_trust_model::hardware::PartError),
+    /// A certificate does not read.
+    #[error(transparent)]
+    Certificate(alcub3_fleet_protocol::certificate::CertificateError),
+    /// The robot has no certificate yet.
+    #[error("the robot has no certificate yet; run `alcub3 identity create` first")]
+    NoCertificate,
     /// No reference values could be made of a log.
     #[error("no reference values can be made of the event log: {0}")]
     Golden(#[source] alcub3_attestation::appraisal::GoldenError),
@@ -374,6 +380,8 @@ impl CliError {
             Self::Vault(_) => "authority-tpm",
             Self::Agent(AgentError::Link(_)) => "enrolment-refused",
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => "robot",
+            Self::Certificate(_) => "bad-certificate",
+            Self::NoCertificate => "no-certificate",
             Self::SignCommand(_) | Self::Crypto(_) => "cryptography",
             Self::Testkit(_) | Self::NotASimulator => "simulator",
             Self::Id(_) | Self::Role(_) | Self::Argument(_) | Self::Hardware(_) | Self::Message { .. } => {

@@ -73,8 +73,8 @@ pub(crate) fn public_pem(key: &VerifyingKey) -> String {
     pem("PUBLIC KEY", &key.to_spki_der())
 }
 
-/// RFC 7468: lines of 64 characters.
-fn pem(label: &str, der: &[u8]) -> String {
+/// DER as PEM (RFC 7468): lines of 64 characters.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
     let body: Vec<_> = lines.collect();

@@ -4,7 +4,7 @@ use crate::authority_vault::AuthorityVault;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::tpm_access;
-use alcub3_agent::{AuthorityLink, BootLog, LinkError, ProvisionRequest, Robot, Surroundings};
+use alcub3_agent::{AuthorityLink, BootLog, IdentityLink, LinkError, ProvisionRequest, Robot, Surroundings};
 use alcub3_crypto::SigningKey;
 use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
@@ -69,6 +69,7 @@ impl LocalAuthority {
     pub(crate) fn attest(&mut self, robot: &Robot, log: &BootLog) -> Result<Appraised, CliError> {
         let request = self.authority.challenge(robot.robot(), now_ms())?;
         let surroundings = Surroundings::unknown(robot.keys().hash());
+        robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
         let evidence = robot.attest(&request.to_canonical(), &surroundings, log, now_ms())?;
         let appraised = self.authority.appraise(&evidence, now_ms())?;
         if let Some(lease) = &appraised.answer.lease
@@ -219,4 +220,33 @@ impl AuthorityLink for LocalAuthority {
             .map(|(_, message)| message)
             .map_err(|error| LinkError(Box::new(error)))
     }
+}
+
+impl IdentityLink for LocalAuthority {
+    fn open_certificate(&mut self, robot: &RobotId) -> Result<SessionId, LinkError> {
+        answered(self.authority.open_certificate(robot, now_ms()))
+    }
+
+    fn certify(&mut self, request: &[u8]) -> Result<Vec<u8>, LinkError> {
+        answered(self.authority.issue_certificate(request, now_ms()))
+    }
+
+    fn certificate_used(&mut self, used: &[u8]) -> Result<Vec<u8>, LinkError> {
+        answered(self.authority.certificate_used(used))
+    }
+
+    fn open_restore(&mut self, robot: &RobotId) -> Result<SessionId, LinkError> {
+        answered(self.authority.open_restore(robot, now_ms()))
+    }
+
+    fn restore(&mut self, request: &[u8]) -> Result<Vec<u8>, LinkError> {
+        answered(self.authority.restore(request, &mut self.vault, now_ms()))
+    }
+}
+
+fn answered<T, E>(answer: Result<T, E>) -> Result<T, LinkError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    answer.map_err(|error| LinkError(Box::new(error)))
 }

@@ -9,9 +9,13 @@ use alcub3_agent::Robot;
 use alcub3_keys::StateFolder;
 use alcub3_tpm::TpmSpec;
 use alcub3_trust_model::OperatorId;
+use alcub3_trust_model::hardware::PartSource;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+
+/// The environment's variable for the root folder of the machine's parts.
+pub(crate) const MACHINE: &str = "ALCUB3_MACHINE";
 
 /// The authority on this machine.
 #[derive(Debug, clap::Args)]
@@ -78,6 +82,18 @@ pub(crate) fn with_robot_as_it_is<T>(
         tracing::warn!(%error, "reserved sequence numbers were not given back; the next command's number must be higher");
     }
     result
+}
+
+/// Where the machine shows its parts: the folder that ALCUB3_MACHINE names, else the whole system. None for a robot that
+/// was enrolled without its machine's parts, as one under a simulator is.
+pub(crate) fn machine_root(robot: &Robot) -> Result<Option<PathBuf>, CliError> {
+    let enrolled = robot.keys().enrolled_hardware()?;
+    let measured = enrolled
+        .inventory
+        .parts()
+        .any(|part| part.source == PartSource::Machine);
+    let named = std::env::var_os(MACHINE).map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    Ok(measured.then_some(named))
 }
 
 /// A name and a file: `alice=alice.key`.

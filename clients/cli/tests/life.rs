@@ -106,7 +106,7 @@ impl Fleet {
 
     fn provisioned(&self) -> Value {
         self.founded();
-        self.yes("provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca --eventlog boot.log --fact model=test")
+        self.yes("provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca --eventlog boot.log --part sensor:lidar=L-7")
     }
 
     fn mission(&self) -> Value {

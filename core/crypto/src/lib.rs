@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod cipher;
+mod ecdsa_der;
 mod entropy;
 mod error;
 mod hash;

@@ -7,6 +7,7 @@ use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature as provider;
 use aws_lc_rs::signature::{ParsedPublicKey, RsaParameters, VerificationAlgorithm};
 
+use crate::ecdsa_der;
 use crate::spki::{self, KeyParts};
 use crate::{CryptoError, Digest, HashAlg};
 
@@ -235,6 +236,19 @@ impl VerifyingKey {
         self.with_provider_form(scheme, sig, |sig| key.verify_digest_sig(&digest, sig).is_ok())
     }
 
+    /// Checks a signature as X.509 and TLS carry it: ECDSA-Sig-Value in DER (RFC 5480 §3), with the curve's hash.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify); [`CryptoError::BadSignature`] also for any but the one encoding of a signature, and
+    /// [`CryptoError::NotApproved`] for a key that is not ECC.
+    pub fn verify_x509(&self, message: &[u8], sig: &[u8]) -> Result<(), CryptoError> {
+        let curve = self.curve().ok_or(CryptoError::NotApproved {
+            what: "RSA in this place",
+        })?;
+        let fixed = ecdsa_der::decode(curve, sig).ok_or(CryptoError::BadSignature)?;
+        self.verify(SignatureScheme::Ecdsa(curve.hash()), message, &fixed)
+    }
+
     fn hold(kind: Kind, spki: Vec<u8>) -> Self {
         Self(Arc::new(Held {
             kind,
@@ -278,7 +292,7 @@ impl VerifyingKey {
             });
         }
         let good = match &self.0.kind {
-            Kind::Ec { curve, .. } if curve.hash() != scheme.hash() => check(&fixed_to_der(sig)),
+            Kind::Ec { curve, .. } if curve.hash() != scheme.hash() => check(&ecdsa_der::encode(sig)),
             _ => check(sig),
         };
         good.then_some(()).ok_or(CryptoError::BadSignature)
@@ -382,32 +396,7 @@ pub(crate) fn pad_left(number: &[u8], size: usize, what: &'static str) -> Result
     Ok([vec![0; missing].as_slice(), number].concat())
 }
 
-fn strip_zeros(number: &[u8]) -> &[u8] {
+pub(crate) fn strip_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
-}
-
-/// r ‖ s as the DER of ECDSA-Sig-Value (RFC 5480): two positive INTEGERs in a SEQUENCE, at most 104 bytes.
-fn fixed_to_der(sig: &[u8]) -> Vec<u8> {
-    let (r, s) = sig.split_at(sig.len() / 2);
-    let (r, s) = (der_integer(r), der_integer(s));
-    [&[0x30, short_length(r.len() + s.len())], r.as_slice(), &s].concat()
-}
-
-fn der_integer(number: &[u8]) -> Vec<u8> {
-    let number = strip_zeros(number);
-    let sign: &[u8] = if number.first().is_none_or(|first| *first >= 0x80) {
-        &[0]
-    } else {
-        &[]
-    };
-    [&[0x02, short_length(sign.len() + number.len())], sign, number].concat()
-}
-
-/// Lengths here never pass 102; a longer one becomes 0xFF, which no DER parser takes.
-fn short_length(length: usize) -> u8 {
-    u8::try_from(length)
-        .ok()
-        .filter(|length| *length < 0x80)
-        .unwrap_or(0xFF)
 }

@@ -61,10 +61,7 @@ impl SigningKey {
     /// The suite of its signatures.
     #[must_use]
     pub fn suite(&self) -> Suite {
-        match self.curve {
-            Curve::P256 => Suite::EcdsaP256Sha256,
-            Curve::P384 => Suite::EcdsaP384Sha384,
-        }
+        Suite::of_curve(self.curve)
     }
 
     /// Signs a message with the suite's hash; the signature is r ‖ s.
@@ -77,6 +74,14 @@ impl SigningKey {
             operation: "ECDSA signing",
         })?;
         Ok(signature.as_ref().to_vec())
+    }
+
+    /// Signs as [`sign`](Self::sign), and gives the signature as X.509 carries it: ECDSA-Sig-Value in DER.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub fn sign_x509(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        Ok(crate::ecdsa_der::encode(&self.sign(message)?))
     }
 
     fn hold(curve: Curve, pair: EcdsaKeyPair) -> Result<Self, CryptoError> {

@@ -73,7 +73,7 @@ fn rsa(der: &[u8]) -> Option<KeyParts<'_>> {
 }
 
 /// The contents of an element that fills all of `der`.
-fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
+pub(crate) fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
     let (contents, rest) = element(der, tag)?;
     rest.is_empty().then_some(contents)
 }
@@ -90,7 +90,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// A positive INTEGER without its sign byte, which must be there exactly when needed.
-fn positive_integer(der: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn positive_integer(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (contents, rest) = element(der, 0x02)?;
     match contents {
         [0, number @ ..] if number.first().is_some_and(|first| *first >= 0x80) => Some((number, rest)),

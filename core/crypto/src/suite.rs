@@ -66,6 +66,25 @@ impl Suite {
         }
     }
 
+    /// The signature algorithm of X.509 and PKCS#10 (RFC 5758 §3.2), as a dotted object identifier; none for a MAC.
+    #[must_use]
+    pub const fn x509_algorithm(self) -> Option<&'static str> {
+        match self {
+            Suite::EcdsaP256Sha256 => Some("1.2.840.10045.4.3.2"),
+            Suite::EcdsaP384Sha384 => Some("1.2.840.10045.4.3.3"),
+            Suite::HmacSha256 | Suite::HmacSha384 => None,
+        }
+    }
+
+    /// The suite of signatures with a key on a curve.
+    #[must_use]
+    pub const fn of_curve(curve: crate::Curve) -> Self {
+        match curve {
+            crate::Curve::P256 => Suite::EcdsaP256Sha256,
+            crate::Curve::P384 => Suite::EcdsaP384Sha384,
+        }
+    }
+
     /// Whether it is a signature (others can check it) rather than a MAC.
     #[must_use]
     pub const fn is_signature(self) -> bool {

@@ -14,19 +14,21 @@
 #![forbid(unsafe_code)]
 
 pub mod attestation;
+mod binding;
+pub mod certificate;
 mod certified;
 pub mod enrolment;
 pub mod extension;
-mod hardware;
 pub mod mission;
 pub mod purge;
 pub mod rearm;
 mod record;
 pub mod recovery;
+pub mod restore;
 pub mod shared_key;
 mod wire;
 
+pub use binding::{device_key_binding, identity_binding};
 pub use certified::{CertifiedCounter, CounterError};
 pub use enrolment::custody::HierarchyAuthorisations;
-pub use hardware::{FactError, HardwareFacts, identity_binding};
 pub use record::{EnrolmentRecord, RecordError, TrustAnchors, VerifiedAnchors, VerifiedEnrolment};

@@ -18,10 +18,9 @@ use alcub3_fleet_protocol::enrolment::{
     Admission, Authority, AwaitingRecord, Challenged, CreationData, CreationError, Endorsement, EnrolError,
     EnrolRequest, KeyFault, Robot, RobotChallenged,
 };
-use alcub3_fleet_protocol::{
-    HardwareFacts, HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment,
-};
+use alcub3_fleet_protocol::{HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment};
 use alcub3_trust_model::canonical::Fault;
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{HardwareTier, Level, RobotId};
 use fixture::{
     ADMISSION, AK, Counting, Fleet, IDENTITY, NOW_MS, PARENT, SoftChip, authorisations, signing_public,
@@ -316,12 +315,8 @@ fn an_identity_must_be_certified_and_bound() {
         refused(&renamed),
         EnrolError::Certification(CertifyError::ExtraData)
     ));
-    let facts = HardwareFacts::new()
-        .with("board", "B-2")
-        .unwrap()
-        .binding(HashAlg::Sha256);
     let moved = EnrolRequest {
-        hardware_binding: facts,
+        hardware: chip.hardware("B-2"),
         ..base.clone()
     };
     assert!(matches!(
@@ -349,14 +344,16 @@ fn an_identity_must_be_certified_and_bound() {
         refused(&changed),
         EnrolError::Creation(CreationError::OtherDigest)
     ));
-    let parent = EnrolRequest {
-        storage_root: other.request().storage_root,
-        ..base
-    };
-    assert!(matches!(
-        refused(&parent),
-        EnrolError::Creation(CreationError::OtherParent)
-    ));
+    // A key under the storage root is lost with its disk; and the owner's hierarchy is not the endorsement's.
+    let root = base.storage_root.name().as_bytes().to_vec();
+    for parent in [root, 0x4000_0001u32.to_be_bytes().to_vec()] {
+        let mut child = SoftChip::new(Curve::P256);
+        child.identity_parent = parent;
+        assert!(matches!(
+            refused(&child.request()),
+            EnrolError::Creation(CreationError::OtherParent)
+        ));
+    }
 }
 
 #[test]
@@ -549,15 +546,23 @@ fn custody_holds_no_open_hierarchy() {
 }
 
 #[test]
-fn hardware_facts_have_one_binding() {
-    let facts = |pairs: &[(&str, &str)]| {
-        pairs.iter().fold(HardwareFacts::new(), |facts, (name, value)| {
-            facts.with(*name, *value).unwrap()
-        })
+fn the_hardware_record_must_be_of_the_chip_that_asks() {
+    let (chip, other) = (SoftChip::new(Curve::P256), SoftChip::new(Curve::P256));
+    let base = chip.request();
+    let with = |hardware| EnrolRequest {
+        hardware,
+        ..base.clone()
     };
-    let one = facts(&[("a", "1"), ("b", "2")]).binding(HashAlg::Sha256);
-    assert_eq!(one, facts(&[("b", "2"), ("a", "1")]).binding(HashAlg::Sha256));
-    assert_ne!(one, facts(&[("a", "1b"), ("b", "2")]).binding(HashAlg::Sha256));
-    HardwareFacts::new().with("", "x").unwrap_err();
-    HardwareFacts::new().with("x", "y".repeat(257)).unwrap_err();
+    assert!(matches!(
+        refused(&with(other.hardware("A-1"))),
+        EnrolError::OtherHardware("endorsement key")
+    ));
+    let certificate = HardwareRecord {
+        endorsement_certificate: HashAlg::Sha256.digest(&[b"another"]),
+        ..chip.hardware("A-1")
+    };
+    assert!(matches!(
+        refused(&with(certificate)),
+        EnrolError::OtherHardware("endorsement certificate")
+    ));
 }

@@ -44,7 +44,7 @@ fn enrolment(chip: &SoftChip, fleet: &Fleet) -> VerifiedEnrolment {
         endorsement_certificate: HashAlg::Sha256.digest(&[b"certificate"]),
         attestation_key: request.attestation_key,
         identity: request.identity,
-        hardware_binding: request.hardware_binding,
+        hardware_binding: request.hardware.binding(chip.curve.hash()),
         tier: HardwareTier::Discrete,
         ceiling: Level::Cui,
         issued_at_ms: NOW_MS,

@@ -127,8 +127,23 @@ pub const RECOVERY_ITEM: &str = "alcub3/recovery-item/v1";
 /// The release of a lost robot's name from its TPM.
 pub const SUCCESSION: &str = "alcub3/succession/v1";
 
+/// What a device key's certification by the attestation key is made for, when a certificate is asked for.
+pub const DEVICE_KEY: &str = "alcub3/device-key/v1";
+/// A robot's request for a certificate.
+pub const CERTIFICATE_REQUEST: &str = "alcub3/certificate-request/v1";
+/// The authority's answer: the certificate and its own.
+pub const CERTIFICATE_GRANT: &str = "alcub3/certificate-grant/v1";
+/// The robot's word that a new certificate is in use.
+pub const CERTIFICATE_USE: &str = "alcub3/certificate-use/v1";
+/// The authority's word that the earlier certificate counts no more.
+pub const CERTIFICATE_CHANGED: &str = "alcub3/certificate-changed/v1";
+/// A robot's request for what its lost disk held.
+pub const RESTORE_REQUEST: &str = "alcub3/restore-request/v1";
+/// The authority's answer: the enrolment and, sealed to the chip, the hierarchy authorisations.
+pub const RESTORE_GRANT: &str = "alcub3/restore-grant/v1";
+
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 59] = [
+pub const ALL: [&str; 66] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -188,4 +203,11 @@ pub const ALL: [&str; 59] = [
     RECOVERY_SHARE,
     RECOVERY_ITEM,
     SUCCESSION,
+    DEVICE_KEY,
+    CERTIFICATE_REQUEST,
+    CERTIFICATE_GRANT,
+    CERTIFICATE_USE,
+    CERTIFICATE_CHANGED,
+    RESTORE_REQUEST,
+    RESTORE_GRANT,
 ];

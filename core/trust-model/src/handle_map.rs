@@ -8,7 +8,7 @@ pub const EK: u32 = 0x8101_0001;
 pub const ATTESTATION_KEY: u32 = 0x8101_0010;
 /// The storage root.
 pub const STORAGE_ROOT: u32 = 0x8101_0020;
-/// The robot's identity key.
+/// The robot's identity key: the initial device key, a primary of the endorsement hierarchy.
 pub const IDENTITY: u32 = 0x8101_0030;
 /// The mission parent of the lowest level; the others follow by their number.
 pub const LEVEL_PARENTS: u32 = 0x8101_0040;

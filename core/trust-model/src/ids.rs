@@ -14,6 +14,9 @@ pub enum IdError {
         /// What was given.
         text: String,
     },
+    /// A fleet's name that cannot be the trust domain of SPIFFE identifiers.
+    #[error("fleet name {0:?} is not valid: 1 to 64 of a-z 0-9 . _ - and a letter or digit first")]
+    Fleet(String),
     /// Bytes or text that are no 16-byte identifier.
     #[error("{kind} {text:?} is not valid: 32 hexadecimal digits, with or without hyphens as 8-4-4-4-12")]
     Number {
@@ -114,6 +117,43 @@ name_id!(
     KeyLabel,
     "key label"
 );
+/// A fleet's name: the trust domain of its robots' SPIFFE identifiers (SPIFFE-ID §2.1).
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct FleetId(String);
+
+impl FleetId {
+    /// The name, checked: 1 to 64 of `a-z 0-9 . _ -`, a letter or digit first.
+    ///
+    /// # Errors
+    /// [`IdError::Fleet`] for anything else.
+    pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+        let text = text.into();
+        if is_name(&text) && !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Ok(Self(text))
+        } else {
+            Err(IdError::Fleet(text))
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FleetId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for FleetId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::new(text)
+    }
+}
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal) => {

@@ -15,6 +15,7 @@ pub mod canonical;
 pub mod danger;
 pub mod domain;
 pub mod handle_map;
+pub mod hardware;
 mod ids;
 mod labels;
 mod level;
@@ -28,8 +29,8 @@ mod robot_state;
 mod tier;
 
 pub use ids::{
-    BootId, IdError, KeyId, KeyLabel, LeaseId, MissionId, MissionKeyId, OperatorId, RobotId, SessionId,
-    StopId,
+    BootId, FleetId, IdError, KeyId, KeyLabel, LeaseId, MissionId, MissionKeyId, OperatorId, RobotId,
+    SessionId, StopId,
 };
 pub use labels::{Integrity, LabelError, Labels, Marking};
 pub use level::{Level, LevelParseError, LevelProfile, profile};

@@ -1,10 +1,10 @@
 //! Which NV index holds what, and how each is defined (DESIGN §4). Sealing, extending and appraisal use this one
 //! table; a verifier recomputes an index's Name from it and so knows that no other definition can stand behind it.
 
-use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::Name;
+use alcub3_crypto::{Digest, HashAlg};
 
-use crate::Level;
+use crate::{Level, domain};
 
 /// The first NV index of ours, in the owner range.
 pub const BASE: u32 = 0x0181_0000;
@@ -71,6 +71,14 @@ impl Register {
             Self::HardwareInventory => 2,
             Self::OperationalMode => 3,
         }
+    }
+
+    /// What is extended into the register for a measured digest: H(domain ‖ number ‖ digest), so that nothing measured
+    /// for one register counts in another.
+    pub fn event_data(self, digest: &Digest) -> Digest {
+        digest
+            .alg()
+            .digest(&[domain::REGISTER_EVENT.as_bytes(), &[self.id()], digest.as_bytes()])
     }
 
     /// The name for people and JSON.

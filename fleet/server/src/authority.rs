@@ -9,7 +9,7 @@ use alcub3_fleet_protocol::enrolment::{Challenged, Issuer};
 use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{HardwareTier, Level, LevelProfile, RobotId, SessionId, danger, profile};
+use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId, danger, profile};
 
 use crate::approval::{ApprovalPurpose, ApprovalVault};
 use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
@@ -36,22 +36,25 @@ pub struct AuthorityConfig {
     pub admit_simulators: bool,
     /// Which PCRs the robots' agents extend.
     pub pcrs: PcrMap,
+    /// The fleet's name: the trust domain of its robots' SPIFFE identifiers.
+    pub fleet: FleetId,
 }
 
 impl AuthorityConfig {
     /// An authority of real chips at all levels, with a P-384 key.
-    pub const fn production(seal_file: PathBuf) -> Self {
+    pub const fn production(seal_file: PathBuf, fleet: FleetId) -> Self {
         Self {
             seal_file,
             curve: Curve::P384,
             ceiling: Level::TopSecret,
             admit_simulators: false,
             pcrs: PcrMap::DEFAULT,
+            fleet,
         }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 5);
+        let mut out = Encoder::structure(DOMAIN, VERSION, 6);
         out.u64(2)
             .text(&self.seal_file.to_string_lossy())
             .u64(3)
@@ -66,6 +69,7 @@ impl AuthorityConfig {
             .u64(lockdown.into())
             .u64(retire.into())
             .u64(mission.into());
+        out.u64(7).text(self.fleet.as_str());
         out.finish()
     }
 
@@ -89,6 +93,9 @@ impl AuthorityConfig {
         r.array_of("pcrs", 3)?;
         let pcrs = PcrMap::new(r.u8("lockdown")?, r.u8("retire")?, r.u8("mission")?);
         let pcrs = pcrs.map_err(|_| r.fault("pcrs", Fault::Value))?;
+        fields.key(r, 7, "fleet")?;
+        let fleet = r.text("fleet")?;
+        let fleet = FleetId::new(fleet).map_err(|_| r.fault("fleet", Fault::Value))?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -97,6 +104,7 @@ impl AuthorityConfig {
             ceiling,
             admit_simulators,
             pcrs,
+            fleet,
         })
     }
 }

@@ -6,10 +6,12 @@ use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_fleet_protocol::enrolment::{Admission, Authority as Machine, EnrolError, EnrolResponse};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
 use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::hardware::{HardwareReason, HardwareRecord, Part};
 use alcub3_trust_model::{RobotId, domain};
 
 use crate::approval::ApprovalVault;
 use crate::authority::Authority;
+use crate::certificates::{self, CertificationError};
 use crate::endorsement::{self, EndorsementError, RootsError};
 use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
@@ -38,6 +40,17 @@ pub enum EnrolmentError {
     /// The name belongs to a robot with another TPM.
     #[error("robot {0} is enrolled with another TPM; choose another name, or have that enrolment removed")]
     NameTaken(RobotId),
+    /// A part that makes a robot what it is belongs to another robot.
+    #[error(
+        "{}: the {} {:?} is enrolled as part of robot {holder}; a robot has one identity: remove that enrolment first",
+        HardwareReason::IdentityPartElsewhere.code(), part.class.name(), part.serial
+    )]
+    HardwareTaken {
+        /// The robot that has it.
+        holder: RobotId,
+        /// The part.
+        part: Part,
+    },
     /// The answer does not read.
     #[error(transparent)]
     Message(#[from] DecodeError),
@@ -47,6 +60,9 @@ pub enum EnrolmentError {
     /// There is no custody of the robot.
     #[error("the authority holds no authorisations of robot {0}")]
     NoCustody(RobotId),
+    /// The certificates of before do not read.
+    #[error(transparent)]
+    Certificates(#[from] CertificationError),
     /// The approval keys could not be read.
     #[error("the authority's approval keys: {0}")]
     Vault(#[source] Box<dyn Error + Send + Sync>),
@@ -69,6 +85,7 @@ impl Authority {
             &received.request().robot,
             received.request().endorsement_key.name().as_bytes(),
         )?;
+        self.check_hardware(&received.request().robot, &received.request().hardware)?;
         let roots = endorsement::read_roots(self.path())?;
         let endorsement = endorsement::judge(received.request(), &roots, now_ms)?;
         let admission = Admission {
@@ -108,7 +125,10 @@ impl Authority {
         let enrolled = proven.issue(&anchors, self.issuer(), now_ms)?;
         let robot = &enrolled.record.robot;
         self.check_name(robot, enrolled.record.endorsement_key.as_bytes())?;
+        self.check_hardware(robot, &enrolled.hardware)?;
         self.put_custody(robot, &enrolled.custody)?;
+        robots::put_hardware(&self.folder, robot, &enrolled.hardware)?;
+        certificates::supersede_all(&self.folder, robot)?;
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
         // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
         robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
@@ -144,6 +164,14 @@ impl Authority {
             .keys
             .seal(&custody_label(robot), &custody.to_secret(), &mut entropy)?;
         Ok(self.folder.put(CUSTODY, robot.as_str(), &sealed)?)
+    }
+
+    /// A robot has one identity: no part that makes it what it is may be another robot's.
+    fn check_hardware(&self, robot: &RobotId, record: &HardwareRecord) -> Result<(), EnrolmentError> {
+        match robots::holder_of_identity(&self.folder, robot, record)? {
+            Some((holder, part)) => Err(EnrolmentError::HardwareTaken { holder, part }),
+            None => Ok(()),
+        }
     }
 
     /// A name stays with the TPM it was first given to, unless two persons released it from that one.

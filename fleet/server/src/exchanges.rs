@@ -29,6 +29,10 @@ pub(crate) enum Purpose {
     Extension,
     /// A shared mission key.
     SharedKey,
+    /// A certificate of a device key.
+    Certificate,
+    /// What a lost disk held.
+    Restore,
 }
 
 impl Purpose {
@@ -40,6 +44,8 @@ impl Purpose {
             Self::Purge => 3,
             Self::Extension => 4,
             Self::SharedKey => 5,
+            Self::Certificate => 6,
+            Self::Restore => 7,
         }
     }
 
@@ -51,6 +57,8 @@ impl Purpose {
             3 => Some(Self::Purge),
             4 => Some(Self::Extension),
             5 => Some(Self::SharedKey),
+            6 => Some(Self::Certificate),
+            7 => Some(Self::Restore),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@ mod approval;
 mod attestation;
 mod authority;
 mod backup;
+mod certificates;
 mod endorsement;
 mod enrolment;
 mod entropy;
@@ -28,6 +29,7 @@ mod missions;
 mod operators;
 mod purge;
 mod rearm;
+mod restore;
 mod robots;
 mod secrets;
 mod shared_keys;
@@ -42,6 +44,9 @@ pub use approval::{
 pub use attestation::{Appraised, AttestationError};
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
 pub use backup::{BackupError, BackupProposal};
+pub use certificates::{
+    AUTHORITY_CERTIFICATE_MS, CertificateStanding, CertificationError, LOCAL_CERTIFICATE_MS,
+};
 pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;
@@ -50,6 +55,7 @@ pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
 pub use purge::{PurgeApprovalError, PurgeProposal};
 pub use rearm::{RearmApprovalError, RearmProposal};
+pub use restore::RestoreRefusal;
 pub use robots::{RobotError, Standing};
 pub use secrets::KeyError;
 pub use shared_keys::{SharedKeyApprovalError, SharedKeys};

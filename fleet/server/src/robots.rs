@@ -5,6 +5,7 @@ use alcub3_attestation::attest::ClockInfo;
 use alcub3_crypto::VerifyingKey;
 use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::hardware::{HardwareRecord, Part, shared_identity};
 use alcub3_trust_model::{RobotId, StopId};
 
 use crate::store::{StateFolder, StoreError};
@@ -12,6 +13,7 @@ use crate::store::{StateFolder, StoreError};
 const ENROLMENTS: &str = "robots";
 const REFERENCES: &str = "references";
 const STANDINGS: &str = "standings";
+const HARDWARE: &str = "hardware";
 const DOMAIN: &str = "alcub3/authority-standing/v1";
 const VERSION: u64 = 1;
 /// How many stops of one robot are remembered; the oldest are forgotten first, and a robot's log begins anew with
@@ -45,6 +47,17 @@ pub enum RobotError {
         /// What is wrong.
         source: ReferenceError,
     },
+    /// The hardware record does not read.
+    #[error("the hardware record of robot {robot}: {source}; restore the state folder from a backup")]
+    Hardware {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// There is no hardware record.
+    #[error("the hardware record of robot {0} is missing; restore the state folder from a backup")]
+    NoHardware(RobotId),
     /// What was last seen does not read.
     #[error("what was last seen of robot {robot}: {source}; restore the state folder from a backup")]
     Standing {
@@ -188,6 +201,41 @@ pub(crate) fn put_enrolment(folder: &StateFolder, robot: &RobotId, signed: &[u8]
 
 pub(crate) fn names(folder: &StateFolder) -> Result<Vec<String>, StoreError> {
     folder.keys(ENROLMENTS)
+}
+
+pub(crate) fn hardware(folder: &StateFolder, robot: &RobotId) -> Result<HardwareRecord, RobotError> {
+    let bytes = folder
+        .get(HARDWARE, robot.as_str())?
+        .ok_or_else(|| RobotError::NoHardware(robot.clone()))?;
+    HardwareRecord::from_canonical(&bytes).map_err(|source| RobotError::Hardware {
+        robot: robot.clone(),
+        source,
+    })
+}
+
+pub(crate) fn put_hardware(
+    folder: &StateFolder,
+    robot: &RobotId,
+    record: &HardwareRecord,
+) -> Result<(), StoreError> {
+    folder.put(HARDWARE, robot.as_str(), &record.to_canonical())
+}
+
+/// The enrolled robot, other than this one, that has a part which makes a robot what it is in common with a record.
+pub(crate) fn holder_of_identity(
+    folder: &StateFolder,
+    robot: &RobotId,
+    record: &HardwareRecord,
+) -> Result<Option<(RobotId, Part)>, RobotError> {
+    for name in folder.keys(HARDWARE)? {
+        let Some(other) = RobotId::new(name).ok().filter(|other| other != robot) else {
+            continue;
+        };
+        if let Some(part) = shared_identity(record, &hardware(folder, &other)?) {
+            return Ok(Some((other, part)));
+        }
+    }
+    Ok(None)
 }
 
 pub(crate) fn reference(folder: &StateFolder, robot: &RobotId) -> Result<ReferenceValues, RobotError> {

@@ -1,6 +1,6 @@
 //! The authority's own keys: where they lie, and how custody is sealed at rest.
 //!
-//! The signing key (PKCS#8) and the custody key (HPKE) lie in the state folder, readable by its owner alone. The robots'
+//! The signing key and the one that certificates are signed with (both PKCS#8) and the custody key (HPKE) lie in the state folder, readable by its owner alone. The robots'
 //! hierarchy authorisations are sealed there with AES-256-GCM under a key file that is kept apart from the folder, so
 //! that a copy of the folder alone, as a backup is, opens nothing. It does not protect against whoever reads both.
 
@@ -16,6 +16,7 @@ use crate::store::{StateFolder, StoreError, write_atomically};
 const KEYS: &str = "keys";
 const SIGNING: &str = "signing.p8";
 const CUSTODY: &str = "custody.hpke";
+const CERTIFICATES: &str = "certificates.p8";
 const SEAL_KEY_BYTES: usize = 32;
 const AEAD_NONCE_BYTES: usize = 12;
 
@@ -64,6 +65,8 @@ pub enum KeyError {
 pub(crate) struct Keys {
     pub(crate) signing: SigningKey,
     pub(crate) custody: RecipientKey,
+    /// Signs X.509 certificates and nothing else.
+    pub(crate) certificates: SigningKey,
     seal: AeadKey,
 }
 
@@ -83,11 +86,14 @@ impl Keys {
         entropy.fill(seal.expose_mut())?;
         write_atomically(seal_file, seal.expose())?;
         let (signing, custody) = (SigningKey::generate(curve)?, RecipientKey::generate()?);
+        let certificates = SigningKey::generate(curve)?;
         folder.put(KEYS, SIGNING, signing.to_pkcs8().expose())?;
         folder.put(KEYS, CUSTODY, custody.to_bytes().expose())?;
+        folder.put(KEYS, CERTIFICATES, certificates.to_pkcs8().expose())?;
         Ok(Self {
             signing,
             custody,
+            certificates,
             seal: AeadKey::new(&seal)?,
         })
     }
@@ -97,9 +103,11 @@ impl Keys {
         check_apart(folder, seal_file)?;
         let signing = read_secret(folder, SIGNING, "signing")?;
         let custody = read_secret(folder, CUSTODY, "custody")?;
+        let certificates = read_secret(folder, CERTIFICATES, "certificate")?;
         Ok(Self {
             signing: SigningKey::from_pkcs8(signing.expose())?,
             custody: RecipientKey::from_bytes(custody.expose())?,
+            certificates: SigningKey::from_pkcs8(certificates.expose())?,
             seal: AeadKey::new(&read_seal_key(seal_file)?)?,
         })
     }

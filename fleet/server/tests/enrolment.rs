@@ -15,6 +15,7 @@ use alcub3_server::store::StoreError;
 use alcub3_server::{
     Authority, AuthorityError, EnrolmentError, KeyError, OperatorError, RobotError, SIMULATOR_ROOTS,
 };
+use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::{HardwareTier, Level};
 use support::robot::Robot;
 use support::{NOW, Person, World, config, rover, state};
@@ -42,6 +43,48 @@ fn an_enrolled_robot_is_recorded_with_its_custody_and_survives_a_restart() {
     assert_eq!(custody.owner.expose(), robot.custody.owner.expose());
     assert_eq!(custody.lockout.expose(), robot.custody.lockout.expose());
     assert_eq!(authority.operators().iter().count(), 3);
+}
+
+#[test]
+fn a_second_robot_with_the_same_board_or_chip_is_refused() {
+    let mut world = World::new();
+    let part = |serial: &str| Part {
+        class: PartClass::Mainboard,
+        slot: "board_serial".to_owned(),
+        serial: serial.to_owned(),
+        source: PartSource::Machine,
+    };
+    let on_board = |name: &str, serial: &str| {
+        let mut robot = Robot::new(name);
+        robot.inventory = Inventory::new().with(part(serial)).unwrap();
+        robot
+    };
+    let mut first = on_board("rover-1", "BOARD-1");
+    world.enrol(&first);
+    let second = on_board("rover-2", "BOARD-1");
+    let refused = world.authority.begin_enrolment(&second.begin(), NOW).unwrap_err();
+    assert!(
+        matches!(&refused, EnrolmentError::HardwareTaken { holder, part: found }
+            if *holder == first.id && *found == part("BOARD-1")),
+        "{refused}"
+    );
+    assert!(
+        refused
+            .to_string()
+            .starts_with("hardware-identity-part-elsewhere")
+    );
+    // The same chip under another name, on a board that nobody has.
+    first.id = second.id.clone();
+    first.inventory = Inventory::new().with(part("BOARD-3")).unwrap();
+    let refused = world.authority.begin_enrolment(&first.begin(), NOW).unwrap_err();
+    assert!(
+        matches!(&refused, EnrolmentError::HardwareTaken { part, .. } if part.class == PartClass::SecurityModule),
+        "{refused}"
+    );
+    // Another board is another robot; and a robot may be enrolled again.
+    let third = on_board("rover-3", "BOARD-2");
+    world.enrol(&third);
+    world.enrol(&third);
 }
 
 #[test]
@@ -126,19 +169,15 @@ fn a_wrong_proof_issues_nothing_and_ends_the_exchange() {
 #[test]
 fn certificates_without_a_root_and_of_another_key_are_refused() {
     let mut world = World::new();
-    let (robot, other) = (Robot::new("rover-1"), Robot::new("rover-2"));
+    let (mut robot, other) = (Robot::new("rover-1"), Robot::new("rover-2"));
     let refusal = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
     assert!(
         matches!(refusal, EnrolmentError::Endorsement(_)),
         "no roots: {refusal}"
     );
     fs::write(world.state().join(SIMULATOR_ROOTS).join("r.der"), &other.root).unwrap();
-    let mut request = robot.request();
-    request.endorsement_certificate = other.certificate;
-    let refusal = world
-        .authority
-        .begin_enrolment(&request.to_canonical(), NOW)
-        .unwrap_err();
+    robot.certificate = other.certificate;
+    let refusal = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
     assert!(refusal.to_string().contains("another key"), "{refusal}");
 }
 

@@ -55,8 +55,6 @@ pub struct Surroundings {
     pub firmware: Digest,
     /// Digest of the sensors' calibration.
     pub calibration: Digest,
-    /// Digest of the hardware inventory.
-    pub hardware: Digest,
     /// Speed over ground in millimetres per second.
     pub speed_mm_per_s: u32,
     /// Charge in thousandths of full.
@@ -66,13 +64,12 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// A robot at rest of which nothing has been inventoried: all digests are those of nothing.
+    /// A robot at rest whose firmware and calibration have not been inventoried: their digests are those of nothing.
     pub fn unknown(alg: HashAlg) -> Self {
         let nothing = alg.digest(&[]);
         Self {
             firmware: nothing,
             calibration: nothing,
-            hardware: nothing,
             speed_mm_per_s: 0,
             battery_permille: 1000,
             position: None,
@@ -196,7 +193,7 @@ impl Robot {
             software: concat!("alcub3 ", env!("CARGO_PKG_VERSION")).to_owned(),
             firmware: surroundings.firmware,
             calibration: surroundings.calibration,
-            hardware: surroundings.hardware,
+            hardware: self.hardware().unwrap_or_else(|| self.keys.hash().digest(&[])),
             speed_mm_per_s: surroundings.speed_mm_per_s,
             battery_permille: surroundings.battery_permille,
             position: surroundings.position,

@@ -34,9 +34,25 @@ pub enum AgentError {
     /// The enrolment exchange failed.
     #[error("enrolment: {0}")]
     Enrolment(#[from] alcub3_fleet_protocol::enrolment::EnrolError),
-    /// A hardware fact cannot be recorded.
-    #[error("hardware facts: {0}")]
-    Hardware(#[from] alcub3_fleet_protocol::FactError),
+    /// A part cannot be recorded.
+    #[error("hardware inventory: {0}")]
+    Part(#[from] alcub3_trust_model::hardware::PartError),
+    /// The machine's parts cannot be read.
+    #[error(
+        "hardware inventory: {path}: {source}; run as a user who may read it, or name the machine's root"
+    )]
+    Inventory {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A certificate was not granted as asked.
+    #[error(transparent)]
+    Certificate(#[from] alcub3_fleet_protocol::certificate::CertificateError),
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// The authority could not be reached, or refused.
     #[error("the authority: {0}")]
     Link(#[from] LinkError),

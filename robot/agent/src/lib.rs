@@ -18,6 +18,9 @@ mod error;
 mod events;
 mod expiry;
 mod extension;
+mod hardware;
+mod identity;
+pub mod inventory;
 mod managed_keys;
 mod mission_ends;
 mod mission_keys;
@@ -27,15 +30,18 @@ mod purging;
 mod robot;
 mod run;
 mod stopping;
+mod tls;
 
 pub use attester::{BootLog, Surroundings};
 pub use audit::AuditFile;
 pub use error::AgentError;
+pub use identity::{Identity, IdentityLink, recover};
 pub use managed_keys::KeySweeper;
 pub use mission_ends::{MissionEnd, MissionEnds};
 pub use missions::MissionStart;
 pub use provision::{AuthorityLink, LinkError, ProvisionRequest, provision};
 pub use robot::{Adapters, Robot};
+pub use tls::TlsIdentity;
 
 /// A result whose error is an [`AgentError`].
 pub type Result<T> = std::result::Result<T, AgentError>;

@@ -3,10 +3,11 @@
 use crate::Result;
 use alcub3_attestation::certify::Signed;
 use alcub3_crypto::{Curve, VerifyingKey};
+use alcub3_fleet_protocol::HierarchyAuthorisations;
 use alcub3_fleet_protocol::enrolment::{EnrolRequest, Robot as Enrolment};
-use alcub3_fleet_protocol::{HardwareFacts, HierarchyAuthorisations};
 use alcub3_keys::{Custody, Prepared, Provisioning, ProvisioningPlan, RobotRecord, StateFolder};
 use alcub3_tpm::{Lane, Tpm};
+use alcub3_trust_model::hardware::Inventory;
 use alcub3_trust_model::{Level, RobotId};
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ pub struct ProvisionRequest {
     pub curve: Curve,
     /// The levels it is to serve.
     pub levels: Vec<Level>,
-    /// Facts of its hardware that stay the same for its life.
-    pub hardware: HardwareFacts,
+    /// Its parts: see [`crate::inventory`] for those of the machine.
+    pub inventory: Inventory,
     /// Certificates between the chip's and the vendor's root, where the chip does not hold them.
     pub certificate_chain: Vec<Vec<u8>>,
     /// The authority's key, which the robot was given on a way it trusts.
@@ -63,7 +64,7 @@ pub fn provision(
         robot: request.robot.clone(),
         curve: request.curve,
         levels: request.levels.clone(),
-        hardware_binding: request.hardware.binding(request.curve.hash()),
+        inventory: request.inventory.clone(),
     };
     let mut provisioning = Provisioning::begin(tpm, folder, &plan)?;
     let prepared = provisioning.prepare()?;
@@ -101,12 +102,12 @@ fn enrol_request(
         attestation_key: prepared.attestation_key,
         storage_root: prepared.storage_root,
         identity: prepared.identity,
-        identity_creation: prepared.identity_creation,
+        identity_creation: prepared.identity_creation.data,
         identity_certification: Signed {
             message: prepared.identity_certification.message,
             signature: prepared.identity_certification.signature,
         },
-        hardware_binding: plan.hardware_binding,
+        hardware: prepared.hardware,
         chip: format!(
             "{} {} firmware {:x}",
             info.manufacturer, info.vendor, info.firmware

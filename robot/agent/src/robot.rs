@@ -22,6 +22,7 @@ use alcub3_security_hal::{
 };
 use alcub3_tpm::ops::ClockReading;
 use alcub3_tpm::{Lane, Tpm};
+use alcub3_trust_model::hardware::{Part, PartSource};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId};
@@ -55,6 +56,10 @@ pub struct Robot {
     pub(crate) timer: Mutex<Option<ExpiryTimer>>,
     /// The kind of chip, as the chip shows itself: a simulator says so.
     pub(crate) tier: HardwareTier,
+    /// The parts that the adapters know.
+    pub(crate) adapter_parts: Vec<Part>,
+    /// Digest of the hardware record that was last measured.
+    hardware: Mutex<Option<Digest>>,
     recovered: Vec<StopReport>,
 }
 
@@ -71,7 +76,8 @@ impl Robot {
         Self::open_with(keys.clone(), folder, adapters).inspect_err(|_| lock_unfinished(&keys, &journal))
     }
 
-    fn open_with(keys: RobotKeys, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
+    fn open_with(keys: RobotKeys, folder: Arc<StateFolder>, mut adapters: Adapters) -> Result<Self> {
+        let adapter_parts = parts_of(&mut adapters);
         let (clock, tier) = keys.tpm().run(Lane::Background, OPEN_TIMEOUT, |chip| {
             Ok((chip.read_clock()?, chip.chip_info()?.kind.tier()))
         })?;
@@ -143,6 +149,8 @@ impl Robot {
             ending,
             timer: Mutex::default(),
             tier,
+            adapter_parts,
+            hardware: Mutex::default(),
             recovered: Vec::new(),
         };
         robot.recovered = robot.stop.recover()?;
@@ -254,9 +262,32 @@ impl Robot {
         &self.ending.command_keys
     }
 
+    /// Digest of the hardware record that was last measured.
+    pub(crate) fn hardware(&self) -> MutexGuard<'_, Option<Digest>> {
+        self.hardware.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn log(&self) -> MutexGuard<'_, AgentLog> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The parts that the adapters know. One that does not answer names none: its parts are then missing from the inventory
+/// and the comparison says so, and the robot that it can stop still starts.
+fn parts_of(adapters: &mut Adapters) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for adapter in adapters {
+        match adapter.parts() {
+            Ok(known) => parts.extend(known.into_iter().map(|part| Part {
+                source: PartSource::Adapter,
+                ..part
+            })),
+            Err(error) => {
+                tracing::warn!(adapter = adapter.name(), %error, "the adapter does not name its parts")
+            }
+        }
+    }
+    parts
 }
 
 /// A start that cannot go on still completes in the chip what a crash cut short. The intents stay for the next start.

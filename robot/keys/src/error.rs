@@ -49,6 +49,38 @@ pub enum KeysError {
     /// The robot is not provisioned.
     #[error("this robot is not provisioned; run `alcub3 provision` first")]
     NotProvisioned,
+    /// The robot has no such device key.
+    #[error("this robot has no {kind} device key; run `alcub3 identity create` first")]
+    NoDeviceKey {
+        /// "initial" or "local".
+        kind: &'static str,
+    },
+    /// The key has no file to export.
+    #[error("the initial device key is recreated by the chip and has no file; export the local one")]
+    NotExportable,
+    /// The hardware record in the folder is not the enrolled one.
+    #[error(
+        "the hardware record in the state folder is missing or not the one that the authority signed; restore it with \
+         `alcub3 identity recover`"
+    )]
+    OtherHardwareRecord,
+    /// The chip does not hold what a provisioned robot's chip holds.
+    #[error(
+        "the chip holds no {key} of a provisioned robot: it was cleared or replaced; provision the robot again"
+    )]
+    ChipLost {
+        /// Which key.
+        key: &'static str,
+    },
+    /// A certificate could not be asked for or taken.
+    #[error(transparent)]
+    Certificate(#[from] alcub3_fleet_protocol::certificate::CertificateError),
+    /// The authority's answer to a lost disk was refused.
+    #[error(transparent)]
+    Restore(#[from] alcub3_fleet_protocol::restore::RestoreError),
+    /// A key file cannot be written.
+    #[error("the TPM key file: {0}")]
+    KeyFile(#[from] der::Error),
     /// The robot is provisioned already.
     #[error(
         "this robot is provisioned as {robot}; a robot has one identity: clear the TPM to give it another"

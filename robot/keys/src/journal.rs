@@ -4,15 +4,16 @@
 use crate::state::StateFolder;
 use crate::{Custody, KeysError, ProvisioningPlan, Result};
 use alcub3_crypto::tpm::Name;
-use alcub3_crypto::{Curve, Digest, Entropy, Secret};
+use alcub3_crypto::{Curve, Entropy, Secret};
 use alcub3_tpm::{OsEntropy, TpmError};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
+use alcub3_trust_model::hardware::Inventory;
 use alcub3_trust_model::{Level, RobotId};
 use zeroize::Zeroizing;
 
 const FILE: &str = "provisioning.cbor";
 const DOMAIN: &str = "alcub3/provisioning-journal/v1";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// Bytes of each hierarchy authorisation.
 const AUTH_LEN: usize = 32;
 /// Persistent handles that are noted at most; a chip has room for a few dozen.
@@ -100,7 +101,7 @@ impl Journal {
         for level in &self.plan.levels {
             out.u64(level.id().into());
         }
-        out.u64(5).digest(&self.plan.hardware_binding);
+        self.plan.inventory.encode(out.u64(5));
         out.u64(6).array(self.taken_before.len());
         for handle in &self.taken_before {
             out.u64((*handle).into());
@@ -133,8 +134,8 @@ impl Journal {
         let levels = (0..count)
             .map(|_| r.id_of("level", Level::from_id))
             .collect::<std::result::Result<_, _>>()?;
-        fields.key(r, 5, "hardware_binding")?;
-        let hardware_binding: Digest = r.digest("hardware_binding")?;
+        fields.key(r, 5, "inventory")?;
+        let inventory = Inventory::decode(r)?;
         fields.key(r, 6, "taken_before")?;
         let count = r.array("taken_before", MOST_TAKEN)?;
         let taken_before = (0..count)
@@ -152,7 +153,7 @@ impl Journal {
                 robot,
                 curve,
                 levels,
-                hardware_binding,
+                inventory,
             },
             taken_before,
             ownership,

@@ -16,6 +16,7 @@ mod derivation;
 mod error;
 mod evidence;
 mod hierarchy;
+mod identity;
 mod journal;
 mod mission_keys;
 mod mission_record;
@@ -27,6 +28,7 @@ mod receipts;
 mod record;
 mod recovery;
 mod refusal;
+mod registers;
 mod robot;
 mod sealing;
 mod state;
@@ -38,6 +40,9 @@ pub use derivation::{DERIVED_KEY_LEN, DerivedPurpose, MAX_CONTEXT_LEN};
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
 pub use hierarchy::LevelSeeds;
+pub use identity::{
+    DeviceKey, DeviceKeySlot, DeviceKeys, IssuedCertificate, LoadedDeviceKey, Restoring, restore_request,
+};
 pub use mission_keys::{KeyOrigin, MissionData, MissionKeyRecord, ParentProof, mission_key_binding};
 pub use mission_record::MissionRecord;
 pub use missions::{MissionGrant, MissionKey, MissionOver, MovedEnd, ReservedAnchor};

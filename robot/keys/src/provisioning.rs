@@ -8,22 +8,24 @@ mod steps;
 
 pub(crate) use steps::{nv_public, primary};
 
+use crate::identity::{DeviceKey, DeviceKeySlot, DeviceKeys};
 use crate::journal::Journal;
 use crate::record::RobotRecord;
 use crate::state::StateFolder;
 use crate::store::{Store, StoreChip, store_path};
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::Public;
-use alcub3_crypto::{Curve, Digest, Secret, VerifyingKey};
+use alcub3_crypto::{Curve, Secret, Suite, VerifyingKey};
 use alcub3_fleet_protocol::VerifiedAnchors;
 use alcub3_fleet_protocol::enrolment::Credential;
-use alcub3_tpm::ops::{Attestation, Key, PersistentKey};
+use alcub3_tpm::ops::{Attestation, Creation, Key, PersistentKey};
 use alcub3_tpm::{Chip, Lane, Tpm};
+use alcub3_trust_model::hardware::{HardwareRecord, Inventory};
 use alcub3_trust_model::{Level, RobotId, handle_map, profile};
 use std::time::Duration;
 
 /// How long one step of provisioning may take; key generation on a slow chip needs seconds.
-const STEP_TIMEOUT: Duration = Duration::from_secs(120);
+pub(crate) const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a robot is to become.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,8 +36,9 @@ pub struct ProvisioningPlan {
     pub curve: Curve,
     /// The levels it is to serve; the chip's suite must meet the floor of each.
     pub levels: Vec<Level>,
-    /// Digest of the hardware binding record, which goes into the identity key's creation data.
-    pub hardware_binding: Digest,
+    /// The robot's parts. With the security module they are its hardware binding record, whose digest goes into the
+    /// creation data of its device keys.
+    pub inventory: Inventory,
 }
 
 /// What the chip now holds and the authority must judge.
@@ -49,12 +52,14 @@ pub struct Prepared {
     pub attestation_key: Public,
     /// The storage root.
     pub storage_root: Public,
-    /// The identity key.
+    /// The identity key: the initial device key.
     pub identity: Public,
-    /// How the identity key came to be (TPMS_CREATION_DATA): its outside data is the hardware binding.
-    pub identity_creation: Vec<u8>,
+    /// How the identity key came to be: its outside data binds robot and hardware.
+    pub identity_creation: Creation,
     /// The AK's certification of the identity key's creation.
     pub identity_certification: Attestation,
+    /// What the robot is made of.
+    pub hardware: HardwareRecord,
 }
 
 /// The authorisations of the chip's hierarchies, on their way to the authority.
@@ -179,6 +184,9 @@ impl<'a> Provisioning<'a> {
             authority,
             enrolled,
         };
+        let device_key = DeviceKey::initial(record.identity.clone(), prepared.identity_creation);
+        DeviceKeys::of(self.folder).save(DeviceKeySlot::Initial, &device_key)?;
+        crate::record::save_hardware(self.folder, &prepared.hardware)?;
         record.save(self.folder)?;
         Journal::wipe(self.folder)?;
         Ok(record)
@@ -203,11 +211,7 @@ fn run<T: Send + 'static>(tpm: &Tpm, step: impl FnOnce(&mut Chip) -> T + Send + 
 }
 
 fn check_floor(level: Level, curve: Curve) -> Result<()> {
-    let suite = match curve {
-        Curve::P256 => alcub3_crypto::Suite::EcdsaP256Sha256,
-        Curve::P384 => alcub3_crypto::Suite::EcdsaP384Sha384,
-    };
-    if profile(level).admits_suite(suite) {
+    if profile(level).admits_suite(Suite::of_curve(curve)) {
         return Ok(());
     }
     Err(KeysError::BelowFloor {

@@ -6,9 +6,11 @@ use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_fleet_protocol::VerifiedAnchors;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{Level, RobotId};
 
 const FILE: &str = "robot.cbor";
+const HARDWARE: &str = "hardware.cbor";
 const DOMAIN: &str = "alcub3/robot-record/v1";
 const VERSION: u64 = 2;
 const MOST_LEVELS: usize = 5;
@@ -144,6 +146,26 @@ impl RobotRecord {
             },
             enrolled,
         ))
+    }
+}
+
+/// Keeps the hardware record that was enrolled.
+pub(crate) fn save_hardware(folder: &StateFolder, hardware: &HardwareRecord) -> Result<()> {
+    Ok(folder.write(HARDWARE, &hardware.to_canonical())?)
+}
+
+/// The hardware record that was enrolled. What the folder holds counts only if it is the one that the authority signed.
+pub(crate) fn load_hardware(folder: &StateFolder, enrolled: &VerifiedAnchors) -> Result<HardwareRecord> {
+    let bytes = folder.read(HARDWARE)?.ok_or(KeysError::OtherHardwareRecord)?;
+    let record = HardwareRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
+        name: HARDWARE.into(),
+        source,
+    })?;
+    let binding = enrolled.enrolment().record().hardware_binding;
+    if record.binding(binding.alg()) == binding {
+        Ok(record)
+    } else {
+        Err(KeysError::OtherHardwareRecord)
     }
 }
 

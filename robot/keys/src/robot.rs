@@ -11,6 +11,7 @@ use alcub3_fleet_protocol::TrustAnchors;
 use alcub3_tpm::ops::{Key, PersistentKey};
 use alcub3_tpm::{Chip, Lane, Tpm, TpmError};
 use alcub3_trust_model::handle_map;
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::CounterBinding;
@@ -78,6 +79,14 @@ impl RobotKeys {
     /// The robot's public facts.
     pub fn record(&self) -> &RobotRecord {
         &self.record
+    }
+
+    /// The hardware record that was enrolled.
+    ///
+    /// # Errors
+    /// [`KeysError::OtherHardwareRecord`] where the folder does not hold the one that the authority signed.
+    pub fn enrolled_hardware(&self) -> Result<HardwareRecord> {
+        crate::record::load_hardware(&self.folder, &self.record.enrolled)
     }
 
     /// Whom the robot believes.

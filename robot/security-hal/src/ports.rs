@@ -5,6 +5,7 @@
 //! knows to have happened and nothing more: an error where the effect is not certain.
 
 use alcub3_crypto::Digest;
+use alcub3_trust_model::hardware::Part;
 
 use crate::order::{StopIntent, StopOrder, StopScope};
 use crate::report::{MadeReceipt, PortError, StepOutcome, StepRecord, StopReport, TpmLockOutcome};
@@ -16,6 +17,15 @@ use crate::report::{MadeReceipt, PortError, StepOutcome, StepRecord, StopReport,
 pub trait PlatformAdapter: Send {
     /// The adapter's name, for the report.
     fn name(&self) -> String;
+
+    /// The parts that the platform knows by their serial numbers, such as motor controllers and sensors: asked once, when
+    /// the robot starts, for its hardware inventory. A platform that knows none leaves this as it is.
+    ///
+    /// # Errors
+    /// Where a part that should answer does not.
+    fn parts(&mut self) -> Result<Vec<Part>, PortError> {
+        Ok(Vec::new())
+    }
 
     /// Stops the platform. Returns when the platform is known to have taken the order.
     ///

@@ -4,13 +4,14 @@ use super::authority::reference;
 use crate::args::Context;
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
-use crate::parties::AuthorityArgs;
+use crate::parties::{AuthorityArgs, MACHINE};
 use crate::{simulator, tpm_access};
 use alcub3_agent::{BootLog, ProvisionRequest};
 use alcub3_crypto::Curve;
-use alcub3_fleet_protocol::HardwareFacts;
 use alcub3_keys::StateFolder;
 use alcub3_server::SIMULATOR_ROOTS;
+use alcub3_tpm::TpmSpec;
+use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::{Level, RobotId};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -27,9 +28,12 @@ pub(crate) struct Provision {
     /// A level it is to serve; all that the curve allows where none is named
     #[arg(long, value_name = "LEVEL")]
     level: Vec<Level>,
-    /// A fact of its hardware that stays the same for its life, as NAME=VALUE
-    #[arg(long, value_name = "NAME=VALUE", value_parser = fact)]
-    fact: Vec<(String, String)>,
+    /// A part that the machine does not know, as CLASS:SLOT=SERIAL: motor-controller:left=MC-1, sensor:lidar=L-7
+    #[arg(long, value_name = "CLASS:SLOT=SERIAL", value_parser = part)]
+    part: Vec<Part>,
+    /// The folder below which the machine shows its parts [default: / for a device, none for a simulator]
+    #[arg(long, value_name = "DIR", env = MACHINE)]
+    machine: Option<PathBuf>,
     /// The event log of this start, as its reference [default: the machine's own, where it has one]
     #[arg(long, value_name = "FILE")]
     eventlog: Option<PathBuf>,
@@ -40,9 +44,29 @@ pub(crate) struct Provision {
     authority: AuthorityArgs,
 }
 
-fn fact(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+fn part(text: &str) -> Result<Part, &'static str> {
+    let form = "write it as CLASS:SLOT=SERIAL, the class as mainboard, motor-controller, sensor, ...";
+    let (class, rest) = text.split_once(':').ok_or(form)?;
+    let (slot, serial) = rest.split_once('=').ok_or(form)?;
+    Ok(Part {
+        class: PartClass::from_name(class).ok_or(form)?,
+        slot: slot.to_owned(),
+        serial: serial.to_owned(),
+        source: PartSource::Declared,
+    })
+}
+
+/// The parts of the machine and those that were declared. A simulator's machine is not the robot, unless it is named.
+fn inventory(arguments: &Provision, context: &Context) -> Result<Inventory, CliError> {
+    let is_device = matches!(context.tpm_spec(), TpmSpec::Device(_));
+    let system = is_device.then(|| PathBuf::from("/"));
+    let machine = match arguments.machine.clone().or(system) {
+        Some(root) => alcub3_agent::inventory::of_machine(&root)?,
+        None => Inventory::new(),
+    };
+    machine
+        .with_all(arguments.part.iter().cloned())
+        .map_err(CliError::Hardware)
 }
 
 /// Provisions the robot against the authority of this machine. A run that was cut short is taken up by the next.
@@ -64,17 +88,11 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
             .join(format!("{}.pem", arguments.robot));
         super::files::write_private(&path, root.as_bytes())?;
     }
-    let facts = arguments
-        .fact
-        .iter()
-        .try_fold(HardwareFacts::new(), |facts, (name, value)| {
-            facts.with(name, value)
-        });
     let request = ProvisionRequest {
         robot: arguments.robot.clone(),
         curve: arguments.curve,
         levels: levels(arguments),
-        hardware: facts.map_err(CliError::Hardware)?,
+        inventory: inventory(arguments, context)?,
         certificate_chain: Vec::new(),
         authority: authority.authority.verifying_key(),
     };
@@ -130,10 +148,7 @@ fn levels(arguments: &Provision) -> Vec<Level> {
     if !arguments.level.is_empty() {
         return arguments.level.clone();
     }
-    let suite = match arguments.curve {
-        Curve::P256 => alcub3_crypto::Suite::EcdsaP256Sha256,
-        Curve::P384 => alcub3_crypto::Suite::EcdsaP384Sha384,
-    };
+    let suite = alcub3_crypto::Suite::of_curve(arguments.curve);
     Level::ALL
         .into_iter()
         .filter(|level| alcub3_trust_model::profile(*level).admits_suite(suite))

@@ -69,6 +69,15 @@ impl Signature {
         parts.map(Writer::finish).unwrap_or_default()
     }
 
+    /// The signature as X.509 and TLS carry it: ECDSA-Sig-Value in DER (RFC 5480 §3), the raw value for RSA.
+    #[must_use]
+    pub fn to_x509(&self) -> Vec<u8> {
+        match self.scheme {
+            SignatureScheme::Ecdsa(_) => crate::ecdsa_der::encode(&self.bytes),
+            SignatureScheme::RsaPkcs1(_) | SignatureScheme::RsaPss(_) => self.bytes.clone(),
+        }
+    }
+
     /// Checks the signature over `message`.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use crate::{Curve, Digest, HashAlg, VerifyingKey};
 
 /// Attributes of a key that the TPM made and never gives away.
 const BOUND: u32 = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::SENSITIVE_DATA_ORIGIN;
+/// What the TCG's templates write into `unique` of an IDevID.
+const IDEVID_LABEL: &[u8] = b"IDEVID";
 /// PolicyA of the TCG EK Credential Profile: PolicySecret(TPM_RH_ENDORSEMENT) with SHA-256.
 const EK_POLICY_A_SHA256: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xB3, 0xF8, 0x1A, 0x90, 0xCC, 0x8D, 0x46, 0xA5, 0xD7, 0x24, 0xFD,
@@ -32,6 +34,31 @@ impl PublicTemplate {
     pub fn attestation_key(curve: Curve) -> Self {
         let attributes =
             BOUND | attribute::USER_WITH_AUTH | attribute::NO_DA | attribute::RESTRICTED | attribute::SIGN;
+        Self::signing_key(curve, attributes, None)
+    }
+
+    /// An IDevID-style key: an ECDSA signing primary that signs any digest, not restricted (TPM 2.0 Keys for Device
+    /// Identity and Attestation 1.0, 7.3). The label in `unique` sets it apart from any other signing primary.
+    ///
+    /// The TCG's own template has a policy for the administrator role and counts failed authorisations; ours has neither,
+    /// since every operational key here must work in a lockout (decision 0009).
+    #[must_use]
+    pub fn initial_device_id(curve: Curve) -> Self {
+        let mut template = Self::local_device_id(curve);
+        // Replaces the two empty coordinates that the signing template ends in.
+        template.0.truncate(template.0.len().saturating_sub(4));
+        let label = Writer::default()
+            .u16(size_of(IDEVID_LABEL))
+            .bytes(IDEVID_LABEL)
+            .u16(0);
+        template.0.extend_from_slice(&label.finish());
+        template
+    }
+
+    /// An LDevID-style key: an ECDSA signing key for a storage parent, usable with its authorisation value and noDA.
+    #[must_use]
+    pub fn local_device_id(curve: Curve) -> Self {
+        let attributes = BOUND | attribute::USER_WITH_AUTH | attribute::NO_DA | attribute::SIGN;
         Self::signing_key(curve, attributes, None)
     }
 

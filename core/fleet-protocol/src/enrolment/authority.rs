@@ -4,6 +4,7 @@
 use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::make_credential;
 use alcub3_crypto::{Curve, Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, VerifyingKey};
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{HardwareTier, Level, SessionId, danger, profile};
 
 use super::messages::proof_parts;
@@ -82,6 +83,8 @@ pub struct EnrolledRobot {
     pub signed_record: Vec<u8>,
     /// The last message to the robot.
     pub message: Vec<u8>,
+    /// The robot's hardware record, to be kept with it.
+    pub hardware: HardwareRecord,
     /// The robot's authorisations, to be put away before the message is sent.
     pub custody: HierarchyAuthorisations,
 }
@@ -228,6 +231,11 @@ impl Challenged {
 }
 
 impl Proven {
+    /// The request.
+    pub const fn request(&self) -> &EnrolRequest {
+        &self.request
+    }
+
     /// Issues the record and the anchors. `anchors.authority` is the issuer's own key or the one that follows it.
     ///
     /// # Errors
@@ -238,13 +246,15 @@ impl Proven {
         issuer: Issuer<'_>,
         now_ms: u64,
     ) -> Result<EnrolledRobot, EnrolError> {
+        let alg = self.request.attestation_key.name_alg();
+        let hardware = self.request.hardware;
         let record = EnrolmentRecord {
             robot: self.request.robot,
             endorsement_key: self.request.endorsement_key.name(),
             endorsement_certificate: self.endorsement.certificate,
             attestation_key: self.request.attestation_key,
             identity: self.request.identity,
-            hardware_binding: self.request.hardware_binding,
+            hardware_binding: hardware.binding(alg),
             tier: self.endorsement.tier,
             ceiling: self.ceiling,
             issued_at_ms: now_ms,
@@ -258,6 +268,7 @@ impl Proven {
             record,
             signed_record,
             message,
+            hardware,
             custody: self.custody,
         })
     }

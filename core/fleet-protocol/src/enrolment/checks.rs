@@ -6,13 +6,22 @@ use alcub3_crypto::tpm::attribute::{
     DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN, X509_SIGN,
 };
 use alcub3_crypto::tpm::{Name, Public, alg};
-use alcub3_crypto::{Curve, SignatureScheme};
+use alcub3_crypto::{Curve, HashAlg, SignatureScheme};
 
 use super::{CreationData, CreationError, EnrolError, EnrolRequest};
 use crate::identity_binding;
 
+/// A hierarchy, whose Name is its handle (Part 1, §16).
+pub(crate) struct Hierarchy(u32);
+
+impl Hierarchy {
+    pub(crate) fn name(&self) -> Name {
+        Name::of_handle(self.0)
+    }
+}
+
 /// TPM_RH_ENDORSEMENT.
-const ENDORSEMENT_HIERARCHY: u32 = 0x4000_000B;
+pub(crate) const ENDORSEMENT_HIERARCHY: Hierarchy = Hierarchy(0x4000_000B);
 
 /// What is wrong with a key.
 #[derive(Copy, Clone, Debug, thiserror::Error, Eq, PartialEq)]
@@ -93,6 +102,17 @@ fn attestation_key(public: &Public) -> Result<Curve, KeyFault> {
     signing_key(public, BOUND | RESTRICTED | SIGN, DECRYPT | X509_SIGN)
 }
 
+/// Checks a device key: it signs any digest, was made by the TPM, and never leaves it. Gives its curve.
+pub(crate) fn device_key(public: &Public) -> Result<Curve, KeyFault> {
+    signing_key(public, BOUND | SIGN, RESTRICTED | DECRYPT)
+}
+
+/// Checks the storage root: it protects what the TPM made, and never leaves it. Gives its curve.
+pub(crate) fn storage_root(public: &Public) -> Result<Curve, KeyFault> {
+    attributes(public, BOUND | RESTRICTED | DECRYPT, SIGN)?;
+    curve_of(public)
+}
+
 fn on(curve: Curve, found: Result<Curve, KeyFault>) -> Result<(), KeyFault> {
     if found? == curve {
         Ok(())
@@ -108,28 +128,38 @@ fn named<T>(key: &'static str, checked: Result<T, KeyFault>) -> Result<T, EnrolE
 /// Checks everything in a request that does not rest on the certificate. Gives the curve of the robot's keys.
 pub(super) fn request(request: &EnrolRequest) -> Result<Curve, EnrolError> {
     let curve = named("attestation", attestation_key(&request.attestation_key))?;
-    let root = &request.storage_root;
-    let root_curve = attributes(root, BOUND | RESTRICTED | DECRYPT, SIGN).and_then(|()| curve_of(root));
-    named("storage root", on(curve, root_curve))?;
-    named(
-        "identity",
-        on(
-            curve,
-            signing_key(&request.identity, BOUND | SIGN, RESTRICTED | DECRYPT),
-        ),
-    )?;
+    named("storage root", on(curve, storage_root(&request.storage_root)))?;
+    named("identity", on(curve, device_key(&request.identity)))?;
     named(
         "endorsement",
         attributes(&request.endorsement_key, BOUND | RESTRICTED | DECRYPT, SIGN),
     )?;
+    hardware(request)?;
     identity(request, curve)?;
     Ok(curve)
 }
 
-/// Checks that the attestation key, a primary of the endorsement hierarchy, certified how the identity key came to be,
-/// and that this was under the storage root and bound to the robot's name and hardware.
+/// Checks that the hardware record is of the chip that asks.
+fn hardware(request: &EnrolRequest) -> Result<(), EnrolError> {
+    let record = &request.hardware;
+    if record.endorsement_key != request.endorsement_key.name() {
+        return Err(EnrolError::OtherHardware("endorsement key"));
+    }
+    let certificate = HashAlg::Sha256.digest(&[&request.endorsement_certificate]);
+    if record.endorsement_certificate != certificate {
+        return Err(EnrolError::OtherHardware("endorsement certificate"));
+    }
+    Ok(())
+}
+
+/// Checks that the attestation key, a primary of the endorsement hierarchy, certified how the identity key came to be:
+/// as a primary of the same hierarchy, which the chip recreates, and bound to the robot's name and hardware.
 fn identity(request: &EnrolRequest, curve: Curve) -> Result<(), EnrolError> {
-    let binding = identity_binding(curve.hash(), &request.robot, &request.hardware_binding);
+    let binding = identity_binding(
+        curve.hash(),
+        &request.robot,
+        &request.hardware.binding(curve.hash()),
+    );
     let certification = &request.identity_certification;
     let key = request.attestation_key.verifying_key()?;
     let created = verify_creation(&key, certification, binding.as_bytes())?;
@@ -141,7 +171,7 @@ fn identity(request: &EnrolRequest, curve: Curve) -> Result<(), EnrolError> {
         request.identity.name_alg(),
         &created.creation_hash,
     )?;
-    if data.parent_name != request.storage_root.name() {
+    if data.parent_name != ENDORSEMENT_HIERARCHY.name() {
         return Err(CreationError::OtherParent.into());
     }
     if data.outside_info != binding.as_bytes() {
@@ -150,7 +180,7 @@ fn identity(request: &EnrolRequest, curve: Curve) -> Result<(), EnrolError> {
     let signer = Attest::parse(&certification.message).map(|attest| attest.qualified_signer.to_vec());
     let expected = request
         .attestation_key
-        .qualified_name(&Name::of_handle(ENDORSEMENT_HIERARCHY));
+        .qualified_name(&ENDORSEMENT_HIERARCHY.name());
     match signer {
         Ok(signer) if signer == expected.as_bytes() => Ok(()),
         _ => Err(EnrolError::NotEndorsementHierarchy),

@@ -27,8 +27,8 @@ pub enum CreationError {
     /// Its digest is not the certified one.
     #[error("it is not what was certified")]
     OtherDigest,
-    /// The object was made under another parent than the storage root.
-    #[error("it names another parent than the storage root")]
+    /// The object was made under another parent than it must have.
+    #[error("it names another parent than the endorsement hierarchy")]
     OtherParent,
     /// The outside data is not the binding of this robot to its hardware.
     #[error("it does not bind the key to this robot and its hardware")]
@@ -93,7 +93,7 @@ impl CreationData {
     ///
     /// # Errors
     /// [`CreationError::OtherDigest`], or as [`Self::parse`].
-    pub(super) fn certified(bytes: &[u8], alg: HashAlg, creation_hash: &[u8]) -> Result<Self, CreationError> {
+    pub(crate) fn certified(bytes: &[u8], alg: HashAlg, creation_hash: &[u8]) -> Result<Self, CreationError> {
         let same = alcub3_crypto::constant_time_eq(alg.digest(&[bytes]).as_bytes(), creation_hash);
         if same {
             Self::parse(bytes)

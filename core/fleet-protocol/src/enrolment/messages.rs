@@ -5,6 +5,7 @@ use alcub3_command_authority::cose::{Message as Cose, Unsigned};
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Digest, Suite, VerifyingKey};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{RobotId, SessionId, domain};
 
 use super::EnrolError;
@@ -31,7 +32,7 @@ pub struct EnrolRequest {
     pub certificate_chain: Vec<Vec<u8>>,
     /// Its attestation key, a primary of the endorsement hierarchy.
     pub attestation_key: Public,
-    /// Its storage root, the identity key's parent.
+    /// Its storage root, the parent of its local device keys.
     pub storage_root: Public,
     /// Its identity key.
     pub identity: Public,
@@ -39,8 +40,8 @@ pub struct EnrolRequest {
     pub identity_creation: Vec<u8>,
     /// TPM2_CertifyCreation of the identity key by the attestation key, with the same binding as extra data.
     pub identity_certification: Signed,
-    /// The digest of its hardware facts (see [`crate::HardwareFacts`]).
-    pub hardware_binding: Digest,
+    /// Its hardware binding record.
+    pub hardware: HardwareRecord,
     /// What the chip says of itself: manufacturer, vendor text, firmware version. For people; nothing rests on it.
     pub chip: String,
 }
@@ -68,7 +69,7 @@ impl EnrolRequest {
         out.u64(9).bytes(&self.identity_creation);
         wire::put_signed(out.u64(10), &self.identity_certification);
         out.u64(11)
-            .digest(&self.hardware_binding)
+            .bytes(&self.hardware.to_canonical())
             .u64(12)
             .text(&self.chip);
         out.finish()
@@ -107,7 +108,7 @@ impl EnrolRequest {
                 m.at(10, "identity_certification")?,
                 "identity_certification",
             )?,
-            hardware_binding: m.at(11, "hardware_binding")?.digest("hardware_binding")?,
+            hardware: HardwareRecord::from_canonical(m.at(11, "hardware")?.bytes("hardware")?)?,
             chip: wire::short_text(m.at(12, "chip")?, "chip", 256)?,
         };
         m.finish()?;

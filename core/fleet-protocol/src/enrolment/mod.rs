@@ -21,6 +21,7 @@ mod robot;
 
 pub use authority::{Admission, Authority, Challenged, Endorsement, EnrolledRobot, Issuer, Proven, Received};
 pub use checks::KeyFault;
+pub(crate) use checks::{ENDORSEMENT_HIERARCHY, device_key, storage_root};
 pub use creation::{CreationData, CreationError};
 pub use messages::{EnrolChallenge, EnrolRequest, EnrolResponse};
 pub use robot::{AwaitingRecord, Credential, Robot, RobotChallenged};
@@ -59,6 +60,9 @@ pub enum EnrolError {
     /// The TPM made the attestation key in another hierarchy than the endorsement hierarchy.
     #[error("the attestation key is not a primary key of the endorsement hierarchy")]
     NotEndorsementHierarchy,
+    /// The hardware record is of another chip.
+    #[error("the hardware record names another {0} than the request")]
+    OtherHardware(&'static str),
     /// The attestation key's certification of the identity key proves nothing.
     #[error("the identity key's certification: {0}")]
     Certification(#[from] CertifyError),

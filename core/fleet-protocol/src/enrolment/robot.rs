@@ -118,7 +118,7 @@ impl AwaitingRecord {
         let same = record.endorsement_key == request.endorsement_key.name()
             && record.attestation_key == request.attestation_key
             && record.identity == request.identity
-            && record.hardware_binding == request.hardware_binding;
+            && record.hardware_binding == request.hardware.binding(record.hardware_binding.alg());
         if same {
             Ok(verified)
         } else {

@@ -12,7 +12,7 @@ use alcub3_command_authority::Role;
 use alcub3_crypto::SigningKey;
 use alcub3_crypto::{Curve, HashAlg};
 use alcub3_server::{Authority, AuthorityConfig, Ballot, Operator, OperatorVote, SIMULATOR_ROOTS};
-use alcub3_trust_model::{Integrity, Labels, Level, OperatorId, RobotId};
+use alcub3_trust_model::{FleetId, Integrity, Labels, Level, OperatorId, RobotId};
 
 use robot::Robot;
 use vault::SoftVault;
@@ -65,7 +65,7 @@ pub struct World {
 pub fn config(dir: &Path) -> AuthorityConfig {
     AuthorityConfig {
         admit_simulators: true,
-        ..AuthorityConfig::production(dir.join("seal.key"))
+        ..AuthorityConfig::production(dir.join("seal.key"), FleetId::new("test").unwrap())
     }
 }
 

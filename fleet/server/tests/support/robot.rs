@@ -22,6 +22,7 @@ use alcub3_fleet_protocol::purge::{PurgeRequest, purge_binding};
 use alcub3_fleet_protocol::rearm::{RearmRequest, rearm_binding};
 use alcub3_fleet_protocol::shared_key::{SharedKeyRequest, shared_key_binding};
 use alcub3_fleet_protocol::{HierarchyAuthorisations, identity_binding};
+use alcub3_trust_model::hardware::{HardwareRecord, Inventory};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::{mission_pcr_mask, parent_policy};
@@ -64,9 +65,10 @@ pub struct Robot {
     pub ek: Public,
     ak_key: SigningKey,
     pub ak: Public,
-    root_public: Public,
-    identity: Public,
-    pub hardware: Digest,
+    pub root_public: Public,
+    pub identity_key: SigningKey,
+    pub identity: Public,
+    pub inventory: Inventory,
     pub uefi_log: Vec<u8>,
     pub stops: Vec<StopId>,
     pub stopped: bool,
@@ -105,7 +107,8 @@ impl Robot {
             ak,
             root_public,
             identity: with_point(identity, &identity_key.verifying_key()),
-            hardware: ALG.digest(&[b"serial numbers"]),
+            identity_key,
+            inventory: Inventory::new(),
             uefi_log: Builder::new(&[HashAlg::Sha1, BANK])
                 .unwrap()
                 .uefi_boot(&Boot::default())
@@ -129,7 +132,7 @@ impl Robot {
         }
     }
 
-    fn sign(&self, message: Vec<u8>) -> Signed {
+    pub fn sign(&self, message: Vec<u8>) -> Signed {
         let scheme = self.ak_key.verifying_key().native_scheme();
         let signature = Signature {
             scheme,
@@ -140,7 +143,7 @@ impl Robot {
     }
 
     /// A TPMS_ATTEST of a kind.
-    fn attest(&self, kind: u16, extra: &[u8], attested: &[u8]) -> Vec<u8> {
+    pub fn attest(&self, kind: u16, extra: &[u8], attested: &[u8]) -> Vec<u8> {
         let signer = self.ak.qualified_name(&Name::of_handle(0x4000_000B));
         let mut out = vec![0xff, 0x54, 0x43, 0x47];
         out.extend(kind.to_be_bytes());
@@ -155,23 +158,27 @@ impl Robot {
         out
     }
 
+    pub fn hardware(&self) -> HardwareRecord {
+        HardwareRecord {
+            endorsement_key: self.ek.name(),
+            endorsement_certificate: HashAlg::Sha256.digest(&[&self.certificate]),
+            inventory: self.inventory.clone(),
+        }
+    }
+
     /// The first message of an enrolment.
     pub fn begin(&self) -> Vec<u8> {
         self.request().to_canonical()
     }
 
     pub fn request(&self) -> EnrolRequest {
-        let binding = identity_binding(ALG, &self.id, &self.hardware);
+        let binding = identity_binding(ALG, &self.id, &self.hardware().binding(ALG));
         let mut creation = vec![0; 4];
         creation.extend(sized(ALG.digest(&[]).as_bytes()));
         creation.push(1);
         creation.extend(ALG.tpm_id().to_be_bytes());
-        creation.extend(sized(self.root_public.name().as_bytes()));
-        creation.extend(sized(
-            self.root_public
-                .qualified_name(&Name::of_handle(0x4000_0001))
-                .as_bytes(),
-        ));
+        let hierarchy = 0x4000_000Bu32.to_be_bytes();
+        creation.extend([sized(&hierarchy), sized(&hierarchy)].concat());
         creation.extend(sized(binding.as_bytes()));
         let attested = [
             sized(self.identity.name().as_bytes()),
@@ -188,7 +195,7 @@ impl Robot {
             identity: self.identity.clone(),
             identity_creation: creation,
             identity_certification: self.sign(self.attest(0x801A, binding.as_bytes(), &attested)),
-            hardware_binding: self.hardware,
+            hardware: self.hardware(),
             chip: "software".to_owned(),
         }
     }

@@ -2,27 +2,37 @@
 //! here it is what the robot's chip enforces.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use alcub3_agent::{AuthorityLink, LinkError, ProvisionRequest, Robot, provision};
+use alcub3_agent::{
+    AgentError, AuthorityLink, Identity, IdentityLink, LinkError, ProvisionRequest, Robot, provision,
+};
 use alcub3_attestation::evidence::Nonce;
 use alcub3_command_authority::{Issuer as CommandIssuer, MissionToken, SafetyLimits};
 use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_crypto::{Curve, Digest, HashAlg, Secret, SigningKey};
+use alcub3_fleet_protocol::certificate::{
+    CertificateChanged, CertificateGrant, CertificateIssuer, CertificateRequest, CertificateUse,
+    DeviceKeyKind, DeviceSubject, ProvenDeviceKey, Validity, authority_certificate, device_certificate,
+};
 use alcub3_fleet_protocol::enrolment::{
     Admission, Authority as Enrolment, Challenged, Endorsement, EnrolledRobot, Issuer,
 };
 use alcub3_fleet_protocol::mission::{CertifiedMission, MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::{CertifiedPurge, PurgeOrder, PurgeRequest};
 use alcub3_fleet_protocol::rearm::{CertifiedEpochs, LevelRearm, RearmApproval, RearmRecord, RearmRequest};
-use alcub3_fleet_protocol::{HardwareFacts, TrustAnchors, VerifiedEnrolment};
-use alcub3_keys::{DerivedPurpose, MissionKey, MissionRecord, StateFolder};
+use alcub3_fleet_protocol::restore::{ProvenChip, RestoreRequest};
+use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
+use alcub3_keys::{DerivedPurpose, DeviceKey, MissionKey, MissionRecord, StateFolder};
 use alcub3_security_hal::{StopCause, StopReport, StopScope};
 use alcub3_testkit::{SimulatorCa, Swtpm};
 use alcub3_tpm::transport::{Counted, Counts, Transport};
 use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm, TpmOptions};
+use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::policies::{head_policy, mission_end_message, purge_message, rearm_message};
-use alcub3_trust_model::{HardwareTier, Integrity, Labels, Level, OperatorId, RobotId, SessionId, profile};
+use alcub3_trust_model::{
+    FleetId, HardwareTier, Integrity, Labels, Level, OperatorId, RobotId, SessionId, profile,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +54,18 @@ pub struct SoftAuthority {
     two: SigningKey,
     rearm: SigningKey,
     pub operator: SigningKey,
+    /// Signs certificates.
+    pub certificates: SigningKey,
+    pub fleet: FleetId,
     pending: Option<Challenged>,
     pub enrolled: Option<EnrolledRobot>,
+    /// Every certificate issued, in order.
+    pub issued: Vec<Vec<u8>>,
+    /// The certificates that robots said they use, in order.
+    pub used: Vec<Digest>,
+    /// Whether the link is cut once a request or a word has arrived: its answer is lost.
+    pub cut: bool,
+    sessions: u8,
 }
 
 impl SoftAuthority {
@@ -58,8 +78,14 @@ impl SoftAuthority {
             two: key(),
             rearm: key(),
             operator: key(),
+            certificates: key(),
+            fleet: FleetId::new("test").unwrap(),
             pending: None,
             enrolled: None,
+            issued: Vec::new(),
+            used: Vec::new(),
+            cut: false,
+            sessions: 0,
         }
     }
 
@@ -243,6 +269,130 @@ impl AuthorityLink for SoftAuthority {
     }
 }
 
+impl SoftAuthority {
+    pub fn issuer_of_certificates(&self) -> CertificateIssuer<'_> {
+        CertificateIssuer {
+            key: &self.certificates,
+            fleet: &self.fleet,
+        }
+    }
+
+    /// The authority's own certificate.
+    pub fn certificate(&self) -> Vec<u8> {
+        let validity = Validity {
+            from_ms: 0,
+            until_ms: None,
+        };
+        authority_certificate(self.issuer_of_certificates(), [1; 16], validity).unwrap()
+    }
+
+    fn session(&mut self) -> SessionId {
+        self.sessions += 1;
+        SessionId::new([100 + self.sessions; 16])
+    }
+
+    fn last_session(&self) -> SessionId {
+        SessionId::new([100 + self.sessions; 16])
+    }
+
+    fn answer(&self, answer: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+        if self.cut {
+            Err(LinkError("the link is cut".into()))
+        } else {
+            Ok(answer)
+        }
+    }
+}
+
+fn refusal(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
+    LinkError(Box::new(error))
+}
+
+impl IdentityLink for SoftAuthority {
+    fn open_certificate(&mut self, _: &RobotId) -> Result<SessionId, LinkError> {
+        Ok(self.session())
+    }
+
+    fn certify(&mut self, request: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let request = CertificateRequest::from_canonical(request).map_err(refusal)?;
+        let enrolment = self.enrolment();
+        let key = ProvenDeviceKey::verify(&request, &enrolment, self.last_session()).map_err(refusal)?;
+        let subject = DeviceSubject {
+            robot: &request.robot,
+            endorsement_key: &enrolment.record().endorsement_key,
+            key: &key,
+        };
+        let validity = Validity {
+            from_ms: 0,
+            until_ms: Some(4_000_000_000_000),
+        };
+        let serial = [u8::try_from(self.issued.len()).unwrap() + 2; 16];
+        let certificate =
+            device_certificate(self.issuer_of_certificates(), subject, serial, validity).map_err(refusal)?;
+        self.issued.push(certificate.clone());
+        let grant = CertificateGrant {
+            session: request.session,
+            robot: request.robot,
+            certificate,
+            authority: self.certificate(),
+        };
+        self.answer(grant.unsigned(self.signing.suite()).sign(&self.signing).unwrap())
+    }
+
+    fn certificate_used(&mut self, used: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let used = CertificateUse::from_canonical(used).map_err(refusal)?;
+        let issued = self
+            .issued
+            .iter()
+            .find(|der| HashAlg::Sha256.digest(&[der]) == used.certificate);
+        used.verify(issued.unwrap()).map_err(refusal)?;
+        self.used.push(used.certificate);
+        let changed = CertificateChanged {
+            session: used.session,
+            robot: used.robot,
+            certificate: used.certificate,
+        };
+        self.answer(
+            changed
+                .unsigned(self.signing.suite())
+                .sign(&self.signing)
+                .unwrap(),
+        )
+    }
+
+    fn open_restore(&mut self, _: &RobotId) -> Result<SessionId, LinkError> {
+        Ok(self.session())
+    }
+
+    fn restore(&mut self, request: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let request = RestoreRequest::from_canonical(request).map_err(refusal)?;
+        let (session, enrolment) = (self.last_session(), self.enrolment());
+        let chip = ProvenChip::verify(request, &enrolment, session).map_err(refusal)?;
+        let kept = self.enrolled.as_ref().unwrap();
+        let suite = self.signing.suite();
+        let enrolled = self
+            .anchors()
+            .unsigned(session, &kept.signed_record, suite)
+            .sign(&self.signing)
+            .unwrap();
+        let hardware = kept.hardware.to_canonical();
+        let grant = chip
+            .grant(&kept.custody, enrolled, hardware, &mut OsEntropy)
+            .map_err(refusal)?;
+        Ok(grant.unsigned(suite).sign(&self.signing).unwrap())
+    }
+}
+
+/// A main board as a person declares it.
+pub fn board(serial: &str) -> Part {
+    Part {
+        class: PartClass::Mainboard,
+        slot: "board".to_owned(),
+        serial: serial.to_owned(),
+        source: PartSource::Declared,
+    }
+}
+
 fn external(key: &SigningKey) -> Public {
     PublicTemplate::external(&key.verifying_key(), HashAlg::Sha256)
         .to_public()
@@ -335,37 +485,44 @@ pub fn request(authority: &SoftAuthority) -> ProvisionRequest {
         robot: robot_id(),
         curve: Curve::P256,
         levels: vec![Level::Unclassified, Level::Cui],
-        hardware: HardwareFacts::new().with("board", "serial-1").unwrap(),
+        inventory: Inventory::new().with(board("serial-1")).unwrap(),
         certificate_chain: Vec::new(),
         authority: authority.signing.verifying_key(),
     }
 }
 
 impl Life {
+    /// A certified chip that nothing was done with.
+    pub fn blank() -> Self {
+        let swtpm = Swtpm::start().unwrap();
+        let (tpm, counts) = open_tpm(swtpm.transport());
+        certify_ek(&tpm, &SimulatorCa::new().unwrap());
+        Self {
+            swtpm,
+            authority: SoftAuthority::new(),
+            folder: TempDir::new().unwrap(),
+            tpm,
+            counts,
+            robot: None,
+            session: 0,
+        }
+    }
+
     pub fn provisioned() -> Self {
         Self::provisioned_by(SoftAuthority::new())
     }
 
     /// A robot on a new chip, enrolled by this authority.
-    pub fn provisioned_by(mut authority: SoftAuthority) -> Self {
-        let swtpm = Swtpm::start().unwrap();
-        let (tpm, counts) = open_tpm(swtpm.transport());
-        certify_ek(&tpm, &SimulatorCa::new().unwrap());
-        let folder = TempDir::new().unwrap();
-        {
-            let state = StateFolder::open(folder.path()).unwrap();
-            let request = request(&authority);
-            provision(&tpm, &state, &request, &mut authority).unwrap();
-        }
+    pub fn provisioned_by(authority: SoftAuthority) -> Self {
         let mut life = Self {
-            swtpm,
             authority,
-            folder,
-            tpm,
-            counts,
-            robot: None,
-            session: 0,
+            ..Self::blank()
         };
+        {
+            let state = StateFolder::open(life.folder.path()).unwrap();
+            let request = request(&life.authority);
+            provision(&life.tpm, &state, &request, &mut life.authority).unwrap();
+        }
         life.open();
         life
     }
@@ -425,6 +582,22 @@ impl Life {
             .unwrap()
     }
 
+    /// Gets what is missing of the robot's identity.
+    pub fn create_identity(&mut self) -> Result<Identity, AgentError> {
+        let robot = self.robot.take().unwrap();
+        let created = robot.create_identity(&mut self.authority, NOW_MS);
+        self.robot = Some(robot);
+        created
+    }
+
+    /// Replaces the local device key.
+    pub fn renew_identity(&mut self) -> Result<DeviceKey, AgentError> {
+        let robot = self.robot.take().unwrap();
+        let renewed = robot.renew_identity(&mut self.authority, NOW_MS);
+        self.robot = Some(robot);
+        renewed
+    }
+
     pub fn key(&self, record: &MissionRecord) -> MissionKey {
         self.robot().mission_key(record.mission).unwrap()
     }
@@ -479,6 +652,24 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
         counts.push((operation.to_owned(), life.counts.total() - before));
     };
     count(life, "attest: evidence for a nonce", &mut |life| evidence(life));
+    life.create_identity().unwrap();
+    count(life, "identity: renew the local device key", &mut |life| {
+        life.renew_identity().unwrap();
+    });
+    let local = life.robot().identity().unwrap().local;
+    let device_key = life
+        .robot()
+        .keys()
+        .load_device_key(DeviceKeyKind::Local, &local)
+        .unwrap();
+    count(life, "identity: sign, as for a TLS handshake", &mut |_| {
+        device_key.sign_message(b"handshake").unwrap();
+    });
+    drop(device_key);
+    life.robot().measure_hardware(None, NOW_MS).unwrap();
+    count(life, "hardware: measure, nothing changed", &mut |life| {
+        life.robot().measure_hardware(None, NOW_MS).unwrap();
+    });
     count(life, "rearm: request for two levels", &mut |life| {
         let session = life.next_session();
         life.robot()

@@ -2,6 +2,7 @@
 
 use super::{Custody, Prepared, ProvisioningPlan};
 use crate::hierarchy::{LevelSeeds, check_room};
+use crate::identity::initial_device_key;
 use crate::journal::{Journal, Ownership};
 use crate::record::LevelParent;
 use crate::{KeysError, Result};
@@ -11,10 +12,9 @@ use alcub3_crypto::tpm::{Name, Public, attribute};
 use alcub3_crypto::{Curve, HashAlg, Secret};
 use alcub3_fleet_protocol::enrolment::Credential;
 use alcub3_fleet_protocol::identity_binding;
-use alcub3_tpm::ops::{
-    Attestation, Creation, Hierarchy, Key, LockoutState, NvPublic, PersistentKey, PolicyInputs, SecretProof,
-};
+use alcub3_tpm::ops::{Hierarchy, Key, LockoutState, NvPublic, PersistentKey, PolicyInputs, SecretProof};
 use alcub3_tpm::{Auth, Chip, Object, ResponseCode, TpmError};
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::nv_map::{NvKind, NvMap, NvSpec};
 use alcub3_trust_model::policies::{PolicyBuildError, lockout_policy};
 use alcub3_trust_model::{Level, domain, handle_map};
@@ -86,15 +86,24 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
         handle_map::ATTESTATION_KEY,
     )?;
     define_nv_map(chip, curve.hash(), &auth.owner)?;
-    let (identity, creation, identity_certification) =
-        identity(chip, journal, &auth.owner, &storage_root, &ak)?;
+    let endorsement_certificate = endorsement_certificate(chip)?;
+    let hardware = HardwareRecord {
+        endorsement_key: *ek.name(),
+        endorsement_certificate: HashAlg::Sha256.digest(&[&endorsement_certificate]),
+        inventory: journal.plan.inventory.clone(),
+    };
+    let binding = identity_binding(curve.hash(), &journal.plan.robot, &hardware.binding(curve.hash()));
+    let auths = (&auth.endorsement, &auth.owner);
+    let (identity, identity_creation, identity_certification) =
+        initial_device_key(chip, auths, curve, &ak, &binding)?;
     Ok(Prepared {
-        endorsement_certificate: endorsement_certificate(chip)?,
+        endorsement_certificate,
+        hardware,
         endorsement_key: ek.public().clone(),
         attestation_key: ak.public().clone(),
         storage_root: storage_root.public().clone(),
         identity: identity.public().clone(),
-        identity_creation: creation.data,
+        identity_creation,
         identity_certification,
     })
 }
@@ -281,49 +290,6 @@ pub(crate) fn nv_public(spec: &NvSpec) -> NvPublic {
         auth_policy: Vec::new(),
         size: spec.size,
     }
-}
-
-/// The identity key, whose creation data binds it to the hardware, certified by the AK.
-///
-/// The creation ticket is needed for the certification, so a key that an earlier try left behind is made anew.
-fn identity(
-    chip: &mut Chip,
-    journal: &Journal,
-    owner: &Secret,
-    storage_root: &PersistentKey,
-    ak: &PersistentKey,
-) -> Result<(PersistentKey, Creation, Attestation)> {
-    let parent = Key::from(storage_root.clone());
-    let attributes = attribute::FIXED_TPM
-        | attribute::FIXED_PARENT
-        | attribute::SENSITIVE_DATA_ORIGIN
-        | attribute::USER_WITH_AUTH
-        | attribute::NO_DA
-        | attribute::SIGN;
-    let template = PublicTemplate::signing_key(journal.plan.curve, attributes, None);
-    let plan = &journal.plan;
-    let binding = identity_binding(plan.curve.hash(), &plan.robot, &plan.hardware_binding);
-    let empty = Secret::from_slice(&[]);
-    let made = chip.create(
-        &parent,
-        Auth::Empty,
-        template.as_tpmt_bytes(),
-        &empty,
-        None,
-        binding.as_bytes(),
-    )?;
-    let object = chip.load(&parent, Auth::Empty, &made.private, &made.public)?;
-    let certification = chip.certify_creation(
-        &Key::from(ak.clone()),
-        &Key::from(object.clone()),
-        binding.as_bytes(),
-        &made.creation,
-    )?;
-    if let Some(old) = chip.persistent_key(handle_map::IDENTITY)? {
-        chip.evict_control_remove(owner, &old)?;
-    }
-    let key = chip.evict_control_make(owner, &object, handle_map::IDENTITY)?;
-    Ok((key, made.creation, certification))
 }
 
 /// The first EK certificate in the chip's NV, in the order of the handle map; empty if there is none.

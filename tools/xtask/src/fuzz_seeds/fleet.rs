@@ -4,20 +4,27 @@ use std::collections::BTreeMap;
 
 use alcub3_attestation::certify::Signed;
 use alcub3_command_authority::Reservation;
+use alcub3_command_authority::cose::Unsigned;
 use alcub3_crypto::tpm::{Public, PublicTemplate, Signature, StorageKeyPair};
 use alcub3_crypto::{Curve, Entropy, EntropyError, HashAlg, Secret, SignatureScheme, SigningKey, Suite};
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
-use alcub3_fleet_protocol::enrolment::{EnrolChallenge, EnrolRequest, EnrolResponse};
+use alcub3_fleet_protocol::certificate::{
+    CertificateChanged, CertificateGrant, CertificateIssuer, CertificateRequest, CertificateUse,
+    DeviceKeyKind, UnsignedCsr, Validity, authority_certificate,
+};
+use alcub3_fleet_protocol::enrolment::{Credential, EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::recovery::{Holder, RecoveryItem, RecoverySet};
+use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 use alcub3_security_hal::{LevelApproval, RearmRecord, StopCause, StopIntent, StopOrder, StopScope};
+use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::nv_map::MissionAnchor;
 use alcub3_trust_model::{
-    BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId, SessionId,
-    StopId,
+    BootId, FleetId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId,
+    SessionId, StopId,
 };
 
 use super::authority::payload;
@@ -30,6 +37,7 @@ const P256: Suite = Suite::EcdsaP256Sha256;
 pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
     let mut seeds = enrolment()?;
     seeds.extend(messages()?);
+    seeds.extend(identity()?);
     seeds.extend(files()?);
     Ok(seeds)
 }
@@ -97,9 +105,110 @@ fn request() -> SeedResult<EnrolRequest> {
         identity: public(Curve::P256)?,
         identity_creation: super::tpm::creation_data()?,
         identity_certification: signed(),
-        hardware_binding: HashAlg::Sha256.digest(&[b"facts"]),
+        hardware: hardware()?,
         chip: "IBM  SW TPM 2.0".to_owned(),
     })
+}
+
+fn hardware() -> SeedResult<HardwareRecord> {
+    let part = |class, slot: &str, source| Part {
+        class,
+        slot: slot.to_owned(),
+        serial: format!("{slot}-1"),
+        source,
+    };
+    let parts = [
+        part(PartClass::Mainboard, "board_serial", PartSource::Machine),
+        part(PartClass::MotorController, "left", PartSource::Adapter),
+        part(PartClass::Sensor, "lidar", PartSource::Declared),
+    ];
+    Ok(HardwareRecord {
+        endorsement_key: public(Curve::P256)?.name(),
+        endorsement_certificate: HashAlg::Sha256.digest(&[b"certificate"]),
+        inventory: Inventory::new().with_all(parts)?,
+    })
+}
+
+/// Requests for certificates, the words about them, and what a lost disk is asked for with.
+fn identity() -> SeedResult<Vec<Seed>> {
+    let authority = SigningKey::generate(Curve::P256)?;
+    let (robot, session) = (robot()?, SESSION);
+    let csr = UnsignedCsr::new(&robot, &authority.verifying_key())?;
+    let signature = Signature {
+        scheme: SignatureScheme::Ecdsa(HashAlg::Sha256),
+        bytes: vec![0x11; 64],
+    };
+    let csr = csr.signed(&signature)?;
+    let fleet = FleetId::new("fleet")?;
+    let issuer = CertificateIssuer {
+        key: &authority,
+        fleet: &fleet,
+    };
+    let validity = Validity {
+        from_ms: NOW_MS,
+        until_ms: None,
+    };
+    let certificate = authority_certificate(issuer, [1; 16], validity)?;
+    let request = CertificateRequest {
+        session,
+        robot: robot.clone(),
+        kind: DeviceKeyKind::Local,
+        csr: csr.clone(),
+        public: public(Curve::P256)?,
+        creation: super::tpm::creation_data()?,
+        certification: signed(),
+    };
+    let digest = HashAlg::Sha256.digest(&[&certificate]);
+    let used = CertificateUse {
+        session,
+        robot: robot.clone(),
+        certificate: digest,
+        signature: signature.to_x509(),
+    };
+    let grant = CertificateGrant {
+        session,
+        robot: robot.clone(),
+        certificate: certificate.clone(),
+        authority: certificate.clone(),
+    };
+    let changed = CertificateChanged {
+        session,
+        robot: robot.clone(),
+        certificate: digest,
+    };
+    let restore = RestoreRequest {
+        session,
+        robot: robot.clone(),
+        storage_root: public(Curve::P256)?,
+        certification: signed(),
+    };
+    let restored = RestoreGrant {
+        session,
+        robot,
+        credential: Credential {
+            id_object: vec![1; 70],
+            encrypted_secret: vec![2; 68],
+        },
+        custody: vec![5; 200],
+        enrolled: vec![6; 300],
+        hardware: hardware()?.to_canonical(),
+    };
+    let signed_by = |unsigned: Unsigned| -> SeedResult<Vec<u8>> { payload(&unsigned.sign(&authority)?) };
+    Ok(vec![
+        seed("hardware_record", "record", hardware()?.to_canonical()),
+        seed("device_certificates", "csr", csr),
+        seed("device_certificates", "certificate", certificate),
+        seed("device_certificates", "request", request.to_canonical()),
+        seed("device_certificates", "use", used.to_canonical()),
+        seed("device_certificates", "grant", signed_by(grant.unsigned(P256))?),
+        seed(
+            "device_certificates",
+            "changed",
+            signed_by(changed.unsigned(P256))?,
+        ),
+        seed("restore_messages", "request", restore.to_canonical()),
+        seed("restore_messages", "grant", signed_by(restored.unsigned(P256))?),
+    ])
 }
 
 fn challenge() -> SeedResult<EnrolChallenge> {

@@ -22,6 +22,7 @@ use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
 use alcub3_tpm::transport::Capture;
 use alcub3_trust_model::RobotState;
+use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::managed_key::{Encrypted, KeyRecord, StoreHeader};
 use std::collections::BTreeSet;
 use world::{BOOT, LEASE, MISSION, NOW_MS, SESSION, WORLD, maced, signed};
@@ -104,6 +105,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "agent_event" => AgentEvent::from_message(bytes).is_ok() || AgentEvent::decode(bytes).is_ok(),
         "checkquote_pcr_file" => checkquote::parse_pcr_file(bytes).is_ok(),
         "cose_message" => Message::parse("a seed", bytes).is_ok(),
+        "hardware_record" => HardwareRecord::from_canonical(bytes).is_ok(),
         "event_log" => EventLog::parse(bytes).is_ok(),
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),

@@ -10,7 +10,7 @@ use alcub3_command_authority::Role;
 use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_server::{Authority, AuthorityConfig, Operator};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{Integrity, Labels, Level, OperatorId};
+use alcub3_trust_model::{FleetId, Integrity, Labels, Level, OperatorId};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -25,6 +25,9 @@ pub(crate) struct Init {
     /// Where the key that seals the robots' authorisations goes; apart from the folder [default: beside it]
     #[arg(long, value_name = "FILE")]
     custody_key: Option<PathBuf>,
+    /// The fleet's name, which its robots' certificates carry (the trust domain of their SPIFFE identifiers)
+    #[arg(long, value_name = "NAME", default_value = "fleet")]
+    fleet: FleetId,
     /// The highest level any robot is admitted to
     #[arg(long, value_name = "LEVEL", default_value = "TOP_SECRET")]
     ceiling: Level,
@@ -49,6 +52,7 @@ pub(crate) fn run(arguments: &Init, context: &Context) -> Result<Answer, CliErro
         ceiling: arguments.ceiling,
         admit_simulators: arguments.admit_simulators,
         pcrs: PcrMap::DEFAULT,
+        fleet: arguments.fleet.clone(),
     };
     if let Err(error) = found(&folder, config, [first, second], &vault) {
         vault.remove();

@@ -9,13 +9,13 @@ use alcub3_agent::{BootLog, ProvisionRequest, Robot};
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_command_authority::Role;
 use alcub3_crypto::{Curve, SigningKey};
-use alcub3_fleet_protocol::HardwareFacts;
 use alcub3_keys::StateFolder;
 use alcub3_server::{Appraised, Authority, AuthorityConfig, Operator, SIMULATOR_ROOTS};
 use alcub3_tpm::transport::{Counted, Counts, SwtpmOptions, SwtpmTransport};
 use alcub3_tpm::{Tpm, TpmOptions};
+use alcub3_trust_model::hardware::Inventory;
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{Integrity, Labels, Level, OperatorId, RobotId};
+use alcub3_trust_model::{FleetId, Integrity, Labels, Level, OperatorId, RobotId};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,6 +68,7 @@ pub(super) fn authority(folder: &Path, tpm: Tpm, persons: &Persons) -> Result<Lo
         ceiling: Level::TopSecret,
         admit_simulators: true,
         pcrs: PcrMap::DEFAULT,
+        fleet: FleetId::new("demonstration").map_err(CliError::Id)?,
     };
     let mut authority = Authority::create(&folder.join("authority"), config)?;
     authority.pin_vault(&vault.names())?;
@@ -137,9 +138,7 @@ impl Plan<'_> {
             robot: id.clone(),
             curve: self.curve,
             levels: self.levels.clone(),
-            hardware: HardwareFacts::new()
-                .with("model", "demonstration robot")
-                .map_err(CliError::Hardware)?,
+            inventory: Inventory::new(),
             certificate_chain: Vec::new(),
             authority: authority.authority.verifying_key(),
         };

@@ -1,20 +1,16 @@
 //! `identity show`: who this robot is.
 
-use super::files;
+use super::certificates::{describe, until};
 use crate::args::Context;
+use crate::clock::now_ms;
+use crate::commands::files;
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::{key_file, parties};
 use alcub3_agent::Robot;
+use alcub3_keys::DeviceKeySlot;
 use serde_json::json;
 use std::path::PathBuf;
-
-/// The commands of the group.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum IdentityCommand {
-    /// The robot's names, keys and state
-    Show(Show),
-}
 
 /// Arguments of `identity show`.
 #[derive(Debug, clap::Args)]
@@ -25,8 +21,7 @@ pub(crate) struct Show {
 }
 
 /// Opens the robot, which proves that its chip is the one that was provisioned.
-pub(crate) fn run(command: &IdentityCommand, context: &Context) -> Result<Answer, CliError> {
-    let IdentityCommand::Show(arguments) = command;
+pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliError> {
     parties::with_robot(context, |robot, _| show(robot, arguments, context))
 }
 
@@ -42,12 +37,24 @@ fn show(robot: &Robot, arguments: &Show, context: &Context) -> Result<Answer, Cl
         .map(|parent| parent.level.to_string())
         .collect();
     let (entries, head) = robot.audit().head();
+    let keys = robot.keys().device_keys();
+    let devices = (
+        keys.load(DeviceKeySlot::Initial)?,
+        keys.load(DeviceKeySlot::Local)?,
+    );
+    let parsed = |key: &Option<_>| key.as_ref().map(describe).transpose();
+    let line = |key: &Option<_>| {
+        let none = Ok("none yet: `alcub3 identity create`".to_owned());
+        key.as_ref().map_or(none, until)
+    };
+    let hardware = hardware(robot)?;
     let json = json!({
         "robot": record.robot, "stopped": robot.is_stopped(), "levels": levels, "boot": robot.boot(),
         "lease": robot.lease_id(),
         "endorsement_key": record.endorsement_key.name().to_hex(),
         "attestation_key": record.attestation_key.name().to_hex(),
         "identity": record.identity.name().to_hex(), "identity_public_key": pem,
+        "idevid": parsed(&devices.0)?, "ldevid": parsed(&devices.1)?, "hardware": hardware.1,
         "audit": {"entries": entries, "root": hex::encode(head.as_bytes())},
     });
     let state = if robot.is_stopped() {
@@ -64,8 +71,34 @@ fn show(robot: &Robot, arguments: &Show, context: &Context) -> Result<Answer, Cl
         ("endorsement key", record.endorsement_key.name().to_hex()),
         ("attestation key", record.attestation_key.name().to_hex()),
         ("identity", record.identity.name().to_hex()),
+        ("IDevID certificate", line(&devices.0)?),
+        ("LDevID certificate", line(&devices.1)?),
+        ("hardware", hardware.0),
         ("audit log", format!("{entries} entries")),
     ]);
     text.push_str(&format!("\n{pem}"));
     Ok(Answer::done(json, text))
+}
+
+/// What the hardware's comparison with the enrolled one says, for people and for programs.
+fn hardware(robot: &Robot) -> Result<(String, serde_json::Value), CliError> {
+    let root = parties::machine_root(robot)?;
+    let verdict = robot.measure_hardware(root.as_deref(), now_ms())?;
+    let differences: Vec<_> = verdict
+        .differences
+        .iter()
+        .map(|difference| {
+            json!({
+                "class": difference.class.name(), "slot": difference.slot, "enrolled": difference.enrolled,
+                "found": difference.found, "reason": difference.reason.code(),
+            })
+        })
+        .collect();
+    let name = verdict.sameness.name();
+    let text = if differences.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}: {} parts differ", differences.len())
+    };
+    Ok((text, json!({"sameness": name, "differences": differences})))
 }
