@@ -9,7 +9,7 @@
 
 mod fixture;
 
-use alcub3_crypto::tpm::{Public, Signature};
+use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, SignatureScheme, SigningKey, Suite};
 use alcub3_fleet_protocol::certificate::{
     CertificateChanged, CertificateError, CertificateGrant, CertificateIssuer, CertificateRequest,
@@ -70,10 +70,6 @@ impl World {
 
     fn robot(&self) -> RobotId {
         self.enrolment.record().robot.clone()
-    }
-
-    fn local_public(&self) -> Public {
-        signing_public(&self.local, IDENTITY, self.chip.curve.hash())
     }
 
     /// A request as the robot makes it, for a key made under a parent.
@@ -305,7 +301,7 @@ fn a_certificate_says_what_ieee_802_1ar_the_tcg_and_spiffe_ask_for() {
     let (critical, constraints): (bool, BasicConstraints) = fields.get_extension().unwrap().unwrap();
     assert!(critical && !constraints.ca);
     let local = summarize(&world.certificate(DeviceKeyKind::Local, NOW_MS + 1000)).unwrap();
-    assert!(local.until < "2030".to_owned(), "{}", local.until);
+    assert!(local.until.as_str() < "2030", "{}", local.until);
 }
 
 #[test]

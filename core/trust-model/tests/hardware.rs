@@ -1,4 +1,11 @@
 //! The hardware binding record: one encoding, and what makes a robot another one.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use alcub3_crypto::tpm::Name;
 use alcub3_crypto::{Digest, HashAlg};
@@ -172,7 +179,7 @@ fn one_board_or_one_chip_is_one_robot() {
         inventory: Inventory::new()
             .with(part(PartClass::Mainboard, "other_slot", "B-1"))
             .unwrap(),
-        ..elsewhere.clone()
+        ..elsewhere
     };
     for other in [&elsewhere, &renamed] {
         let shared = shared_identity(&one, other).unwrap();
@@ -183,7 +190,7 @@ fn one_board_or_one_chip_is_one_robot() {
     }
     let bare = HardwareRecord {
         inventory: Inventory::new(),
-        ..one.clone()
+        ..one
     };
     assert_eq!(
         shared_identity(&one, &bare).unwrap().class,

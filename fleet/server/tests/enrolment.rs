@@ -74,7 +74,7 @@ fn a_second_robot_with_the_same_board_or_chip_is_refused() {
             .starts_with("hardware-identity-part-elsewhere")
     );
     // The same chip under another name, on a board that nobody has.
-    first.id = second.id.clone();
+    first.id = second.id;
     first.inventory = Inventory::new().with(part("BOARD-3")).unwrap();
     let refused = world.authority.begin_enrolment(&first.begin(), NOW).unwrap_err();
     assert!(

@@ -102,7 +102,7 @@ impl Robot {
         }
         let found = HardwareRecord {
             inventory: found.with_all(self.adapter_parts.clone())?,
-            ..enrolled.clone()
+            ..enrolled
         };
         let digest = found.binding(self.keys.hash());
         self.measure(digest)?;
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(log.clone().confirmed(&whole), Some(log.clone()));
         let lost = log.value(&log.events[..1]);
         assert_eq!(log.clone().confirmed(&lost).unwrap().events, [event(1)]);
-        assert_eq!(log.clone().confirmed(&event(9)), None);
+        assert_eq!(log.confirmed(&event(9)), None);
         assert_ne!(
             Register::OperationalMode.event_data(&event(1)),
             REGISTER.event_data(&event(1))

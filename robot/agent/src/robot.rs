@@ -283,7 +283,7 @@ fn parts_of(adapters: &mut Adapters) -> Vec<Part> {
                 ..part
             })),
             Err(error) => {
-                tracing::warn!(adapter = adapter.name(), %error, "the adapter does not name its parts")
+                tracing::warn!(adapter = adapter.name(), %error, "the adapter does not name its parts");
             }
         }
     }

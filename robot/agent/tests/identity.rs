@@ -403,7 +403,7 @@ fn an_adapters_parts_are_in_the_inventory() {
     let mut life = Life::provisioned();
     life.robot = None;
     let folder = Arc::new(StateFolder::open(life.folder.path()).unwrap());
-    let robot = alcub3_agent::Robot::open(life.tpm.clone(), folder, vec![Box::new(Motors)]).unwrap();
+    let robot = alcub3_agent::Robot::open(life.tpm, folder, vec![Box::new(Motors)]).unwrap();
     let verdict = robot.measure_hardware(None, NOW_MS).unwrap();
     assert_eq!(verdict.sameness, Sameness::NeedsOnePerson);
     assert_eq!(verdict.differences[0].found.as_deref(), Some("MC-1"));
