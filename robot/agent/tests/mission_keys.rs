@@ -35,6 +35,13 @@ fn make(life: &Life, record: &MissionRecord, purpose: MissionKeyPurpose) -> Miss
     made.unwrap().pop().unwrap()
 }
 
+/// A mission's file with one key.
+fn framed(record: &MissionKeyRecord) -> Vec<u8> {
+    let bytes = record.to_canonical();
+    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+    [&length[..], &bytes].concat()
+}
+
 /// Whether a key serves the purpose that is asked of it.
 fn uses(life: &Life, key: &MissionKeyRecord, asked: MissionKeyPurpose) -> Result<(), AgentError> {
     let (robot, mission, id) = (life.robot(), key.mission, key.key);
@@ -161,16 +168,15 @@ fn keys_are_there_after_a_restart_and_gone_with_their_mission() {
     assert_eq!(life.robot().keys().mission_key_count(ended.mission).unwrap(), 0);
     assert_eq!(life.robot().keys().mission_key_count(kept.mission).unwrap(), 3);
     // What an end that was cut short leaves behind is removed by the next start.
-    let left = life.path().join(format!("mission-keys/{}", ended.mission));
-    std::fs::create_dir(&left).unwrap();
-    std::fs::write(left.join(format!("{}.cbor", gone.key)), gone.to_canonical()).unwrap();
+    let left = life.path().join(format!("mission-keys/{}.keys", ended.mission));
+    std::fs::write(&left, framed(&gone)).unwrap();
     life.open();
     assert!(!left.exists());
     assert!(life.stop().is_complete());
     assert!(
         !life
             .path()
-            .join(format!("mission-keys/{}", kept.mission))
+            .join(format!("mission-keys/{}.keys", kept.mission))
             .exists()
     );
 }
@@ -193,12 +199,10 @@ fn changed_data_and_changed_blobs_are_refused() {
             assert!(life.robot().open_mission_data(&data, NOW_MS).is_err(), "{at}");
         }
     }
-    let file = life
-        .path()
-        .join(format!("mission-keys/{}/{}.cbor", record.mission, key.key));
+    let file = life.path().join(format!("mission-keys/{}.keys", record.mission));
     let mut changed = key.clone();
     *changed.private.last_mut().unwrap() ^= 1;
-    std::fs::write(&file, changed.to_canonical()).unwrap();
+    std::fs::write(&file, framed(&changed)).unwrap();
     life.open();
     let error = life.robot().further_key(record.mission, key.key).unwrap_err();
     let AgentError::Keys(error) = error else {

@@ -1,7 +1,7 @@
 //! The robot's state folder: locked, versioned, and written so that a crash leaves the old file or the new one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -212,24 +212,33 @@ impl StateFolder {
         at(&folder, File::open(&folder).and_then(|f| f.sync_all()))
     }
 
-    /// Writes files of one sub-folder as [`Self::write`] does, with one flush of the folder for all of them. On return
-    /// all survive a power cut.
+    /// Puts bytes at `offset` of a file, which ends with them; the file is made if it is not there. On return they survive a
+    /// power cut. After a crash meanwhile there is the old content up to `offset`, and any part of the new one.
     ///
     /// # Errors
-    /// The file system's; what was written before is whole.
-    pub fn write_all(
-        &self,
-        sub_folder: &str,
-        files: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<()> {
-        let folder = self.path.join(sub_folder);
+    /// [`StateError::TooLong`] beyond what [`Self::read`] takes, with nothing changed; the file system's.
+    pub fn append_at(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if end > MAX_FILE_LEN {
+            return Err(StateError::TooLong { path });
+        }
+        let folder = path.parent().unwrap_or(&self.path).to_owned();
         at(
             &folder,
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder),
         )?;
-        for (name, content) in files {
-            replace(&folder.join(name), &content)?;
-        }
+        let opened = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
+        let mut file = at(&path, opened)?;
+        at(&path, file.set_len(offset))?;
+        at(&path, file.seek(SeekFrom::Start(offset)))?;
+        at(&path, file.write_all(bytes))?;
+        at(&path, file.sync_all())?;
         self.flush_folders(&folder)
     }
 
@@ -240,22 +249,6 @@ impl StateFolder {
             at(path, File::open(path).and_then(|f| f.sync_all()))?;
         }
         Ok(())
-    }
-
-    /// Removes a sub-folder with everything in it, durably.
-    ///
-    /// # Errors
-    /// The file system's; what could be removed before is.
-    pub fn remove_folder(&self, sub_folder: &str) -> Result<()> {
-        let path = self.path.join(sub_folder);
-        match fs::remove_dir_all(&path) {
-            Ok(()) => {
-                let parent = path.parent().unwrap_or(&self.path);
-                at(parent, File::open(parent).and_then(|f| f.sync_all()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(StateError::Io { path, source }),
-        }
     }
 
     /// Removes a file if it is there, durably.

@@ -30,14 +30,12 @@ impl PlatformAdapter for Prompt {
     }
 }
 
-/// Puts `count` key blobs into the state folder: copies of one, under names of their own. The gate does not ask the chip
-/// for them, the stop removes them.
+/// Puts `count` key blobs into the state folder: copies of one, in a file of their own. The gate does not ask the chip for
+/// them, the stop removes them.
 fn fill_with_blobs(life: &Life, model: &[u8], count: usize) {
-    let folder = life.path().join("mission-keys").join("copies");
-    std::fs::create_dir_all(&folder).unwrap();
-    for number in 0..count {
-        std::fs::write(folder.join(format!("{number:08}.cbor")), model).unwrap();
-    }
+    let length = u32::try_from(model.len()).unwrap().to_be_bytes();
+    let copies = [&length[..], model].concat().repeat(count);
+    std::fs::write(life.path().join("mission-keys/copies.keys"), copies).unwrap();
 }
 
 /// A robot with as many missions as it can have, and so many keys over them that its chip made.

@@ -1,4 +1,5 @@
-//! Where mission keys are kept: one file for each, in a folder for each mission. Nothing else reads or writes them.
+//! Where mission keys are kept: one file for each mission, to which keys are appended, so that a mission's end removes one
+//! file whatever the number of its keys. Nothing else reads or writes them.
 
 use super::MissionKeyRecord;
 use crate::state::StateFolder;
@@ -7,6 +8,7 @@ use alcub3_trust_model::{MissionId, MissionKeyId};
 use std::sync::Arc;
 
 const FOLDER: &str = "mission-keys";
+const SUFFIX: &str = ".keys";
 
 /// The mission keys of one robot.
 #[derive(Clone, Debug)]
@@ -17,74 +19,104 @@ impl MissionKeyStore {
         Self(folder)
     }
 
-    /// Keeps keys of one mission; on return all of them survive a power cut.
+    /// Keeps keys of one mission; on return all of them survive a power cut. What a crash cut off of an earlier call was
+    /// never acknowledged, and is overwritten.
     pub(crate) fn put(&self, mission: MissionId, keys: &[MissionKeyRecord]) -> Result<()> {
-        let files = keys
-            .iter()
-            .map(|record| (file_of(record.key), record.to_canonical()));
-        Ok(self.0.write_all(&folder_of(mission), files)?)
+        let name = file_of(mission);
+        let kept = self.0.read(&name)?.unwrap_or_default();
+        let (_, whole) = frames(&kept);
+        let mut added = Vec::new();
+        for record in keys {
+            let bytes = record.to_canonical();
+            // A record is bounded by its blobs: far below what the length can say.
+            added.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+            added.extend_from_slice(&bytes);
+        }
+        Ok(self.0.append_at(&name, whole, &added)?)
     }
 
     /// One key of a mission.
     pub(crate) fn get(&self, mission: MissionId, key: MissionKeyId) -> Result<Option<MissionKeyRecord>> {
-        let name = format!("{}/{}", folder_of(mission), file_of(key));
-        self.read(&name)
+        Ok(self.list(mission)?.into_iter().find(|record| record.key == key))
     }
 
-    /// The keys of a mission.
+    /// The keys of a mission, in the order in which they came.
     pub(crate) fn list(&self, mission: MissionId) -> Result<Vec<MissionKeyRecord>> {
-        let folder = folder_of(mission);
-        let names = self.0.list(&folder)?;
-        let read = names.iter().map(|name| self.read(&format!("{folder}/{name}")));
-        read.filter_map(Result::transpose).collect()
+        let name = file_of(mission);
+        let kept = self.0.read(&name)?.unwrap_or_default();
+        let (records, _) = frames(&kept);
+        let read = records.into_iter().map(MissionKeyRecord::from_canonical);
+        read.collect::<std::result::Result<_, _>>()
+            .map_err(|source| KeysError::Record { name, source })
     }
 
     /// How many keys a mission has.
     pub(crate) fn count(&self, mission: MissionId) -> Result<u64> {
-        let names = self.0.list(&folder_of(mission))?;
-        Ok(u64::try_from(names.len()).unwrap_or(u64::MAX))
+        self.count_in(&file_of(mission))
     }
 
     /// Removes the keys of a mission, and says how many there were.
     pub(crate) fn remove_mission(&self, mission: MissionId) -> Result<u64> {
-        let count = self.count(mission)?;
-        self.0.remove_folder(&folder_of(mission))?;
-        Ok(count)
+        self.remove(&file_of(mission))
     }
 
     /// Removes the keys of every mission that is not among these, and says how many there were: what an end that was cut
     /// short left behind.
     pub(crate) fn remove_all_but(&self, missions: &[MissionId]) -> Result<u64> {
+        let kept: Vec<String> = missions.iter().map(|mission| file_of(*mission)).collect();
         let mut removed = 0u64;
         for name in self.0.list(FOLDER)? {
-            let kept = missions.iter().any(|mission| mission.to_string() == name);
-            if !kept {
-                let folder = format!("{FOLDER}/{name}");
-                let count = self.0.list(&folder)?.len();
-                self.0.remove_folder(&folder)?;
-                removed = removed.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            let name = format!("{FOLDER}/{name}");
+            if !kept.contains(&name) {
+                removed = removed.saturating_add(self.remove(&name)?);
             }
         }
         Ok(removed)
     }
 
-    fn read(&self, name: &str) -> Result<Option<MissionKeyRecord>> {
-        let Some(bytes) = self.0.read(name)? else {
-            return Ok(None);
-        };
-        MissionKeyRecord::from_canonical(&bytes)
-            .map(Some)
-            .map_err(|source| KeysError::Record {
-                name: name.into(),
-                source,
-            })
+    fn remove(&self, name: &str) -> Result<u64> {
+        // A file that cannot be counted is removed all the same.
+        let count = self.count_in(name).unwrap_or(0);
+        self.0.remove(name)?;
+        Ok(count)
+    }
+
+    fn count_in(&self, name: &str) -> Result<u64> {
+        let kept = self.0.read(name)?.unwrap_or_default();
+        Ok(u64::try_from(frames(&kept).0.len()).unwrap_or(u64::MAX))
     }
 }
 
-fn folder_of(mission: MissionId) -> String {
-    format!("{FOLDER}/{mission}")
+/// The records of a file as far as they are whole, and how many bytes they take.
+fn frames(bytes: &[u8]) -> (Vec<&[u8]>, u64) {
+    let (mut records, mut rest) = (Vec::new(), bytes);
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((record, tail)) = tail.split_at_checked(length) else {
+            break;
+        };
+        records.push(record);
+        rest = tail;
+    }
+    let whole = bytes.len().saturating_sub(rest.len());
+    (records, u64::try_from(whole).unwrap_or(u64::MAX))
 }
 
-fn file_of(key: MissionKeyId) -> String {
-    format!("{key}.cbor")
+fn file_of(mission: MissionId) -> String {
+    format!("{FOLDER}/{mission}{SUFFIX}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frames;
+
+    #[test]
+    fn a_tail_that_a_crash_cut_off_does_not_count() {
+        let whole = [&[0, 0, 0, 2][..], b"ab", &[0, 0, 0, 1], b"c"].concat();
+        for cut in [&[][..], &[0], &[0, 0, 0, 3], &[0, 0, 0, 3, b'd', b'e'], &[255; 9]] {
+            let bytes = [&whole, cut].concat();
+            let (records, length) = frames(&bytes);
+            assert_eq!((records, length), (vec![&b"ab"[..], b"c"], 11));
+        }
+    }
 }
