@@ -24,7 +24,21 @@ pub(super) type Row = (RecordKey, Option<Vec<u8>>);
 
 #[derive(Debug)]
 pub(super) struct StoreFile {
-    database: Database,
+    /// There until the file is closed.
+    open: Option<Database>,
+}
+
+impl Drop for StoreFile {
+    /// Closing writes as well, and on a file that somebody else wrote to it may give up like any other access. What was
+    /// acknowledged is on disk already.
+    fn drop(&mut self) {
+        let database = self.open.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+            tracing::error!(
+                "the key store's file was not closed in order; its next opening decides about it"
+            );
+        }
+    }
 }
 
 fn failed<E: Into<redb::Error>>(what: &'static str) -> impl FnOnce(E) -> StoreError {
@@ -66,7 +80,11 @@ impl StoreFile {
             }
         }
         guarded(|| {
-            let opened = Builder::new().set_cache_size(CACHE_LEN).open(path);
+            let mut builder = Builder::new();
+            builder.set_cache_size(CACHE_LEN);
+            // All of it is read now anyway: a plain opening makes no promise about a file that was changed from outside.
+            builder.set_check_integrity_on_open(true);
+            let opened = builder.open(path);
             let database = opened.map_err(|error| match error {
                 // A file that is no database at all.
                 redb::DatabaseError::Storage(redb::StorageError::Io(source))
@@ -77,7 +95,7 @@ impl StoreFile {
                 redb::DatabaseError::UpgradeRequired(_) => StoreError::edited("its file"),
                 other => failed("opening")(other),
             })?;
-            Ok(Self { database })
+            Ok(Self { open: Some(database) })
         })
     }
 
@@ -95,16 +113,20 @@ impl StoreFile {
         let database = Builder::new()
             .create_with_backend(backend)
             .map_err(failed("creating"))?;
-        Self { database }.commit(header, &[])?;
+        Self { open: Some(database) }.commit(header, &[])?;
         at(path, fs::rename(new, path))?;
         let folder = path.parent().unwrap_or(path);
         at(folder, File::open(folder).and_then(|folder| folder.sync_all()))
     }
 
+    fn database(&self) -> Result<&Database> {
+        self.open.as_ref().ok_or_else(|| StoreError::edited("its file"))
+    }
+
     /// The header.
     pub(super) fn header(&self) -> Result<Vec<u8>> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed("reading"))?;
+            let read = self.database()?.begin_read().map_err(failed("reading"))?;
             let table = read.open_table(HEADER).map_err(table_failed)?;
             let header = table.get(HEADER_KEY).map_err(failed("reading"))?;
             let header = header.ok_or_else(|| StoreError::edited("its header"))?;
@@ -115,7 +137,7 @@ impl StoreFile {
     /// Shows every row, in the order of the keys.
     pub(super) fn each(&self, mut show: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed("reading"))?;
+            let read = self.database()?.begin_read().map_err(failed("reading"))?;
             let table = read.open_table(RECORDS).map_err(table_failed)?;
             for row in table.iter().map_err(failed("reading"))? {
                 let (key, row) = row.map_err(failed("reading"))?;
@@ -128,7 +150,7 @@ impl StoreFile {
     /// One row.
     pub(super) fn row(&self, key: &RecordKey) -> Result<Option<Vec<u8>>> {
         guarded(|| {
-            let read = self.database.begin_read().map_err(failed("reading"))?;
+            let read = self.database()?.begin_read().map_err(failed("reading"))?;
             let table = read.open_table(RECORDS).map_err(table_failed)?;
             let row = table.get(key.as_bytes()).map_err(failed("reading"))?;
             Ok(row.map(|row| row.value().to_vec()))
@@ -137,7 +159,11 @@ impl StoreFile {
 
     /// Writes a header and all changes in one transaction. On return it survives a power cut.
     pub(super) fn commit(&self, header: &[u8], rows: &[Row]) -> Result<()> {
-        let mut write = self.database.begin_write().map_err(failed("writing"))?;
+        guarded(|| self.write(header, rows))
+    }
+
+    fn write(&self, header: &[u8], rows: &[Row]) -> Result<()> {
+        let mut write = self.database()?.begin_write().map_err(failed("writing"))?;
         write
             .set_durability(Durability::Immediate)
             .map_err(failed("writing"))?;
