@@ -149,6 +149,17 @@ pub(crate) enum CliError {
     /// A name was not released.
     #[error("the release of the name is refused: {0}")]
     Succession(#[from] alcub3_server::SuccessionError),
+    /// A policy was not signed.
+    #[error("the policy is refused: {0}")]
+    LevelPolicy(#[from] alcub3_server::LevelPolicyIssueError),
+    /// A policy file is none.
+    #[error("the policy {}: {source}", path.display())]
+    PolicyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<crate::commands::PolicyFileError>,
+    },
     /// A file of a backup is not readable.
     #[error("{} is no file of a backup of this kind: {source}", path.display())]
     Backup {
@@ -306,6 +317,9 @@ impl CliError {
                 Exit::No
             }
             Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
+            Self::PolicyFile { .. } | Self::LevelPolicy(_) | Self::Keys(KeysError::LevelPolicy(_)) => {
+                Exit::No
+            }
             Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
             _ if self.key_refusal().is_some() => Exit::No,
             Self::Agent(
@@ -376,6 +390,7 @@ impl CliError {
             Self::Receipt { .. } => "bad-receipt",
             Self::Duplication(_) => "duplication-refused",
             Self::Succession(_) => "succession-refused",
+            Self::LevelPolicy(_) | Self::PolicyFile { .. } => "bad-policy",
             Self::Backup { .. } | Self::StorageKey { .. } => "bad-backup",
             Self::Vault(_) => "authority-tpm",
             Self::Agent(AgentError::Link(_)) => "enrolment-refused",

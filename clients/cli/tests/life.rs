@@ -439,6 +439,33 @@ fn data_of_a_level_opens_while_the_level_is_armed_and_not_after_a_stop() {
 }
 
 #[test]
+fn a_policy_of_the_fleet_is_checked_signed_and_installed() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let write = |text: &str| std::fs::write(fleet.path().join("policy.toml"), text).unwrap();
+    for bad in [
+        "[[level]]\nname = \"SECRET\"\npersons = 1\n",
+        "[[level]]\nname = \"SECRET\"\nallowed_resets = 1\n",
+        "[[level]]\nname = \"CONFIDENTIAL\"\nsuite = \"P-256\"\n",
+        "[[level]]\nname = \"SECRET\"\nunknown = 1\n",
+        "[[level]]\nname = \"SECRET\"\n[[level]]\nname = \"SECRET\"\n",
+    ] {
+        write(bad);
+        assert_error(&fleet.run("--json policy check policy.toml"), 1, "bad-policy");
+    }
+    write("[[level]]\nname = \"SECRET\"\nmax_mission_ms = 7_200_000\n");
+    fleet.yes("policy check policy.toml");
+    fleet.yes("policy sign policy.toml -o policy.cose");
+    fleet.yes("policy install policy.cose");
+    assert_error(&fleet.run("--json policy install policy.cose"), 1, "robot");
+    assert_eq!(fleet.yes("policy show")["level"][3]["max_mission_ms"], 7_200_000);
+    // What is shown is a policy itself.
+    let shown = fleet.run("policy show").stdout;
+    write(&shown);
+    fleet.yes("policy check policy.toml");
+}
+
+#[test]
 fn evidence_travels_in_files_between_machines() {
     let Some(fleet) = Fleet::start() else { return };
     fleet.provisioned();

@@ -19,6 +19,7 @@ pub mod certificate;
 mod certified;
 pub mod enrolment;
 pub mod extension;
+pub mod level_policy;
 pub mod mission;
 pub mod purge;
 pub mod rearm;

@@ -142,8 +142,11 @@ pub const RESTORE_REQUEST: &str = "alcub3/restore-request/v1";
 /// The authority's answer: the enrolment and, sealed to the chip, the hierarchy authorisations.
 pub const RESTORE_GRANT: &str = "alcub3/restore-grant/v1";
 
+/// The fleet's level policy.
+pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
+
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 66] = [
+pub const ALL: [&str; 67] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -210,4 +213,5 @@ pub const ALL: [&str; 66] = [
     CERTIFICATE_CHANGED,
     RESTORE_REQUEST,
     RESTORE_GRANT,
+    LEVEL_POLICY,
 ];

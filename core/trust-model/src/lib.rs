@@ -19,6 +19,7 @@ pub mod hardware;
 mod ids;
 mod labels;
 mod level;
+mod level_profiles;
 pub mod managed_key;
 mod mission_key;
 pub mod nv_map;
@@ -34,6 +35,7 @@ pub use ids::{
 };
 pub use labels::{Integrity, LabelError, Labels, Marking};
 pub use level::{Level, LevelParseError, LevelProfile, profile};
+pub use level_profiles::{LevelProfiles, ProfileError};
 pub use mission_key::{MissionKeyPurpose, PurposeParseError};
 pub use robot_state::{OperationalMode, Position, RobotState};
 pub use tier::{HardwareTier, TierParseError};

@@ -11,7 +11,7 @@ use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{HardwareTier, Level, RobotId, profile};
+use alcub3_trust_model::{HardwareTier, Level, RobotId};
 
 use crate::authority::Authority;
 use crate::exchanges::{self, ExchangeError, Purpose};
@@ -143,11 +143,11 @@ impl Authority {
         }
     }
 
-    const fn min_tier(&self, ceiling: Level) -> HardwareTier {
+    fn min_tier(&self, ceiling: Level) -> HardwareTier {
         if self.config.admit_simulators {
             HardwareTier::Simulator
         } else {
-            profile(ceiling).min_tier
+            self.profile(ceiling).min_tier
         }
     }
 
@@ -179,7 +179,7 @@ impl Authority {
 
     /// The highest level of a robot that this authority's own key is strong enough for.
     fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Level {
-        let strong = |level: &Level| profile(*level).admits_suite(self.signing().suite());
+        let strong = |level: &Level| self.profile(*level).admits_suite(self.signing().suite());
         let admitted = Level::ALL
             .into_iter()
             .filter(|level| *level <= enrolment.record().ceiling);
@@ -201,7 +201,7 @@ impl Authority {
                 build: env!("CARGO_PKG_VERSION").to_owned(),
             },
             policy: self.policy_name().to_owned(),
-            lifetime_s: (profile(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
+            lifetime_s: (self.profile(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
         };
         Ear::of(verdict, &context).sign(self.config.curve, self.signing().to_pkcs8().expose())
     }
@@ -221,7 +221,7 @@ impl Authority {
             boot: message.boot,
             ceiling,
             not_before_ms: begins_ms,
-            not_after_ms: begins_ms.saturating_add(profile(ceiling).lease_ms),
+            not_after_ms: begins_ms.saturating_add(self.profile(ceiling).lease_ms),
             verdict: HashAlg::Sha256.digest(&[ear.as_bytes()]),
         };
         lease.unsigned(self.signing().suite()).sign(self.signing())

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use alcub3_attestation::appraisal::BootRecord;
 use alcub3_crypto::{Curve, SigningKey, VerifyingKey};
 use alcub3_fleet_protocol::enrolment::{Challenged, Issuer};
+use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId, danger, profile};
+use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId, danger};
 
 use crate::approval::{ApprovalPurpose, ApprovalVault};
 use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 use crate::entropy::SystemEntropy;
+use crate::level_policy::{self, LevelPolicyIssueError};
 use crate::operators::{Operator, OperatorError, Operators};
 use crate::robots::{self, RobotError};
 use crate::secrets::{KeyError, Keys};
@@ -133,6 +135,9 @@ pub enum AuthorityError {
     /// The configuration does not read.
     #[error("the authority's configuration: {0}; restore the state folder from a backup")]
     Config(#[from] DecodeError),
+    /// The level policy in the folder does not verify.
+    #[error("the level policy in the state folder: {0}; restore the state folder from a backup")]
+    LevelPolicy(#[from] LevelPolicyIssueError),
     /// There is no configuration.
     #[error("the authority's configuration is missing; restore the state folder from a backup")]
     NoConfig,
@@ -150,6 +155,7 @@ pub struct Authority {
     pub(crate) config: AuthorityConfig,
     pub(crate) keys: Keys,
     pub(crate) operators: Operators,
+    pub(crate) level_policy: Option<VerifiedLevelPolicy>,
     pub(crate) entropy: SystemEntropy,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
     pub(crate) enrolments: BTreeMap<SessionId, Challenged>,
@@ -186,7 +192,10 @@ impl Authority {
         let config = AuthorityConfig::decode(&config)?;
         let keys = Keys::load(&folder, &config.seal_file)?;
         let operators = Operators::load(&folder)?;
-        Ok(Self::with(folder, config, keys, operators))
+        let level_policy = level_policy::load(&folder, &keys.signing.verifying_key())?;
+        let mut authority = Self::with(folder, config, keys, operators);
+        authority.level_policy = level_policy;
+        Ok(authority)
     }
 
     const fn with(folder: StateFolder, config: AuthorityConfig, keys: Keys, operators: Operators) -> Self {
@@ -195,6 +204,7 @@ impl Authority {
             config,
             keys,
             operators,
+            level_policy: None,
             entropy: SystemEntropy,
             enrolments: BTreeMap::new(),
             boots: BTreeMap::new(),
@@ -280,9 +290,9 @@ impl Authority {
     /// The profile of a level as this authority holds a robot of a tier to it.
     pub(crate) fn profile_for(&self, level: Level, tier: HardwareTier) -> LevelProfile {
         if self.config.admit_simulators && tier == HardwareTier::Simulator {
-            danger::profile_admitting_simulators(level)
+            danger::admitting_simulators(self.profile(level))
         } else {
-            profile(level)
+            self.profile(level)
         }
     }
 

@@ -44,6 +44,17 @@ impl Authority {
         let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);
         self.check_standing(&enrolment, &profile, now_ms)?;
         let token = later.token().clone();
+        let (duration_ms, most_ms) = (
+            token.not_after_ms.saturating_sub(token.not_before_ms),
+            profile.max_mission_ms,
+        );
+        if duration_ms > most_ms {
+            return Err(MissionApprovalError::Duration {
+                duration_ms,
+                level: profile.level,
+                most_ms,
+            });
+        }
         self.check_token(&token)?;
         let ballot = begin_ballot(vault, &token, &enrolment, &profile)?;
         Ok(MissionProposal {

@@ -25,6 +25,7 @@ mod enrolment;
 mod entropy;
 mod exchanges;
 mod extension;
+mod level_policy;
 mod missions;
 mod operators;
 mod purge;
@@ -51,6 +52,7 @@ pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;
 pub use exchanges::{EXCHANGE_MS, ExchangeError};
+pub use level_policy::LevelPolicyIssueError;
 pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
 pub use purge::{PurgeApprovalError, PurgeProposal};

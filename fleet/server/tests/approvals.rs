@@ -16,12 +16,12 @@ use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::purge::VerifiedPurge;
 use alcub3_fleet_protocol::rearm::VerifiedRearm;
 use alcub3_server::{
-    ApprovalError, ApprovalPurpose, ApprovalVault, ExchangeError, MissionApprovalError, MissionPlan,
-    MissionProposal, OperatorVote, PurgeApprovalError, RearmApprovalError,
+    ApprovalError, ApprovalPurpose, ApprovalVault, Authority, ExchangeError, MissionApprovalError,
+    MissionPlan, MissionProposal, OperatorVote, PurgeApprovalError, RearmApprovalError,
 };
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
-use alcub3_trust_model::{Level, MissionId, OperatorId, StopId};
+use alcub3_trust_model::{Level, LevelProfiles, MissionId, OperatorId, StopId};
 use support::robot::Robot;
 use support::{ALG, NOW, Person, World};
 
@@ -456,4 +456,37 @@ fn a_purge_takes_two_persons() {
             "{at}"
         );
     }
+}
+
+#[test]
+fn a_level_policy_asks_for_fewer_resets_and_shorter_missions_also_after_a_restart() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    let mut rows = *LevelProfiles::builtin().rows();
+    for row in &mut rows {
+        row.max_mission_ms = row.max_mission_ms.min(HOUR);
+        row.allowed_resets = 0;
+    }
+    let stricter = LevelProfiles::tightened(rows).unwrap();
+    world.authority.issue_level_policy(stricter, NOW).unwrap();
+    assert_eq!(world.authority.profiles(), stricter);
+    let proposal = propose(&mut world, &robot, Level::Cui, HOUR).unwrap();
+    let votes = [world.bob.vote(proposal.ballot())];
+    let approval = approve(&mut world, proposal, &votes).unwrap();
+    let key = world.authority.verifying_key();
+    let mission = VerifiedMission::verify(&approval.token, &key, &robot.id).unwrap();
+    assert_eq!(mission.token().allowed_resets, 0);
+    assert!(propose(&mut world, &robot, Level::Cui, HOUR + 1).is_err());
+    // The next one has a higher version.
+    world
+        .authority
+        .issue_level_policy(LevelProfiles::builtin(), NOW)
+        .unwrap();
+    assert_eq!(world.authority.level_policy().unwrap().policy().version, 2);
+    world.authority.issue_level_policy(stricter, NOW).unwrap();
+    let state = world.state();
+    drop(world.authority);
+    let authority = Authority::open(&state).unwrap();
+    assert_eq!(authority.profiles(), stricter);
+    assert_eq!(authority.level_policy().unwrap().policy().version, 3);
 }

@@ -89,6 +89,10 @@ impl Robot {
         let authority = &self.keys.anchors().authority;
         let later = VerifiedMission::verify(&approval.token, authority, self.robot())?;
         ExtendedToken::check(before.token(), later.token())?;
+        let token = later.token();
+        let lasts_ms = token.not_after_ms.saturating_sub(token.not_before_ms);
+        self.keys
+            .check_profile(token.labels.level, lasts_ms, token.allowed_resets)?;
         let end_approval = Signature::from_tpmt_signature(&approval.end_approval);
         let end_approval = end_approval.map_err(|source| AgentError::Structure {
             what: "the approval of the mission's end",

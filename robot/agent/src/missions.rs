@@ -105,6 +105,10 @@ impl Robot {
         }
         let mission = VerifiedMission::verify(&approval.token, &self.keys.anchors().authority, self.robot())?;
         check_token(&mission, start)?;
+        let token = mission.token();
+        let lasts_ms = token.not_after_ms.saturating_sub(token.not_before_ms);
+        self.keys
+            .check_profile(start.labels.level, lasts_ms, token.allowed_resets)?;
         let end_approval = Signature::from_tpmt_signature(&approval.end_approval).map_err(|source| {
             AgentError::Structure {
                 what: "the approval of the mission's end",

@@ -171,6 +171,19 @@ pub enum KeysError {
     /// A recovery set was not made, or its shares recover nothing.
     #[error(transparent)]
     Recovery(#[from] alcub3_fleet_protocol::recovery::RecoveryError),
+    /// A level policy is not followed.
+    #[error(transparent)]
+    LevelPolicy(#[from] alcub3_fleet_protocol::level_policy::LevelPolicyError),
+    /// What the authority granted is beyond the level's profile.
+    #[error(
+        "the mission is beyond what this robot's policy allows at {level}: {what}; give the authority the same policy"
+    )]
+    BeyondProfile {
+        /// The level.
+        level: Level,
+        /// What is beyond it.
+        what: &'static str,
+    },
     /// The robot is stopped.
     #[error(
         "the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)"

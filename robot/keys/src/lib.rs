@@ -18,6 +18,7 @@ mod evidence;
 mod hierarchy;
 mod identity;
 mod journal;
+mod level_policy;
 mod mission_keys;
 mod mission_record;
 mod missions;

@@ -15,7 +15,7 @@ use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::CounterBinding;
-use alcub3_trust_model::{Level, MissionId, MissionKeyId};
+use alcub3_trust_model::{Level, LevelProfiles, MissionId, MissionKeyId};
 use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct RobotKeys {
     pub(crate) nv: NvMap,
     pub(crate) pcrs: PcrMap,
     pub(crate) banks: Arc<[HashAlg]>,
+    /// What each level asks of this robot.
+    pub(crate) profiles: LevelProfiles,
     /// Where the search for a free mission anchor begins.
     pub(crate) next_anchor: Arc<AtomicU8>,
 }
@@ -48,6 +50,7 @@ impl RobotKeys {
         let record = Arc::new(RobotRecord::load(&folder)?.ok_or(KeysError::NotProvisioned)?);
         // A provisioning that ended right after its record left the authorisations behind: the authority has them.
         crate::journal::Journal::wipe(&folder)?;
+        let policy = crate::level_policy::in_force(&folder, &record.authority)?;
         let nv = NvMap::new(record.curve.hash()).map_err(|_| KeysError::Grant {
             what: "the hash of the NV map",
         })?;
@@ -71,6 +74,7 @@ impl RobotKeys {
             nv,
             pcrs,
             banks,
+            profiles: policy.map_or_else(LevelProfiles::builtin, |policy| *policy.profiles()),
             next_anchor: Arc::default(),
             store: KeyStore::default(),
         })

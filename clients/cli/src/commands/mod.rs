@@ -15,10 +15,13 @@ mod key;
 mod level_sealing;
 mod mission;
 mod mission_key;
+mod policy;
 mod provision;
 mod purge;
 mod receipt;
 mod tpm;
+
+pub(crate) use policy::PolicyFileError;
 
 use crate::args::Context;
 use crate::error::CliError;
@@ -54,6 +57,9 @@ pub(crate) enum Command {
     Envelope(command::EnvelopeCommand),
     /// Emergency stop, and arming again
     Estop(estop::Estop),
+    /// What each level asks for
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// The local authority
     #[command(subcommand)]
     Authority(authority::AuthorityCommand),
@@ -94,6 +100,7 @@ impl Command {
             Self::Mission(command) => mission::run(&command, context),
             Self::Envelope(command) => command::run(&command, context),
             Self::Estop(arguments) => estop::run(&arguments, context),
+            Self::Policy(command) => policy::run(&command, context),
             Self::Authority(command) => authority::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),

@@ -1,0 +1,263 @@
+//! `policy`: what each level asks for, as the fleet's authority makes it stricter.
+
+use super::files;
+use crate::args::Context;
+use crate::clock::now_ms;
+use crate::error::CliError;
+use crate::output::{Answer, table};
+use crate::parties::{self, AuthorityArgs};
+use alcub3_crypto::Suite;
+use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const LIMIT: u64 = 64 * 1024;
+
+/// The commands of the group.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show the profiles in force at the authority, as TOML to start a policy from
+    Show(AuthorityArgs),
+    /// Check a policy file: known fields only, no level weaker than the built-in one
+    Check(Check),
+    /// Have the authority sign a policy file and follow it
+    Sign(Sign),
+    /// Give this robot a signed policy; it is in force from the next command on
+    Install(Install),
+}
+
+/// Arguments of `policy check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// The policy, as TOML
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Arguments of `policy sign`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sign {
+    /// The policy, as TOML
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Where the signed policy goes
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Arguments of `policy install`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Install {
+    /// The signed policy
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// A policy as people write it: the levels that differ from the built-in profile, and of them the fields that differ.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    level: Vec<Row>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: Level,
+    suite: Option<String>,
+    max_mission_ms: Option<u64>,
+    attestation_freshness_ms: Option<u64>,
+    lease_ms: Option<u64>,
+    persons: Option<u8>,
+    allowed_resets: Option<u32>,
+    min_tier: Option<HardwareTier>,
+    boot_pcrs: Option<bool>,
+}
+
+/// Why a policy file is none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PolicyFileError {
+    /// It is not the TOML that is expected.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// It is not text.
+    #[error("it is not UTF-8")]
+    Text(#[from] std::string::FromUtf8Error),
+    /// A level twice.
+    #[error("{0} appears twice")]
+    Twice(Level),
+    /// A suite that is not known.
+    #[error("{0:?} is no suite: use P-256 or P-384")]
+    Suite(String),
+    /// Out of its bounds.
+    #[error(transparent)]
+    Bounds(#[from] alcub3_trust_model::ProfileError),
+}
+
+/// Runs the command.
+pub(crate) fn run(command: &PolicyCommand, context: &Context) -> Result<Answer, CliError> {
+    match command {
+        PolicyCommand::Show(authority) => show(authority),
+        PolicyCommand::Check(arguments) => {
+            let profiles = read(&arguments.file)?;
+            Ok(Answer::done(to_json(&profiles), text(&profiles)))
+        }
+        PolicyCommand::Sign(arguments) => sign(arguments),
+        PolicyCommand::Install(arguments) => install(arguments, context),
+    }
+}
+
+fn show(authority: &AuthorityArgs) -> Result<Answer, CliError> {
+    let authority = authority.open_records()?;
+    let profiles = authority.profiles();
+    let mut json = to_json(&profiles);
+    let version = authority.level_policy().map(|policy| policy.policy().version);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("version".into(), json!(version));
+    }
+    Ok(Answer::done(json, to_toml(&profiles)))
+}
+
+fn sign(arguments: &Sign) -> Result<Answer, CliError> {
+    let profiles = read(&arguments.file)?;
+    let mut authority = arguments.authority.open_records()?;
+    let signed = authority.issue_level_policy(profiles, now_ms())?;
+    files::write_private(&arguments.out, &signed)?;
+    let version = authority.level_policy().map(|policy| policy.policy().version);
+    let json = json!({"version": version, "out": arguments.out});
+    let text = format!(
+        "version {} is in force at the authority; install it on each robot: {}",
+        version.unwrap_or_default(),
+        arguments.out.display()
+    );
+    Ok(Answer::done(json, text))
+}
+
+fn install(arguments: &Install, context: &Context) -> Result<Answer, CliError> {
+    let signed = files::read(&arguments.file, "a signed policy", LIMIT)?;
+    let policy = parties::with_robot(context, |robot, _| Ok(robot.keys().take_level_policy(&signed)?))?;
+    let version = policy.policy().version;
+    Ok(Answer::done(
+        json!({"version": version}),
+        format!("version {version} is in force on this robot from the next command on"),
+    ))
+}
+
+fn read(path: &Path) -> Result<LevelProfiles, CliError> {
+    let bytes = files::read(path, "a policy", LIMIT)?;
+    parse(bytes).map_err(|source| CliError::PolicyFile {
+        path: path.into(),
+        source: Box::new(source),
+    })
+}
+
+fn parse(bytes: Vec<u8>) -> Result<LevelProfiles, PolicyFileError> {
+    let document: Document = toml::from_str(&String::from_utf8(bytes)?)?;
+    let mut rows = *LevelProfiles::builtin().rows();
+    for (at, given) in document.level.iter().enumerate() {
+        if document
+            .level
+            .iter()
+            .skip(at + 1)
+            .any(|other| other.name == given.name)
+        {
+            return Err(PolicyFileError::Twice(given.name));
+        }
+        for row in rows.iter_mut().filter(|row| row.level == given.name) {
+            *row = given.over(row)?;
+        }
+    }
+    Ok(LevelProfiles::tightened(rows)?)
+}
+
+impl Row {
+    fn over(&self, builtin: &LevelProfile) -> Result<LevelProfile, PolicyFileError> {
+        let suite_floor = match self.suite.as_deref() {
+            None => builtin.suite_floor,
+            Some("P-256") => Suite::EcdsaP256Sha256,
+            Some("P-384") => Suite::EcdsaP384Sha384,
+            Some(other) => return Err(PolicyFileError::Suite(other.to_owned())),
+        };
+        Ok(LevelProfile {
+            level: builtin.level,
+            suite_floor,
+            max_mission_ms: self.max_mission_ms.unwrap_or(builtin.max_mission_ms),
+            attestation_freshness_ms: self
+                .attestation_freshness_ms
+                .unwrap_or(builtin.attestation_freshness_ms),
+            lease_ms: self.lease_ms.unwrap_or(builtin.lease_ms),
+            persons: self.persons.unwrap_or(builtin.persons),
+            allowed_resets: self.allowed_resets.unwrap_or(builtin.allowed_resets),
+            min_tier: self.min_tier.unwrap_or(builtin.min_tier),
+            boot_pcrs: self.boot_pcrs.unwrap_or(builtin.boot_pcrs),
+        })
+    }
+}
+
+fn suite(row: &LevelProfile) -> &'static str {
+    if row.suite_floor == Suite::EcdsaP384Sha384 {
+        "P-384"
+    } else {
+        "P-256"
+    }
+}
+
+fn to_toml(profiles: &LevelProfiles) -> String {
+    let rows = profiles.rows().iter().map(|row| {
+        format!(
+            "[[level]]\nname = \"{}\"\nsuite = \"{}\"\nmax_mission_ms = {}\nattestation_freshness_ms = {}\nlease_ms = {}\n\
+             persons = {}\nallowed_resets = {}\nmin_tier = \"{}\"\nboot_pcrs = {}\n",
+            row.level,
+            suite(row),
+            row.max_mission_ms,
+            row.attestation_freshness_ms,
+            row.lease_ms,
+            row.persons,
+            row.allowed_resets,
+            row.min_tier.name(),
+            row.boot_pcrs
+        )
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+fn to_json(profiles: &LevelProfiles) -> Value {
+    let rows = profiles.rows().iter().map(|row| {
+        json!({
+            "name": row.level, "suite": suite(row), "max_mission_ms": row.max_mission_ms,
+            "attestation_freshness_ms": row.attestation_freshness_ms, "lease_ms": row.lease_ms,
+            "persons": row.persons, "allowed_resets": row.allowed_resets, "min_tier": row.min_tier,
+            "boot_pcrs": row.boot_pcrs,
+        })
+    });
+    json!({"level": rows.collect::<Vec<_>>()})
+}
+
+fn text(profiles: &LevelProfiles) -> String {
+    let rows = profiles.rows().iter().map(|row| {
+        [
+            row.level.to_string(),
+            suite(row).to_owned(),
+            format!("{} s", row.max_mission_ms / 1_000),
+            format!("{} s", row.lease_ms / 1_000),
+            row.persons.to_string(),
+            row.allowed_resets.to_string(),
+            row.min_tier.name().to_owned(),
+        ]
+    });
+    table(
+        [
+            "level",
+            "suite",
+            "longest mission",
+            "lease",
+            "persons",
+            "resets",
+            "TPM",
+        ],
+        rows,
+    )
+}
