@@ -16,6 +16,7 @@ use alcub3_security_hal::CommandGate;
 use alcub3_tpm::Lane;
 use alcub3_tpm::ops::ClockReading;
 use alcub3_trust_model::MissionId;
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub(crate) struct Ending {
     turn: Arc<Mutex<()>>,
     /// The missions whose end nobody was told yet.
     running: Arc<Mutex<Vec<KeyOwner>>>,
+    /// Missions over in the chip whose end is not on disk yet: trying again costs the chip no further write.
+    retired: Arc<Mutex<BTreeSet<MissionId>>>,
     watchers: Arc<Mutex<Vec<Sender<MissionEnd>>>>,
 }
 
@@ -66,6 +69,7 @@ impl Ending {
             command_keys: CommandKeys::default(),
             turn: Arc::default(),
             running: Arc::default(),
+            retired: Arc::default(),
             watchers: Arc::default(),
         }
     }
@@ -99,8 +103,8 @@ impl Ending {
     }
 
     /// Ends the missions whose end has passed, by the chip's clock and reset count or in wall time. Where the chip's clock
-    /// went back, all of them end: nothing that it says of their ends can be believed. Commands: 1 ReadClock where there
-    /// is a mission; 2 and the flushes for each one that ends.
+    /// went back, all of them end: nothing that it says of their ends can be believed. One that cannot be ended keeps none
+    /// of the others. Commands: 1 ReadClock where there is a mission; 2 and the flushes for each one that ends.
     pub(crate) fn sweep(&self, now_utc_ms: Option<u64>) -> Result<Swept> {
         let _turn = self.take_turn();
         let records = self.keys.missions()?;
@@ -111,22 +115,31 @@ impl Ending {
             .keys
             .tpm()
             .run(Lane::Background, CLOCK_TIMEOUT, |chip| chip.read_clock())?;
-        let went_back = self.judge_clock(&clock, now_utc_ms)?;
+        let went_back = self.judge_clock(&clock)?;
         let mut swept = Swept::default();
+        let mut failed = None;
         for record in records {
             let left_ms = self.left_ms(&record, &clock, now_utc_ms);
             let over = match record.over_by(&clock) {
-                _ if went_back => Some(MissionOver::ClockWentBack),
+                _ if went_back.is_some() => Some(MissionOver::ClockWentBack),
                 None if left_ms == 0 => Some(MissionOver::WallClock),
                 over => over,
             };
             if let Some(over) = over {
-                self.end(&record, over, now_utc_ms)?;
-                swept.ended.push(MissionEnd::of(&record, over, now_utc_ms));
+                match self.end(&record, over, now_utc_ms) {
+                    Ok(()) => swept.ended.push(MissionEnd::of(&record, over, now_utc_ms)),
+                    Err(error) => failed = Some(error),
+                }
             } else {
                 let next = swept.next_in_ms.map_or(left_ms, |next| next.min(left_ms));
                 swept.next_in_ms = Some(next);
             }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if let Some(refusal) = went_back {
+            self.accept_clock(&clock, &refusal, now_utc_ms)?;
         }
         Ok(swept)
     }
@@ -143,27 +156,36 @@ impl Ending {
         by_wall.map_or(by_chip, |by_wall| by_wall.min(by_chip))
     }
 
-    /// Whether the chip's clock went back. It is put on record once, and taken for what is seen from then on; the caller
-    /// ends every mission.
-    pub(crate) fn judge_clock(&self, clock: &ClockReading, now_utc_ms: Option<u64>) -> Result<bool> {
+    /// How the chip's clock went back, if it did. The caller ends every mission, and then [accepts](Self::accept_clock) the
+    /// clock.
+    pub(crate) fn judge_clock(&self, clock: &ClockReading) -> Result<Option<KeyRefusal>> {
         match self.keys.judge_clock(clock) {
-            Ok(()) => Ok(false),
+            Ok(()) => Ok(None),
             Err(KeysError::Refused {
                 source: source @ KeyRefusal::ClockWentBack { .. },
             }) => {
                 tracing::error!(error = %source, "every mission ends");
-                let subject = "tpm-clock".to_owned();
-                let time_ms = now_utc_ms.unwrap_or(0);
-                let mut entry = self
-                    .audit
-                    .entry(EntryKind::Fault, subject, time_ms, Outcome::Refused);
-                entry.reasons = vec![source.code().to_owned()];
-                self.audit.append(&entry)?;
-                self.keys.accept_clock(clock)?;
-                Ok(true)
+                Ok(Some(source))
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Puts on record that the clock went back, and takes it for what is seen from then on. Only once every mission has
+    /// ended: whoever looks at the clock before that finds that it went back.
+    pub(crate) fn accept_clock(
+        &self,
+        clock: &ClockReading,
+        refusal: &KeyRefusal,
+        now_utc_ms: Option<u64>,
+    ) -> Result<()> {
+        let (subject, time_ms) = ("tpm-clock".to_owned(), now_utc_ms.unwrap_or(0));
+        let mut entry = self
+            .audit
+            .entry(EntryKind::Fault, subject, time_ms, Outcome::Refused);
+        entry.reasons = vec![refusal.code().to_owned()];
+        self.audit.append(&entry)?;
+        Ok(self.keys.accept_clock(clock)?)
     }
 
     /// Ends a mission everywhere. Where the chip refuses, the mission stays on record and can be ended again; the gate and
@@ -183,20 +205,33 @@ impl Ending {
     }
 
     /// Ends a mission in the chip and enters it into the agent's log. Commands: 1 NV_Increment, 1 PCR_Extend; where that
-    /// fails 1 PCR_Read, since the PCR may have been extended all the same.
+    /// fails 1 PCR_Read, since the PCR may have been extended all the same; none where the chip did it before and the disk
+    /// refused.
     fn retire(&self, record: &MissionRecord) -> Result<()> {
         let event = AgentEvent::MissionEnded(record.mission);
+        // Held over the chip's commands, so that whoever compares log and PCR finds both or neither. Of a stop only the
+        // receipt waits for it.
+        let mut log = self.log();
+        if self.retired().contains(&record.mission) {
+            return log.save(&self.folder);
+        }
         let Err(failed) = self.keys.end_mission_in_chip(record) else {
-            return self.log().append(&self.folder, event);
+            self.retired().insert(record.mission);
+            return log.append(&self.folder, event);
         };
-        let caught_up = self.keys.stop_pcrs().map_err(AgentError::from).and_then(|now| {
-            self.log()
-                .catch_up(&self.folder, &self.keys.pcrs(), now, &[event])
-        });
+        let caught_up = self
+            .keys
+            .stop_pcrs()
+            .map_err(AgentError::from)
+            .and_then(|now| log.catch_up(&self.folder, &self.keys.pcrs(), now, &[event]));
         if let Err(error) = caught_up {
             tracing::warn!(%error, "the agent's log may lack an extend; the next start finds it");
         }
         Err(failed.into())
+    }
+
+    fn retired(&self) -> MutexGuard<'_, BTreeSet<MissionId>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes what is left of a mission that is over in the chip, and puts its end on record.
@@ -217,6 +252,7 @@ impl Ending {
             .entry(EntryKind::MissionEnd, subject, time_ms, Outcome::Done);
         entry.reasons = vec![over.code().to_owned()];
         self.audit.append(&entry)?;
+        self.retired().remove(&record.mission);
         self.running().retain(|owner| owner.mission != record.mission);
         self.tell(&end);
         Ok(())

@@ -13,6 +13,8 @@ const FILE: &str = "events.cbor";
 const DOMAIN: &str = "alcub3/agent-events/v1";
 const VERSION: u64 = 1;
 const MOST_EVENTS: usize = 65_536;
+/// How many events may have been entered between a stop's extend and its entry: ends of all missions.
+const MOST_OVERTAKEN: usize = 8;
 
 /// A PCR, its value before any event of ours, and its value now.
 pub(crate) type PcrSpan = (u8, Digest, Digest);
@@ -69,11 +71,53 @@ impl AgentLog {
         event: AgentEvent,
         times: u8,
     ) -> Result<()> {
+        if times == 0 {
+            return Ok(());
+        }
         self.events.extend(std::iter::repeat_n(event, times.into()));
         self.save(folder)
     }
 
-    fn save(&self, folder: &StateFolder) -> Result<()> {
+    /// Enters a stop's event where the log then explains what the event's PCR holds: a mission's end or another stop may
+    /// have been extended after it and entered before it. Where no place explains the PCR, it is entered last if it was
+    /// `extended`.
+    pub(crate) fn insert(
+        &mut self,
+        folder: &StateFolder,
+        map: &PcrMap,
+        now: Digest,
+        event: &AgentEvent,
+        extended: bool,
+    ) -> Result<()> {
+        let placed = self.placed(map, now, event);
+        match placed {
+            Some(found) => {
+                *self = found;
+                self.save(folder)
+            }
+            None => self.append_repeated(folder, event.clone(), extended.into()),
+        }
+    }
+
+    fn placed(&self, map: &PcrMap, now: Digest, event: &AgentEvent) -> Option<Self> {
+        let [lockdown, retire] = self.baseline?;
+        let pcr = event.pcr(map);
+        let baseline = if pcr == map.lockdown() { lockdown } else { retire };
+        let latest = self.events.len();
+        let places = (latest.saturating_sub(MOST_OVERTAKEN)..=latest).rev();
+        places
+            .flat_map(|at| (1..=MAX_EXTENDS).map(move |times| (at, times)))
+            .map(|(at, times)| {
+                let mut events = self.events.clone();
+                events.splice(at..at, std::iter::repeat_n(event.clone(), times.into()));
+                let baseline = self.baseline;
+                Self { events, baseline }
+            })
+            .find(|candidate| candidate.replay(map, pcr, baseline) == now)
+    }
+
+    /// Makes the log durable as it is: where the disk refused before.
+    pub(crate) fn save(&self, folder: &StateFolder) -> Result<()> {
         let mut out = Encoder::structure(DOMAIN, VERSION, 1);
         out.u64(2).array(self.events.len());
         for event in &self.events {
@@ -199,4 +243,64 @@ fn decode(bytes: &[u8]) -> std::result::Result<Vec<AgentEvent>, DecodeError> {
     fields.finish(r)?;
     r.finish()?;
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alcub3_attestation::event_log::agent::{StopEvent, StopScope};
+    use alcub3_trust_model::{Level, MissionId, RobotId, StopId};
+
+    const MAP: PcrMap = PcrMap::DEFAULT;
+
+    fn stop(id: u8) -> AgentEvent {
+        AgentEvent::Stop(StopEvent {
+            stop: StopId::new([id; 16]),
+            robot: RobotId::new("r1").unwrap(),
+            scope: StopScope::Level(Level::Cui),
+            cause: 0,
+            called_utc_ms: 0,
+        })
+    }
+
+    fn extended(events: &[AgentEvent]) -> Digest {
+        let start = Digest::zero(HashAlg::Sha256);
+        events.iter().fold(start, |value, event| {
+            value.extend(event.digest(value.alg()).as_bytes())
+        })
+    }
+
+    #[test]
+    fn a_stop_overtaken_by_other_events_is_entered_where_it_was_extended() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(dir.path()).unwrap();
+        let ended = |id| AgentEvent::MissionEnded(MissionId::new([id; 16]));
+        for (order, insert) in [
+            (vec![stop(1), ended(2), ended(3)], 1),
+            (vec![ended(2), stop(1), stop(1), ended(3)], 1),
+            (vec![stop(1), stop(4)], 1),
+        ] {
+            let others: Vec<AgentEvent> = order
+                .iter()
+                .filter(|event| **event != stop(insert))
+                .cloned()
+                .collect();
+            let mut log = AgentLog {
+                events: others,
+                baseline: Some([Digest::zero(HashAlg::Sha256); 2]),
+            };
+            log.insert(&folder, &MAP, extended(&order), &stop(insert), true)
+                .unwrap();
+            assert_eq!(log.events, order);
+            assert_eq!(AgentLog::load(&folder).unwrap().events, order);
+        }
+        // What nothing explains is last, if the chip said that it was extended.
+        let mut log = AgentLog::default();
+        log.insert(&folder, &MAP, extended(&[stop(9)]), &stop(1), false)
+            .unwrap();
+        assert!(log.events.is_empty());
+        log.insert(&folder, &MAP, extended(&[stop(9)]), &stop(1), true)
+            .unwrap();
+        assert_eq!(log.events, [stop(1)]);
+    }
 }

@@ -50,8 +50,8 @@ impl Robot {
         Ok(request.to_canonical())
     }
 
-    /// Moves a mission's end as the authority and the persons approved it. Nothing but the end may differ, and the mission
-    /// may not last longer than its level allows, counted from its start. Its keys stay; what is loaded is loaded anew.
+    /// Moves a mission's end as the authority and the persons approved it, before it has come by the TPM's clock. Nothing
+    /// but the end may differ, and the mission may not last longer than its level allows, counted from its start. Its keys stay; what is loaded is loaded anew.
     /// Commands: 1 ReadClock, and flushes of loaded keys.
     ///
     /// # Errors
@@ -99,12 +99,13 @@ impl Robot {
             source,
         })?;
         let end_clock_ms = later.token().end_clock_ms;
+        // An approval that comes after the end brings no mission back.
+        known.check_runs(&self.keys.observed_clock()?)?;
         self.check_end_approval(&MissionRecord {
             end_clock_ms,
             end_approval: end_approval.to_tpmt(),
             ..known
         })?;
-        self.keys.observed_clock()?;
         let moved = MovedEnd {
             end_clock_ms,
             end_approval,

@@ -187,7 +187,7 @@ impl Robot {
     /// Ends missions whose end has passed while nobody looked, and removes those that are over in the chip. Where a crash
     /// came between an anchor's move and the retire PCR's extend, what was armed dies now.
     fn finish_ended_missions(&self, clock: &ClockReading) -> Result<()> {
-        let went_back = self.ending.judge_clock(clock, None)?;
+        let went_back = self.ending.judge_clock(clock)?;
         for (record, over) in self.keys.ended_missions(clock)? {
             tracing::warn!(mission = %record.mission, ?over, "a mission is over");
             if matches!(over, MissionOver::Ended | MissionOver::Stopped) {
@@ -196,10 +196,11 @@ impl Robot {
                 self.ending.end(&record, over, None)?;
             }
         }
-        if went_back {
+        if let Some(refusal) = went_back {
             for record in self.keys.missions()? {
                 self.ending.end(&record, MissionOver::ClockWentBack, None)?;
             }
+            self.ending.accept_clock(clock, &refusal, None)?;
         }
         Ok(())
     }

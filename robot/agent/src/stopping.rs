@@ -56,14 +56,23 @@ impl LoggedReceipts {
             self.inner.expect_before(before);
         }
         let observed = self.inner.observe(intent);
-        let seen = observed.as_ref().ok().and_then(|observed| observed.extends);
-        let times = seen.unwrap_or(lock.extended.is_some().into());
-        if times > 0 {
-            let event = AgentEvent::Stop(alcub3_keys::event_of(intent));
-            if let Err(error) = log.append_repeated(&self.folder, event, times) {
-                // The next start finds the event again from the intent and the PCR.
-                tracing::error!(%error, "the stop is not in the agent's log");
-            }
+        let event = AgentEvent::Stop(alcub3_keys::event_of(intent));
+        let entered = match &observed {
+            Ok(Observed {
+                extends: Some(times), ..
+            }) => log.append_repeated(&self.folder, event, *times),
+            Ok(other) => log.insert(
+                &self.folder,
+                &self.pcrs,
+                other.after(),
+                &event,
+                lock.extended.is_some(),
+            ),
+            Err(_) => log.append_repeated(&self.folder, event, lock.extended.is_some().into()),
+        };
+        if let Err(error) = entered {
+            // The next start finds the event again from the intent and the PCR.
+            tracing::error!(%error, "the stop is not in the agent's log");
         }
         Ok(observed?)
     }

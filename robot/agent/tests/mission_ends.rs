@@ -17,7 +17,7 @@ use alcub3_agent::{AgentError, MissionEnd, Robot};
 use alcub3_command_authority::MissionToken;
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{KeysError, MissionOver, MissionRecord};
-use alcub3_security_hal::Clock;
+use alcub3_security_hal::{Clock, StopCause};
 use alcub3_testkit::{PowerUp, Swtpm};
 use alcub3_tpm::{Auth, ResponseCode};
 use alcub3_trust_model::{MissionId, MissionKeyPurpose, profile};
@@ -263,6 +263,98 @@ fn a_clock_that_went_back_while_the_robot_runs_is_refused() {
     assert!(audit_names(&life, "clock-went-back"));
     let ended = life.robot().end_expired_missions(Some(NOW_MS)).unwrap();
     assert_eq!(over(&ended), [(record.mission, MissionOver::ClockWentBack)]);
+}
+
+/// What is seen of the clock is the only witness that it went back: it is given up when every mission has ended, not before.
+#[test]
+fn a_clock_that_went_back_is_not_forgotten_before_every_mission_has_ended() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let seen = alcub3_keys::SeenClock {
+        reset_count: life.chip(|chip| chip.read_clock()).unwrap().reset_count,
+        clock_ms: clock_ms(&life) + HOUR_MS,
+    };
+    std::fs::write(life.path().join("clock.cbor"), seen.to_canonical()).unwrap();
+    let repair = refuse_writes(&life, "mission-ends.cbor");
+    life.robot().end_expired_missions(Some(NOW_MS)).unwrap_err();
+    repair();
+    let ended = life.robot().end_expired_missions(Some(NOW_MS)).unwrap();
+    assert_eq!(over(&ended), [(record.mission, MissionOver::ClockWentBack)]);
+    assert!(audit_names(&life, "clock-went-back"));
+    mission(&mut life);
+}
+
+/// A file that the disk will not write, until it is repaired.
+fn refuse_writes(life: &Life, name: &str) -> impl FnOnce() + use<> {
+    let file = life.path().join(name);
+    let _ = std::fs::remove_file(&file);
+    std::fs::create_dir(&file).unwrap();
+    std::fs::write(file.join("full"), b"").unwrap();
+    move || std::fs::remove_dir_all(&file).unwrap()
+}
+
+/// A disk that refuses must cost the chip nothing: its counters wear, and a timer tries again every second.
+#[test]
+fn an_end_that_the_disk_refuses_is_tried_again_without_writing_the_chip() {
+    for name in ["events.cbor", "mission-ends.cbor"] {
+        let mut life = Life::running();
+        let (first, key) = mission(&mut life);
+        let (second, _) = mission(&mut life);
+        let values = |life: &Life| {
+            [&first, &second].map(|record| {
+                let index = Life::anchor(record);
+                life.robot().keys().counter(index).unwrap().value
+            })
+        };
+        let before = values(&life);
+        let repair = refuse_writes(&life, name);
+        set_clock(&life, second.end_clock_ms.max(first.end_clock_ms));
+        for _ in 0..3 {
+            life.robot().end_expired_missions(Some(NOW_MS)).unwrap_err();
+            // One that the disk keeps from its end keeps the others from theirs in nothing.
+            assert_eq!(values(&life), before.map(|value| value + 1), "{name}");
+        }
+        refused(life.robot().keys().arm(&key), ResponseCode::POLICY);
+        repair();
+        life.robot().end_expired_missions(Some(NOW_MS)).unwrap();
+        assert!(active(&life).is_empty() && log_explains_the_pcrs(&life), "{name}");
+        assert_eq!(values(&life), before.map(|value| value + 1), "{name}");
+    }
+}
+
+#[test]
+fn ends_and_stops_at_once_leave_a_log_that_explains_the_pcrs() {
+    let mut life = Life::running();
+    for _ in 0..4 {
+        let (stopped, ended) = (life.start_mission(HOUR_MS), life.start_mission(HOUR_MS));
+        let robot = life.robot();
+        let scope = robot.mission_scope(stopped.mission).unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| robot.complete_mission(ended.mission, NOW_MS).unwrap());
+            robot.stop(scope, StopCause::Operator, NOW_MS).unwrap();
+        });
+        assert!(log_explains_the_pcrs(&life));
+    }
+}
+
+#[test]
+fn an_approval_that_comes_after_the_end_brings_no_mission_back() {
+    let mut life = Life::running();
+    let (record, key) = mission(&mut life);
+    let session = life.next_session();
+    let request = life
+        .robot()
+        .extension_request(session, record.mission, 2 * HOUR_MS)
+        .unwrap();
+    let token = life.authority.extended(&request, &record, session);
+    let approval = life.authority.approve_token(&token, session);
+    set_clock(&life, record.end_clock_ms);
+    let moved = life
+        .robot()
+        .extend_mission(session, record.mission, &approval, NOW_MS);
+    assert_eq!(moved.unwrap_err().reason_code(), Some("mission-over"));
+    refused(life.robot().keys().arm(&key), ResponseCode::POLICY);
+    assert_eq!(life.robot().keys().mission(record.mission).unwrap(), record);
 }
 
 #[test]

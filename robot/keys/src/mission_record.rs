@@ -66,7 +66,10 @@ impl MissionRecord {
     }
 
     /// That the mission is not over by a reading of the chip's clock.
-    pub(crate) fn check_runs(&self, clock: &ClockReading) -> Result<(), KeysError> {
+    ///
+    /// # Errors
+    /// [`KeyRefusal::Over`] says why it is.
+    pub fn check_runs(&self, clock: &ClockReading) -> Result<(), KeysError> {
         let mission = self.mission;
         self.over_by(clock)
             .map_or(Ok(()), |over| Err(KeyRefusal::Over { mission, over }.into()))

@@ -84,6 +84,13 @@ pub struct Observed {
     pub extends: Option<u8>,
 }
 
+impl Observed {
+    /// What the PCR held when it was looked at.
+    pub const fn after(&self) -> Digest {
+        self.after
+    }
+}
+
 /// Makes the receipt of a stop from what the chip signs.
 #[derive(Debug)]
 pub struct StopReceipts {
