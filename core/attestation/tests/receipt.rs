@@ -18,7 +18,7 @@ use alcub3_attestation::receipt::{
 };
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
-use alcub3_trust_model::nv_map::{NvIndex, NvMap};
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{BootId, RobotId, StopId};
 use tpm_tools::Tpm;
@@ -138,7 +138,13 @@ impl Robot {
     }
 
     fn judge(&self, receipt: &[u8]) -> ReceiptVerdict {
+        self.judge_alive_at(receipt, None)
+    }
+
+    fn judge_alive_at(&self, receipt: &[u8], alive_at: Option<u64>) -> ReceiptVerdict {
         let expected = Expected {
+            alive_at,
+            anchor: None,
             attestation_key: &self.key,
             nv: self.map,
             pcrs: PcrMap::DEFAULT,
@@ -172,6 +178,46 @@ fn a_receipt_proves_a_stop_and_no_changed_byte_of_it_does() {
     assert_eq!(
         robot.judge(&[bytes.as_slice(), &[0]].concat()).reasons,
         [ReceiptReason::Malformed]
+    );
+}
+
+/// Root has the counter certified, lets what it names begin at the next value, and never increments it again.
+#[test]
+fn an_increment_from_before_what_was_stopped_proves_nothing_to_who_knows_where_it_lived() {
+    let Some(robot) = Robot::new() else { return };
+    let receipt = robot.stop(Digest::zero(SHA256), 1);
+    let verdict = robot.judge(&receipt.to_canonical());
+    let (before, after) = (verdict.epoch_before.unwrap(), verdict.epoch_after.unwrap());
+    let judged = |alive_at| {
+        let verdict = robot.judge_alive_at(&receipt.to_canonical(), Some(alive_at));
+        (verdict.outcome, verdict.reasons)
+    };
+    assert_eq!(judged(before), (Outcome::Proven, vec![]));
+    for alive_at in [after, after + 1] {
+        assert_eq!(
+            judged(alive_at),
+            (Outcome::Refused, vec![ReceiptReason::StillAlive])
+        );
+    }
+}
+
+#[test]
+fn a_receipt_of_another_counter_than_the_missions_anchor_is_refused() {
+    let Some(robot) = Robot::new() else { return };
+    let receipt = robot.stop(Digest::zero(SHA256), 1);
+    let expected = Expected {
+        attestation_key: &robot.key,
+        nv: robot.map,
+        pcrs: PcrMap::DEFAULT,
+        robot: None,
+        stop: None,
+        alive_at: None,
+        anchor: MissionAnchor::new(3),
+    };
+    let verdict = verify_receipt(&receipt.to_canonical(), &expected);
+    assert_eq!(
+        (verdict.outcome, verdict.reasons),
+        (Outcome::Refused, vec![ReceiptReason::Anchor])
     );
 }
 

@@ -4,9 +4,9 @@ use alcub3_attestation::appraisal::{Policy, Verdict, appraise};
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
-use alcub3_attestation::receipt::{Expected, Outcome, ReceiptVerdict, verify_receipt};
-use alcub3_command_authority::AttestationLease;
+use alcub3_attestation::receipt::{Expected, Outcome, Receipt, ReceiptVerdict, verify_receipt};
 use alcub3_command_authority::cose::SignError;
+use alcub3_command_authority::{AttestationLease, VerifiedMission};
 use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
@@ -227,18 +227,33 @@ impl Authority {
         lease.unsigned(self.signing().suite()).sign(self.signing())
     }
 
-    /// Judges a stop's receipt with the robot's enrolled key, and notes the stop.
+    /// The mission that a receipt says was stopped, as the authority approved it: the anchor it lived under.
+    fn stopped_mission(&self, robot: &RobotId, receipt: &[u8]) -> Option<VerifiedMission> {
+        let receipt = Receipt::from_canonical(receipt).ok()?;
+        let StopScope::Mission(mission, _) = receipt.statement.event.scope else {
+            return None;
+        };
+        let (_, mission) = self.approved_mission(mission, robot).ok()?;
+        Some(mission)
+    }
+
+    /// Judges a stop's receipt with the robot's enrolled key, a mission's also by the anchor it was approved under, and
+    /// notes the stop.
     ///
     /// # Errors
     /// [`RobotError`] where the robot's records are missing or do not read.
     pub fn verify_receipt(&mut self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {
         let enrolment = self.enrolment(robot)?;
+        let mission = self.stopped_mission(robot, receipt);
+        let token = mission.as_ref().map(VerifiedMission::token);
         let expected = Expected {
             attestation_key: enrolment.attestation_key(),
             nv: *enrolment.nv_map(),
             pcrs: self.config.pcrs,
             robot: Some(robot),
             stop: None,
+            alive_at: token.map(|token| token.anchor_value),
+            anchor: token.map(|token| token.anchor),
         };
         let verdict = verify_receipt(receipt, &expected);
         let event = verdict.statement.as_ref().map(|statement| &statement.event);

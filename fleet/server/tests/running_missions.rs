@@ -9,6 +9,7 @@
 
 mod support;
 
+use alcub3_attestation::receipt::{Outcome, ReceiptReason};
 use alcub3_command_authority::{CommandPattern, SafetyLimits, VerifiedMission};
 use alcub3_crypto::tpm::{Public, attribute};
 use alcub3_fleet_protocol::extension::ExtensionError;
@@ -318,4 +319,39 @@ fn a_command_key_without_an_issuer_of_the_mission_is_refused() {
             "{refused:?}"
         );
     }
+}
+
+/// Root can have any counter certified at any time: only who knows the mission's anchor can tell what its receipt proves.
+#[test]
+fn a_missions_receipt_is_judged_by_the_anchor_it_was_approved_under() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    let mission = approved_mission(&mut world, &robot, Level::Cui);
+    let anchor = MissionAnchor::new(2).unwrap();
+    let alive_at = {
+        let (token, key) = (
+            world.authority.mission(&mission).unwrap().unwrap(),
+            world.authority.verifying_key(),
+        );
+        let verified = VerifiedMission::verify(&token, &key, &robot.id).unwrap();
+        assert_eq!(verified.token().anchor, anchor);
+        verified.token().anchor_value
+    };
+    let mut judged = |anchor, values| {
+        let receipt = robot.stop_mission(mission, anchor, values);
+        let verdict = world.authority.verify_receipt(&robot.id, &receipt).unwrap();
+        (verdict.outcome, verdict.reasons)
+    };
+    assert_eq!(
+        judged(anchor, (alive_at, alive_at + 1)),
+        (Outcome::Proven, vec![])
+    );
+    assert_eq!(
+        judged(anchor, (alive_at - 1, alive_at)),
+        (Outcome::Refused, vec![ReceiptReason::StillAlive])
+    );
+    assert_eq!(
+        judged(MissionAnchor::new(3).unwrap(), (alive_at, alive_at + 1)),
+        (Outcome::Refused, vec![ReceiptReason::Anchor])
+    );
 }

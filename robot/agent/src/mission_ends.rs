@@ -95,9 +95,16 @@ impl MissionEnds {
         Self::from_canonical(&bytes).map_err(|source| AgentError::Record { name: FILE, source })
     }
 
-    /// Adds an end, durably, and lets the oldest go where there are too many.
+    /// Adds an end, durably, and lets the oldest go where there are too many. A damaged list is begun anew: no mission's
+    /// end waits for what is only told, and the audit log has them all.
     pub(crate) fn add(folder: &StateFolder, end: MissionEnd) -> Result<()> {
-        let mut ends = Self::load(folder)?;
+        let mut ends = match Self::load(folder) {
+            Err(error @ AgentError::Record { .. }) => {
+                tracing::error!(%error, "the latest ends are listed anew");
+                Self::default()
+            }
+            loaded => loaded?,
+        };
         ends.0.retain(|other| other.mission != end.mission);
         ends.0.push(end);
         let surplus = ends.0.len().saturating_sub(MOST_ENDS);

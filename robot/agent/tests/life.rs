@@ -62,6 +62,8 @@ fn a_robot_lives_from_provisioning_to_a_proven_stop() {
         robot: Some(&robot),
         stop: Some(report.stop),
         nv: *enrolment.nv_map(),
+        alive_at: None,
+        anchor: None,
         pcrs: life.robot().keys().pcrs(),
     };
     let verdict = verify_receipt(&receipt, &expected);

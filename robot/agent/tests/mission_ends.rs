@@ -323,6 +323,35 @@ fn an_end_that_the_disk_refuses_is_tried_again_without_writing_the_chip() {
 }
 
 #[test]
+fn a_damaged_list_of_ends_keeps_no_mission_from_its_end() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    std::fs::write(life.path().join("mission-ends.cbor"), b"damaged").unwrap();
+    life.robot().mission_ends().unwrap_err();
+    life.robot = None;
+    set_clock(&life, record.end_clock_ms);
+    life.open();
+    assert!(active(&life).is_empty());
+    assert_eq!(
+        over(&life.robot().mission_ends().unwrap()),
+        [(record.mission, MissionOver::ChipClock)]
+    );
+}
+
+/// A name that is listed and leads nowhere: as a record that another thread deletes while this one reads them all.
+#[test]
+fn a_record_that_goes_while_all_are_read_disturbs_nothing() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let gone = life.path().join("missions").join("gone.cbor");
+    std::os::unix::fs::symlink("nowhere", gone).unwrap();
+    assert_eq!(active(&life), [record.mission]);
+    let report = life.stop();
+    assert!(report.is_complete(), "{report:?}");
+    assert!(active(&life).is_empty());
+}
+
+#[test]
 fn ends_and_stops_at_once_leave_a_log_that_explains_the_pcrs() {
     let mut life = Life::running();
     for _ in 0..4 {

@@ -41,6 +41,8 @@ fn judge(life: &Life, receipt: &[u8]) -> PurgeVerdict {
         robot: Some(&robot),
         stop: None,
         nv: *enrolment.nv_map(),
+        alive_at: None,
+        anchor: None,
         pcrs: PcrMap::DEFAULT,
     };
     verify_purge_receipt(receipt, &expected)

@@ -178,6 +178,8 @@ impl StopReceipts {
             pcrs: self.keys.pcrs,
             robot: Some(&self.keys.record.robot),
             stop: Some(intent.order().stop),
+            alive_at: None,
+            anchor: None,
         };
         Ok(judged(receipt.to_canonical(), &expected))
     }

@@ -13,7 +13,7 @@ use alcub3_attestation::receipt::{
     verify_receipt,
 };
 use alcub3_crypto::VerifyingKey;
-use alcub3_trust_model::nv_map::NvMap;
+use alcub3_trust_model::nv_map::{MISSION_ANCHOR_COUNT, MissionAnchor, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{RobotId, StopId};
 use serde_json::{Value, json};
@@ -44,6 +44,17 @@ pub(crate) struct Verify {
     /// The stop it must be of
     #[arg(long, value_name = "STOP")]
     stop: Option<StopId>,
+    /// What the counter held while what was stopped still ran: the mission's anchor, or the epoch of its start
+    #[arg(long, value_name = "VALUE")]
+    alive_at: Option<u64>,
+    /// The number of the stopped mission's anchor
+    #[arg(long, value_name = "NUMBER", value_parser = anchor)]
+    anchor: Option<MissionAnchor>,
+}
+
+fn anchor(text: &str) -> Result<MissionAnchor, String> {
+    let number = text.parse().ok().and_then(MissionAnchor::new);
+    number.ok_or_else(|| format!("not the number of an anchor, 0 to {}", MISSION_ANCHOR_COUNT - 1))
 }
 
 /// Runs the command.
@@ -54,7 +65,12 @@ pub(crate) fn run(command: &ReceiptCommand, context: &Context) -> Result<Answer,
     if PurgeReceipt::is_one(&receipt) {
         return judge_purge(&receipt, &key, arguments.robot.as_ref(), context.style());
     }
-    let verdict = judge(&receipt, &key, arguments.robot.as_ref(), arguments.stop)?;
+    let expected = Expected {
+        alive_at: arguments.alive_at,
+        anchor: arguments.anchor,
+        ..expected(&key, arguments.robot.as_ref(), arguments.stop)?
+    };
+    let verdict = verify_receipt(&receipt, &expected);
     Ok(answer(&verdict, context.style()))
 }
 
@@ -89,6 +105,8 @@ fn expected<'a>(
         pcrs: PcrMap::default(),
         robot,
         stop,
+        alive_at: None,
+        anchor: None,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::pcr::{PcrSelection, PcrValues};
 use crate::quote::{QuoteError, VerifiedQuote, verify_quote};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
-use alcub3_trust_model::nv_map::NvMap;
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{RobotId, StopId};
 
@@ -23,6 +23,13 @@ pub struct Expected<'a> {
     pub robot: Option<&'a RobotId>,
     /// The stop, where the verifier expects a certain one.
     pub stop: Option<StopId>,
+    /// What the scope's counter held while what was stopped still ran, where the verifier knows it: a mission's anchor from
+    /// its token, an epoch from the token or the rearm. Without it the increment is proven since the certification before
+    /// the stop alone. An honest robot has that made once the mission has its anchor; one in wrong hands may show an older
+    /// one, and with it an increment that was none of the stop's.
+    pub alive_at: Option<u64>,
+    /// The anchor of the mission that was stopped, where the verifier knows it: which one that is, a receipt only states.
+    pub anchor: Option<MissionAnchor>,
 }
 
 /// What a receipt proves.
@@ -85,6 +92,8 @@ reasons! {
     Robot = "robot", "the receipt is of another robot";
     /// Another stop.
     Stop = "stop", "the receipt is of another stop";
+    /// Another anchor.
+    Anchor = "anchor", "the receipt is of another counter than the mission's anchor";
     /// The quote's signature.
     QuoteSignature = "quote-signature", "the quote is not signed by the robot's attestation key";
     /// The quote is of another statement.
@@ -101,6 +110,8 @@ reasons! {
     EpochIndex = "epoch-index", "a certification is of another NV index than the scope's counter";
     /// No increase.
     EpochNotIncreased = "epoch-not-increased", "the counter is not higher after the stop than before";
+    /// The counter has not moved on from where the keys lived.
+    StillAlive = "still-alive", "the counter still holds what it held while what was stopped ran";
     /// The clocks.
     Clock = "clock", "the TPM's clock or reset counter contradicts the order before, stop, after";
 }
@@ -128,7 +139,8 @@ pub struct ReceiptVerdict {
 ///
 /// Checked are: the key, the quote (signature, statement, PCR and value), the PCR's chain from the value before to
 /// the one after with this stop's digest and no other, at most [`MAX_EXTENDS`] times, both certifications (signature,
-/// index, binding), the counter's increase and the order of the clocks. A missing quote leaves the extend unconfirmed,
+/// index, binding), the counter's increase (also over what the verifier
+/// knows it to have held) and the order of the clocks. A missing quote leaves the extend unconfirmed,
 /// a missing certification the increment; where they are there, they prove it although the robot itself had no proof.
 #[must_use]
 pub fn verify_receipt(bytes: &[u8], expected: &Expected<'_>) -> ReceiptVerdict {
@@ -210,6 +222,10 @@ impl Check<'_> {
         if self.expected.stop.is_some_and(|stop| stop != event.stop) {
             self.refuse(ReceiptReason::Stop);
         }
+        let anchor = self.expected.anchor.map(NvIndex::MissionAnchor);
+        if anchor.is_some_and(|anchor| anchor != self.scope().counter()) {
+            self.refuse(ReceiptReason::Anchor);
+        }
     }
 
     fn chain(&mut self) {
@@ -281,6 +297,13 @@ impl Check<'_> {
             && before.counter() >= after.counter()
         {
             self.refuse(ReceiptReason::EpochNotIncreased);
+        }
+        let after = after.and_then(VerifiedNv::counter);
+        if after
+            .zip(self.expected.alive_at)
+            .is_some_and(|(after, alive)| after <= alive)
+        {
+            self.refuse(ReceiptReason::StillAlive);
         }
     }
 

@@ -271,6 +271,8 @@ fn outcome(authority: &SoftAuthority, lived: &Lived, receipt: &[u8]) -> Outcome 
         robot: Some(&robot),
         stop: Some(lived.report.stop),
         nv: *enrolment.nv_map(),
+        alive_at: None,
+        anchor: None,
         pcrs: MAP,
     };
     verify_receipt(receipt, &expected).outcome

@@ -94,6 +94,8 @@ impl Life {
             robot: Some(&robot),
             stop: Some(report.stop),
             nv: *enrolment.nv_map(),
+            alive_at: None,
+            anchor: None,
             pcrs: self.robot().keys().pcrs(),
         };
         verify_receipt(report.receipt.as_ref().unwrap(), &expected)

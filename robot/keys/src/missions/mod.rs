@@ -95,7 +95,7 @@ impl RobotKeys {
         self.folder
             .list(FOLDER)?
             .iter()
-            .map(|name| self.read_record(&format!("{FOLDER}/{name}")))
+            .filter_map(|name| self.read_record(&format!("{FOLDER}/{name}")).transpose())
             .collect()
     }
 
@@ -111,12 +111,16 @@ impl RobotKeys {
         known.ok_or(KeysError::NoSuchMission { mission })
     }
 
-    fn read_record(&self, name: &str) -> Result<MissionRecord> {
-        let bytes = self.folder.read(name)?.unwrap_or_default();
-        MissionRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
+    /// None where it was deleted since the folder was listed: an end or a stop may come at any time.
+    fn read_record(&self, name: &str) -> Result<Option<MissionRecord>> {
+        let Some(bytes) = self.folder.read(name)? else {
+            return Ok(None);
+        };
+        let record = MissionRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
             name: name.into(),
             source,
-        })
+        })?;
+        Ok(Some(record))
     }
 
     /// Deletes the records of missions in scope with all their keys, and says how many keys there were. They are dead in
@@ -134,7 +138,7 @@ impl RobotKeys {
         let mut unreadable = None;
         for name in names {
             match self.read_record(&name) {
-                Ok(record) if in_scope(&record) => {
+                Ok(Some(record)) if in_scope(&record) => {
                     let further = self.key_store().remove_mission(record.mission)?;
                     keys = keys.saturating_add(further).saturating_add(1);
                     ended.push(name);
