@@ -69,7 +69,9 @@ impl LocalAuthority {
     pub(crate) fn attest(&mut self, robot: &Robot, log: &BootLog) -> Result<Appraised, CliError> {
         let request = self.authority.challenge(robot.robot(), now_ms())?;
         let surroundings = Surroundings::unknown(robot.keys().hash());
-        robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
+        if !robot.has_measured_hardware() {
+            robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
+        }
         let evidence = robot.attest(&request.to_canonical(), &surroundings, log, now_ms())?;
         let appraised = self.authority.appraise(&evidence, now_ms())?;
         if let Some(lease) = &appraised.answer.lease

@@ -114,6 +114,11 @@ impl Robot {
         Ok(verdict)
     }
 
+    /// Whether the hardware was measured since this start: parts are looked at when the robot starts, not at each evidence.
+    pub fn has_measured_hardware(&self) -> bool {
+        self.hardware().is_some()
+    }
+
     fn measure(&self, digest: Digest) -> Result<()> {
         let found = self.keys.register(REGISTER)?;
         let base = found.unwrap_or_else(|| Digest::zero(digest.alg()));
