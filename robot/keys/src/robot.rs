@@ -1,5 +1,6 @@
 //! A provisioned robot: its chip, its folder, its record.
 
+use crate::mission_keys::MissionKeyStore;
 use crate::missions::MissionKey;
 use crate::provisioning::nv_public;
 use crate::record::RobotRecord;
@@ -29,6 +30,7 @@ pub struct RobotKeys {
     pub(crate) tpm: Tpm,
     /// Before the folder, so that the store is closed when the folder's lock is let go.
     pub(crate) store: KeyStore,
+    pub(crate) mission_keys: MissionKeyStore,
     pub(crate) folder: Arc<StateFolder>,
     pub(crate) record: Arc<RobotRecord>,
     pub(crate) nv: NvMap,
@@ -69,6 +71,7 @@ impl RobotKeys {
         })?;
         Ok(Self {
             tpm,
+            mission_keys: MissionKeyStore::new(folder.clone()),
             folder,
             record,
             nv,

@@ -18,8 +18,8 @@ use crate::{KeysError, Result};
 use alcub3_trust_model::{MissionId, MissionKeyId};
 
 impl RobotKeys {
-    pub(crate) fn key_store(&self) -> MissionKeyStore {
-        MissionKeyStore::new(self.folder.clone())
+    pub(crate) const fn key_store(&self) -> &MissionKeyStore {
+        &self.mission_keys
     }
 
     /// The further keys of a mission.
