@@ -54,6 +54,12 @@ pub enum RecoveryError {
     /// Two holders have one name or one TPM.
     #[error("{0} appears twice among the holders: every share goes to another person and another TPM")]
     SameHolder(OperatorId),
+    /// A holder's TPM protects its share less than the set's curve protects the keys.
+    #[error("the storage key of {holder} is weaker than the recovery set: make it with the robot's curve")]
+    WeakHolder {
+        /// Whose.
+        holder: OperatorId,
+    },
     /// The numbers make no sense, or the shares are too few.
     #[error(transparent)]
     Sharing(#[from] SharingError),
@@ -146,7 +152,7 @@ impl RecoverySet {
     /// it back. Nothing of the secret is kept.
     ///
     /// # Errors
-    /// [`RecoveryError`]: a holder twice, numbers that make no sense, or the randomness failed.
+    /// [`RecoveryError`]: a holder twice, one whose storage key is weaker than `curve`, numbers that make no sense, or the randomness failed.
     pub fn create(
         set: SessionId,
         robot: RobotId,
@@ -155,6 +161,7 @@ impl RecoverySet {
         entropy: &mut dyn Entropy,
     ) -> Result<(Self, Vec<WrappedShare>), RecoveryError> {
         refuse_doubles(holders)?;
+        refuse_weaker(holders, curve)?;
         let total = u8::try_from(holders.len()).unwrap_or(u8::MAX);
         if holders.len() > MAX_HOLDERS {
             return Err(SharingError::Numbers { needed, total }.into());
@@ -334,6 +341,20 @@ fn refuse_doubles(holders: &[Holder]) -> Result<(), RecoveryError> {
         }
     }
     Ok(())
+}
+
+fn refuse_weaker(holders: &[Holder], curve: Curve) -> Result<(), RecoveryError> {
+    let strong = |holder: &&Holder| {
+        let parent = &holder.parent;
+        let own = parent.ec_point().map(|(own, _, _)| own);
+        own.is_some_and(|own| own >= curve && parent.name_alg() == own.hash())
+    };
+    match holders.iter().find(|holder| !strong(holder)) {
+        Some(weak) => Err(RecoveryError::WeakHolder {
+            holder: weak.name.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn share_digest(set: SessionId, share: &SecretShare) -> Digest {

@@ -101,7 +101,10 @@ fn a_refused_store_is_left_by_giving_all_its_keys_up() {
     std::fs::remove_file(file(&life)).unwrap();
     life.open();
     assert_eq!(store_reason(life.robot().keys().managed_keys()), "store-missing");
+    let counted = life.store_anchor();
     life.robot().start_keys_over(NOW_MS).unwrap();
+    // Once more than its own generation: a store whose commit was not counted has that one.
+    assert_eq!(life.store_anchor(), counted + 2);
     assert!(life.robot().keys().managed_keys().unwrap().is_empty());
     for key in &keys {
         assert!(arm_past_the_store(life.robot(), key).is_err(), "{}", key.purpose);

@@ -82,6 +82,8 @@ fn two_persons_have_a_key_duplicated_to_a_recovery_tpm_and_it_works_there() {
     let items = [&key, &secret].map(|key| duplicated(&successor.authority, &keys, key, root.public()));
     let back = successor.robot().keys().recover(None, &items).unwrap();
     assert!(back.iter().all(RecoverableKey::is_recovered));
+    // A recovery may be made again.
+    successor.robot().keys().recover(None, &items).unwrap();
     assert_eq!(back[0].public().name(), key.public().name());
     signs(&successor, &back[0]);
     let opened = successor.robot().keys().recoverable_secret(&back[1]).unwrap();
@@ -127,6 +129,78 @@ fn the_chip_duplicates_nothing_else_and_nowhere_else() {
         })
         .unwrap_err();
     assert!(matches!(error, TpmError::Refused { .. }), "{error}");
+}
+
+#[test]
+fn a_duplicate_takes_no_label_of_another_key_and_is_of_the_parent_and_kind_it_claims() {
+    let life = Life::running();
+    let keys = life.robot().keys().clone();
+    let [key, other] =
+        ["telemetry", "commands"].map(|label| keys.create_recoverable_key(LEVEL, label).unwrap());
+    let Life {
+        authority,
+        swtpm: _first_chip,
+        folder: _first_disk,
+        ..
+    } = life;
+    let successor = replacement(authority);
+    let root = successor.robot().keys().storage_root().public().clone();
+    let [item, other] = [&key, &other].map(|key| duplicated(&successor.authority, &keys, key, &root));
+    let keys = successor.robot().keys();
+    let refusal = |items: &[RecoveryItem]| keys.recover(None, items).unwrap_err();
+
+    let twice = RecoveryItem {
+        label: item.label.clone(),
+        ..other
+    };
+    let error = refusal(&[item.clone(), twice]);
+    assert!(matches!(error, KeysError::Label { .. }), "{error}");
+    let elsewhere = RecoveryItem {
+        parent: key.public().name(),
+        ..item.clone()
+    };
+    let error = refusal(&[elsewhere]);
+    assert!(matches!(error, KeysError::OtherRecoveryParent { .. }), "{error}");
+    let mut without_policy = item.clone();
+    without_policy.object.public = keys.record().identity.clone();
+    let error = refusal(&[without_policy]);
+    assert!(matches!(error, KeysError::NotRecoverable { .. }), "{error}");
+    assert!(keys.recoverable_keys().unwrap().is_empty());
+    // A key of the successor's own lives under the label.
+    let own = keys.create_recoverable_key(LEVEL, "telemetry").unwrap();
+    let error = refusal(&[item]);
+    assert!(
+        matches!(
+            error,
+            KeysError::Label {
+                problem: "is taken",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(keys.recoverable_key("telemetry").unwrap(), own);
+}
+
+#[test]
+fn what_is_weaker_than_the_keys_holds_none_of_them() {
+    let life = Life::running();
+    let keys = life.robot().keys();
+    let key = keys.create_recoverable_key(LEVEL, "telemetry").unwrap();
+    let no_parent = key.public();
+    let approval = approval(&life.authority, keys, &key, no_parent);
+    let error = keys.duplicate(&key, no_parent, approval).unwrap_err();
+    assert!(matches!(error, KeysError::NoStorageKey), "{error}");
+
+    let holders = ["ann", "ben"].map(|name| Holder {
+        name: OperatorId::new(name).unwrap(),
+        parent: StorageKeyPair::generate(Curve::P256, &mut OsEntropy)
+            .unwrap()
+            .public()
+            .clone(),
+    });
+    let made = RecoverySet::create(SET, robot_id(), Curve::P384, (&holders, 2), &mut OsEntropy);
+    assert!(matches!(made.unwrap_err(), RecoveryError::WeakHolder { holder } if holder.as_str() == "ann"));
 }
 
 /// A holder's TPM, which is no robot's.

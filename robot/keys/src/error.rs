@@ -120,16 +120,16 @@ pub enum KeysError {
         /// The level.
         level: Level,
     },
-    /// The chip's suite is below a level's floor.
+    /// The suite of a chip, or of a storage key that the level's keys would go to, is below the level's floor.
     #[error(
-        "{level} needs at least {needed}, this chip was asked for {offered}; choose the stronger curve or drop the level"
+        "{level} needs at least {needed}, here it is {offered}; choose the stronger curve or drop the level"
     )]
     BelowFloor {
         /// The level.
         level: Level,
         /// The floor.
         needed: &'static str,
-        /// What the plan offers.
+        /// What there is.
         offered: &'static str,
     },
     /// The chip holds fewer persistent keys than the levels need.
@@ -168,6 +168,28 @@ pub enum KeysError {
         /// The robot it is of.
         robot: String,
     },
+    /// A duplicate is of another parent than the one in use.
+    #[error(
+        "the duplicate {label:?} is wrapped to another parent; give the recovery set that it was made for"
+    )]
+    OtherRecoveryParent {
+        /// What the key is called.
+        label: String,
+    },
+    /// What is in a duplicate is no recoverable key of the level it names.
+    #[error("the duplicate {label:?} holds no recoverable key of this robot's at {level}; it is not taken")]
+    NotRecoverable {
+        /// What the key is called.
+        label: String,
+        /// The level that the duplicate names.
+        level: Level,
+    },
+    /// What a key is to be duplicated to is no storage key that the product makes.
+    #[error(
+        "a key is duplicated to an elliptic-curve storage key alone; take a recovery set, or what `alcub3 key backup holder` \
+         wrote"
+    )]
+    NoStorageKey,
     /// A recovery set was not made, or its shares recover nothing.
     #[error(transparent)]
     Recovery(#[from] alcub3_fleet_protocol::recovery::RecoveryError),

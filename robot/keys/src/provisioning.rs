@@ -210,7 +210,7 @@ fn run<T: Send + 'static>(tpm: &Tpm, step: impl FnOnce(&mut Chip) -> T + Send + 
     Ok(tpm.run(Lane::Background, STEP_TIMEOUT, |chip| Ok(step(chip)))?)
 }
 
-fn check_floor(level: Level, curve: Curve) -> Result<()> {
+pub(crate) fn check_floor(level: Level, curve: Curve) -> Result<()> {
     if profile(level).admits_suite(Suite::of_curve(curve)) {
         return Ok(());
     }

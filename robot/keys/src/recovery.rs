@@ -4,6 +4,7 @@
 //! the parent that two persons approved. Such a parent is a recovery TPM's storage key, or the recovery parent of a set
 //! whose shares lie on several TPMs. Nothing else of a robot leaves its chip.
 
+mod checks;
 mod holder;
 mod key;
 
@@ -13,13 +14,14 @@ pub use key::RecoverableKey;
 use crate::robot::RobotKeys;
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::tpm::{Public, Signature, StorageKeyPair, attribute};
+use alcub3_crypto::tpm::{Name, Public, Signature, StorageKeyPair, attribute};
 use alcub3_crypto::{Digest, Secret};
 use alcub3_fleet_protocol::recovery::{CheckedShare, RecoveryItem, RecoverySet, WrappedObject, WrappedShare};
 use alcub3_tpm::ops::{Approval, Hierarchy, Key, PolicyInputs};
 use alcub3_tpm::{Auth, Chip, Lane, OsEntropy};
 use alcub3_trust_model::Level;
 use alcub3_trust_model::recovery::Recoverable;
+use checks::{check_item, check_labels_differ, check_new_parent};
 use holder::open_at;
 use key::{Loading, Under};
 
@@ -34,9 +36,7 @@ impl RobotKeys {
     /// # Errors
     /// [`KeysError::Label`]; as [`Self::seal`].
     pub fn create_recoverable_key(&self, level: Level, label: &str) -> Result<RecoverableKey> {
-        let attributes = attribute::SENSITIVE_DATA_ORIGIN | attribute::NO_DA | attribute::SIGN;
-        let policy = self.recoverable(level).auth_policy()?;
-        let template = PublicTemplate::signing_key(self.record.curve, attributes, Some(&policy));
+        let [template, _] = self.recoverable_templates(level)?;
         self.create_recoverable(level, label, template, None)
     }
 
@@ -57,10 +57,19 @@ impl RobotKeys {
                 most: MAX_SECRET,
             });
         }
-        let attributes = attribute::ADMIN_WITH_POLICY | attribute::NO_DA;
-        let policy = self.recoverable(level).auth_policy()?;
-        let template = PublicTemplate::sealed_data(self.hash(), attributes, Some(&policy));
+        let [_, template] = self.recoverable_templates(level)?;
         self.create_recoverable(level, label, template, Some(secret))
+    }
+
+    /// Of a level's recoverable signing keys, and of its kept secrets.
+    fn recoverable_templates(&self, level: Level) -> Result<[PublicTemplate; 2]> {
+        let policy = self.recoverable(level).auth_policy()?;
+        let signing = attribute::SENSITIVE_DATA_ORIGIN | attribute::NO_DA | attribute::SIGN;
+        let kept = attribute::ADMIN_WITH_POLICY | attribute::NO_DA;
+        Ok([
+            PublicTemplate::signing_key(self.record.curve, signing, Some(&policy)),
+            PublicTemplate::sealed_data(self.hash(), kept, Some(&policy)),
+        ])
     }
 
     fn create_recoverable(
@@ -71,11 +80,8 @@ impl RobotKeys {
         data: Option<Secret>,
     ) -> Result<RecoverableKey> {
         check_label(label)?;
-        if self.folder.read(&file_of(label))?.is_some() {
-            return Err(KeysError::Label {
-                label: label.to_owned(),
-                problem: "is taken",
-            });
+        if self.kept_as(label)?.is_some() {
+            return Err(taken(label));
         }
         let parent = self.parent(level)?;
         let (policy, inputs) = self.parent_use(level)?;
@@ -107,9 +113,15 @@ impl RobotKeys {
             .map(|name| {
                 let name = format!("{FOLDER}/{name}");
                 let bytes = self.folder.read(&name)?.unwrap_or_default();
-                RecoverableKey::from_canonical(&bytes).map_err(|source| KeysError::Record { name, source })
+                parse(name, &bytes)
             })
             .collect()
+    }
+
+    fn kept_as(&self, label: &str) -> Result<Option<RecoverableKey>> {
+        let name = file_of(label);
+        let bytes = self.folder.read(&name)?;
+        bytes.map(|bytes| parse(name, &bytes)).transpose()
     }
 
     /// One recoverable key.
@@ -177,13 +189,15 @@ impl RobotKeys {
     /// PolicyDuplicationSelect, LoadExternal, VerifySignature, PolicyAuthorize, PolicyOR), Duplicate, the flushes.
     ///
     /// # Errors
-    /// The chip's: SIGNATURE for an approval of another key or parent; POLICY_FAIL without one.
+    /// [`KeysError::NoStorageKey`] and [`KeysError::BelowFloor`] for a parent that the level's keys may not go to; the chip's:
+    /// SIGNATURE for an approval of another key or parent; POLICY_FAIL without one.
     pub fn duplicate(
         &self,
         key: &RecoverableKey,
         new_parent: &Public,
         approval: Signature,
     ) -> Result<RecoveryItem> {
+        check_new_parent(key.level, new_parent)?;
         let recoverable = self.recoverable(key.level);
         let policy = recoverable.duplication_policy(key.public.name(), new_parent.name())?;
         let inputs = PolicyInputs::new().approval(Approval {
@@ -236,21 +250,21 @@ impl RobotKeys {
     /// Commands: Import of the parent and Load; for each key Import; a flush.
     ///
     /// # Errors
-    /// [`KeysError::Label`] for a name that is taken; [`KeysError::OtherRobot`]; the chip's INTEGRITY where an item is of another
-    /// parent or was changed, and then none of them is kept.
+    /// Before the chip is asked: [`KeysError::Label`] for a name that is taken, except by the same key that came back before;
+    /// [`KeysError::OtherRobot`]; [`KeysError::OtherRecoveryParent`]; [`KeysError::NotRecoverable`] for a key that no robot of
+    /// this name makes. The chip's INTEGRITY where an item was changed. Then none of them is kept.
     pub fn recover(
         &self,
         parent: Option<&StorageKeyPair>,
         items: &[RecoveryItem],
     ) -> Result<Vec<RecoverableKey>> {
+        let parent_name = parent.map_or_else(
+            || self.storage_root().public().name(),
+            |pair| pair.public().name(),
+        );
+        check_labels_differ(items)?;
         for item in items {
-            check_label(&item.label)?;
-            if item.robot != self.record.robot {
-                return Err(KeysError::OtherRobot {
-                    robot: item.robot.to_string(),
-                });
-            }
-            self.record.parent(item.level)?;
+            self.check_recovered(item, parent_name)?;
         }
         let root = self.storage_root();
         let under = match parent {
@@ -287,6 +301,23 @@ impl RobotKeys {
         Ok(keys)
     }
 
+    fn check_recovered(&self, item: &RecoveryItem, parent: Name) -> Result<()> {
+        check_label(&item.label)?;
+        if item.robot != self.record.robot {
+            return Err(KeysError::OtherRobot {
+                robot: item.robot.to_string(),
+            });
+        }
+        self.record.parent(item.level)?;
+        check_item(item, parent, &self.recoverable_templates(item.level)?)?;
+        match self.kept_as(&item.label)? {
+            // A recovery that is made again.
+            Some(kept) if kept.is_recovered() && kept.public == item.object.public => Ok(()),
+            Some(_) => Err(taken(&item.label)),
+            None => Ok(()),
+        }
+    }
+
     fn import_parent(&self, pair: &StorageKeyPair) -> Result<Under> {
         let root = self.storage_root();
         let wrapped = pair.wrap_to(root.public(), &mut OsEntropy)?;
@@ -314,6 +345,17 @@ impl RobotKeys {
             robot: self.record.robot.clone(),
             level,
         }
+    }
+}
+
+fn parse(name: String, bytes: &[u8]) -> Result<RecoverableKey> {
+    RecoverableKey::from_canonical(bytes).map_err(|source| KeysError::Record { name, source })
+}
+
+fn taken(label: &str) -> KeysError {
+    KeysError::Label {
+        label: label.to_owned(),
+        problem: "is taken",
     }
 }
 

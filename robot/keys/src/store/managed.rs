@@ -228,10 +228,11 @@ impl RobotKeys {
     }
 
     /// Gives all managed keys up and makes an empty store: the way out of a store that is refused. Every anchor moves, so
-    /// that no key of the old store works again, and the generation moves on, so that the old store is refused for good.
+    /// that no key of the old store works again, and the generation moves on. It moves by two: an old store whose last commit
+    /// was not counted has the next generation already, and the new one must not share it.
     ///
-    /// NV writes: every anchor's and the store's. Commands: 12 NV_Extend, 1 Create, 1 Load, 1 HMAC, 1 NV_Read, a flush; the
-    /// next use of the store counts its generation.
+    /// NV writes: every anchor's and two of the store's. Commands: 12 NV_Extend, 1 NV_Increment, 1 Create, 1 Load, 1 HMAC,
+    /// 1 NV_Read, a flush; then those of opening it, which counts its generation.
     ///
     /// # Errors
     /// The chip's or the folder's; it can be tried again.
@@ -245,7 +246,9 @@ impl RobotKeys {
                     .iter()
                     .try_for_each(|handle| chip.nv_extend(*handle, domain::KEY_ANCHOR.as_bytes()))
             })?;
-            Store::create(&store_path(self.folder.path()), &self.store_chip(), 1)
+            let chip = self.store_chip();
+            chip.count()?;
+            Store::create(&store_path(self.folder.path()), &chip, 1)
         })?;
         // Opening it counts the generation.
         self.with_store(|_, _| Ok(()))

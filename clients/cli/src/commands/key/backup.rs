@@ -53,6 +53,9 @@ pub(crate) struct Keep {
 /// Arguments of `key backup holder`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HolderKey {
+    /// The curve of the storage key where the TPM has none of a robot: at least that of the set, p384 or p256
+    #[arg(long, default_value = "p384", value_parser = crate::commands::authority::curve)]
+    curve: Curve,
     /// Where it goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -158,7 +161,7 @@ fn list(context: &Context) -> Result<Answer, CliError> {
 }
 
 fn holder(arguments: &HolderKey, context: &Context) -> Result<Answer, CliError> {
-    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, Curve::P256)?;
+    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, arguments.curve)?;
     let public = holder.parent();
     files::write_private(&arguments.out, public.as_tpmt_bytes())?;
     let name = hex::encode(public.name().as_bytes());

@@ -41,6 +41,9 @@ pub(crate) struct Release {
 /// Arguments of `key recover pass`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pass {
+    /// The curve that `key backup holder` was given
+    #[arg(long, default_value = "p384", value_parser = crate::commands::authority::curve)]
+    curve: Curve,
     /// The holder's share
     #[arg(value_name = "SHARE")]
     share: PathBuf,
@@ -88,7 +91,7 @@ fn release(arguments: &Release) -> Result<Answer, CliError> {
 fn pass(arguments: &Pass, context: &Context) -> Result<Answer, CliError> {
     let share = read(&arguments.share, WrappedShare::from_canonical)?;
     let to = read_parent(&arguments.to)?;
-    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, Curve::P256)?;
+    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, arguments.curve)?;
     let passed = holder.pass_on(&share, &to)?;
     files::write_private(&arguments.out, &passed.to_canonical())?;
     let json = json!({"set": passed.set, "holder": passed.holder, "out": arguments.out});

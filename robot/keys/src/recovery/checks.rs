@@ -1,0 +1,91 @@
+//! What a duplicate's new parent and what comes back from one must be.
+
+use crate::provisioning::check_floor;
+use crate::{KeysError, Result};
+use alcub3_crypto::tpm::template::PublicTemplate;
+use alcub3_crypto::tpm::{Name, Public, attribute};
+use alcub3_fleet_protocol::recovery::RecoveryItem;
+use alcub3_trust_model::Level;
+use std::collections::BTreeSet;
+
+/// A level's floor holds where its keys are duplicated to. A recovery set's parent is made outside a TPM and is therefore not
+/// fixedTPM: it is refused only what is no storage key.
+pub(super) fn check_new_parent(level: Level, parent: &Public) -> Result<()> {
+    let storage = parent.has_attributes(attribute::RESTRICTED | attribute::DECRYPT)
+        && !parent.has_attributes(attribute::SIGN);
+    let curve = parent.ec_point().map(|(curve, _, _)| curve);
+    match curve.filter(|curve| storage && parent.name_alg() == curve.hash()) {
+        Some(curve) => check_floor(level, curve),
+        None => Err(KeysError::NoStorageKey),
+    }
+}
+
+/// One label, one key.
+pub(super) fn check_labels_differ(items: &[RecoveryItem]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match items.iter().find(|item| !seen.insert(item.label.as_str())) {
+        Some(twice) => Err(KeysError::Label {
+            label: twice.label.clone(),
+            problem: "is that of two duplicates",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The item is of the parent in use, and its key is one that a robot of this name makes: `templates` are those.
+pub(super) fn check_item(item: &RecoveryItem, parent: Name, templates: &[PublicTemplate; 2]) -> Result<()> {
+    if item.parent != parent {
+        return Err(KeysError::OtherRecoveryParent {
+            label: item.label.clone(),
+        });
+    }
+    let public = &item.object.public;
+    if templates.iter().any(|template| is_made_by(public, template)) {
+        return Ok(());
+    }
+    Err(KeysError::NotRecoverable {
+        label: item.label.clone(),
+        level: item.level,
+    })
+}
+
+/// Type, nameAlg, attributes, authPolicy and parameters are the template's; only the unique field is the key's own.
+fn is_made_by(public: &Public, template: &PublicTemplate) -> bool {
+    let Ok(asked) = template.to_public() else {
+        return false;
+    };
+    // A template ends with its unique field: empty TPM2Bs of two bytes, two for a point and one for data.
+    let unique = if public.ec_point().is_some() { 4 } else { 2 };
+    let whole = template.as_tpmt_bytes();
+    let fixed = whole.len().checked_sub(unique).and_then(|end| whole.get(..end));
+    public.object_type() == asked.object_type()
+        && fixed.is_some_and(|fixed| public.as_tpmt_bytes().starts_with(fixed))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use alcub3_crypto::Curve;
+    use alcub3_crypto::tpm::StorageKeyPair;
+    use alcub3_tpm::OsEntropy;
+
+    #[test]
+    fn a_levels_floor_binds_the_parent_that_its_keys_are_duplicated_to() {
+        let pair = |curve| StorageKeyPair::generate(curve, &mut OsEntropy).unwrap();
+        let (weak, strong) = (pair(Curve::P256), pair(Curve::P384));
+        check_new_parent(Level::Unclassified, weak.public()).unwrap();
+        check_new_parent(Level::Secret, strong.public()).unwrap();
+        let error = check_new_parent(Level::Secret, weak.public()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                KeysError::BelowFloor {
+                    level: Level::Secret,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+}
