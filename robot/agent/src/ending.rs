@@ -3,7 +3,7 @@
 use crate::audit::AuditFile;
 use crate::command_keys::CommandKeys;
 use crate::events::AgentLog;
-use crate::mission_ends::{MissionEnd, MissionEnds};
+use crate::mission_ends::{EndWriter, MissionEnd};
 use crate::robot::mission_subject;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
@@ -34,6 +34,7 @@ pub(crate) struct Ending {
     pub(crate) log: Arc<Mutex<AgentLog>>,
     pub(crate) command_keys: CommandKeys,
     turn: Arc<Mutex<()>>,
+    ends: EndWriter,
     /// The missions whose end nobody was told yet.
     running: Arc<Mutex<Vec<KeyOwner>>>,
     /// Missions over in the chip whose end is not on disk yet: trying again costs the chip no further write.
@@ -68,6 +69,7 @@ impl Ending {
             log,
             command_keys: CommandKeys::default(),
             turn: Arc::default(),
+            ends: EndWriter::default(),
             running: Arc::default(),
             retired: Arc::default(),
             watchers: Arc::default(),
@@ -242,7 +244,7 @@ impl Ending {
         now_utc_ms: Option<u64>,
     ) -> Result<()> {
         let end = MissionEnd::of(record, over, now_utc_ms);
-        MissionEnds::add(&self.folder, end.clone())?;
+        self.ends.add(&self.folder, end.clone())?;
         self.keys
             .delete_missions(|other| other.mission == record.mission)?;
         let subject = mission_subject(record.mission);
@@ -277,7 +279,7 @@ impl Ending {
                 over: MissionOver::Stopped,
                 at_utc_ms: Some(now_utc_ms),
             };
-            MissionEnds::add(&self.folder, end.clone())?;
+            self.ends.add(&self.folder, end.clone())?;
             self.tell(&end);
         }
         Ok(())

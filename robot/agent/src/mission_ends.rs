@@ -4,6 +4,7 @@ use crate::{AgentError, Result};
 use alcub3_keys::{MissionOver, MissionRecord, StateFolder};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{Level, MissionId};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const FILE: &str = "mission-ends.cbor";
 const DOMAIN: &str = "alcub3/mission-ends/v1";
@@ -94,14 +95,21 @@ impl MissionEnds {
         };
         Self::from_canonical(&bytes).map_err(|source| AgentError::Record { name: FILE, source })
     }
+}
 
+/// Adds ends to the list, one at a time: a stop tells its missions while a timer ends others. Clones share the turn.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EndWriter(Arc<Mutex<()>>);
+
+impl EndWriter {
     /// Adds an end, durably, and lets the oldest go where there are too many. A damaged list is begun anew: no mission's
     /// end waits for what is only told, and the audit log has them all.
-    pub(crate) fn add(folder: &StateFolder, end: MissionEnd) -> Result<()> {
-        let mut ends = match Self::load(folder) {
+    pub(crate) fn add(&self, folder: &StateFolder, end: MissionEnd) -> Result<()> {
+        let _turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = match MissionEnds::load(folder) {
             Err(error @ AgentError::Record { .. }) => {
                 tracing::error!(%error, "the latest ends are listed anew");
-                Self::default()
+                MissionEnds::default()
             }
             loaded => loaded?,
         };
@@ -110,5 +118,35 @@ impl MissionEnds {
         let surplus = ends.0.len().saturating_sub(MOST_ENDS);
         ends.0.drain(..surplus);
         Ok(folder.write(FILE, &ends.to_canonical())?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_that_come_at_once_are_all_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = StateFolder::open(dir.path()).unwrap();
+        let writer = EndWriter::default();
+        std::thread::scope(|threads| {
+            for thread in 0..8 {
+                let (writer, folder) = (writer.clone(), &folder);
+                threads.spawn(move || {
+                    for end in 0..4 {
+                        let end = MissionEnd {
+                            mission: MissionId::new([thread * 4 + end; 16]),
+                            level: Level::Cui,
+                            over: MissionOver::Stopped,
+                            at_utc_ms: None,
+                        };
+                        writer.add(folder, end).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(MissionEnds::load(&folder).unwrap().0.len(), MOST_ENDS);
     }
 }
