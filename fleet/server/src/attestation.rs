@@ -64,7 +64,7 @@ impl Authority {
     /// # Errors
     /// [`AttestationError`]: not enrolled, or the folder refuses.
     pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Attestation, robot, now_ms)?;
         Ok(AttestRequest {
@@ -88,7 +88,7 @@ impl Authority {
             message.session,
             now_ms,
         )?;
-        let (enrolment, nonce) = (self.enrolment(&robot)?, Nonce(exchange.nonce));
+        let (enrolment, nonce) = (self.active(&robot)?, Nonce(exchange.nonce));
         let mut standing = self.standing(&robot)?;
         let verdict = self.judge(&enrolment, &standing, &message, &nonce, now_ms)?;
         self.remember(&robot, &mut standing, &verdict)?;

@@ -17,6 +17,7 @@ use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 use crate::entropy::SystemEntropy;
 use crate::level_policy::{self, LevelPolicyIssueError};
 use crate::operators::{Operator, OperatorError, Operators};
+use crate::purge;
 use crate::robots::{self, RobotError};
 use crate::secrets::{KeyError, Keys};
 use crate::store::{StateFolder, StoreError};
@@ -253,6 +254,17 @@ impl Authority {
     /// [`RobotError`]: not enrolled, or its record does not verify.
     pub fn enrolment(&self, robot: &RobotId) -> Result<VerifiedEnrolment, RobotError> {
         robots::enrolment(&self.folder, &self.verifying_key(), robot)
+    }
+
+    /// The enrolment of a robot that may still be used: one that was purged proves nothing more.
+    ///
+    /// # Errors
+    /// [`RobotError::Purged`], or as [`Self::enrolment`].
+    pub(crate) fn active(&self, robot: &RobotId) -> Result<VerifiedEnrolment, RobotError> {
+        if purge::is_purged(&self.folder, robot)? {
+            return Err(RobotError::Purged(robot.clone()));
+        }
+        self.enrolment(robot)
     }
 
     /// What was last seen of a robot.

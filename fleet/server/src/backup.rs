@@ -55,7 +55,7 @@ impl Authority {
         (key, new_parent): (Name, Name),
         vault: &mut V,
     ) -> Result<BackupProposal, BackupError> {
-        let enrolment = self.enrolment(robot)?;
+        let enrolment = self.active(robot)?;
         if level > enrolment.record().ceiling {
             return Err(BackupError::AboveCeiling(level));
         }

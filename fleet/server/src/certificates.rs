@@ -253,7 +253,7 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<SessionId, CertificationError> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Certificate, robot, now_ms)?;
         Ok(exchange.session)
@@ -272,7 +272,7 @@ impl Authority {
             request.session,
             now_ms,
         )?;
-        let enrolment = self.enrolment(&request.robot)?;
+        let enrolment = self.active(&request.robot)?;
         let key = ProvenDeviceKey::verify(&request, &enrolment, exchange.session)?;
         let authority = self.certificate(now_ms)?;
         let subject = DeviceSubject {

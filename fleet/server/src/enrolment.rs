@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_crypto::tpm::Public;
 use alcub3_fleet_protocol::enrolment::{Admission, Authority as Machine, EnrolError, EnrolResponse};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
 use alcub3_trust_model::canonical::DecodeError;
@@ -13,6 +14,8 @@ use crate::approval::ApprovalVault;
 use crate::authority::Authority;
 use crate::certificates::{self, CertificationError};
 use crate::endorsement::{self, EndorsementError, RootsError};
+use crate::epochs;
+use crate::purge;
 use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
 use crate::store::StoreError;
@@ -38,11 +41,14 @@ pub enum EnrolmentError {
     #[error("the answer belongs to no waiting enrolment: begin the enrolment again")]
     NotWaiting,
     /// The name belongs to a robot with another TPM.
-    #[error("robot {0} is enrolled with another TPM; choose another name, or have that enrolment removed")]
+    #[error(
+        "robot {0} is enrolled with another TPM; choose another name, or have two persons release this one from it (`key recover release`)"
+    )]
     NameTaken(RobotId),
     /// A part that makes a robot what it is belongs to another robot.
     #[error(
-        "{}: the {} {:?} is enrolled as part of robot {holder}; a robot has one identity: remove that enrolment first",
+        "{}: the {} {:?} is enrolled as part of robot {holder}; a robot has one identity: take the \
+         part out, or enrol {holder} again without it; where {holder} lost its TPM, release its name and enrol under that",
         HardwareReason::IdentityPartElsewhere.code(), part.class.name(), part.serial
     )]
     HardwareTaken {
@@ -84,6 +90,7 @@ impl Authority {
         self.check_name(
             &received.request().robot,
             received.request().endorsement_key.name().as_bytes(),
+            None,
         )?;
         self.check_hardware(&received.request().robot, &received.request().hardware)?;
         let roots = endorsement::read_roots(self.path())?;
@@ -124,15 +131,21 @@ impl Authority {
         let proven = challenged.answered(response, self.issuer())?;
         let enrolled = proven.issue(&anchors, self.issuer(), now_ms)?;
         let robot = &enrolled.record.robot;
-        self.check_name(robot, enrolled.record.endorsement_key.as_bytes())?;
+        let endorsement_key = enrolled.record.endorsement_key.as_bytes();
+        let succeeds = self.check_name(robot, endorsement_key, Some(&anchors.rearm))?;
+        self.check_anew(&enrolled.record)?;
         self.check_hardware(robot, &enrolled.hardware)?;
         self.put_custody(robot, &enrolled.custody)?;
         robots::put_hardware(&self.folder, robot, &enrolled.hardware)?;
         certificates::supersede_all(&self.folder, robot)?;
+        if succeeds {
+            epochs::succeed(&self.folder, robot)?;
+        }
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
         // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
         robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
         self.boots.remove(robot);
+        purge::enrolled_anew(&self.folder, robot)?;
         Ok((enrolled.record, enrolled.message))
     }
 
@@ -174,17 +187,36 @@ impl Authority {
         }
     }
 
-    /// A name stays with the TPM it was first given to, unless two persons released it from that one.
-    fn check_name(&self, robot: &RobotId, endorsement_key: &[u8]) -> Result<(), EnrolmentError> {
+    /// A purged robot comes back with keys of a new provisioning, not with those that were to be cleared.
+    fn check_anew(&self, record: &EnrolmentRecord) -> Result<(), EnrolmentError> {
+        let robot = &record.robot;
+        if !purge::is_purged(&self.folder, robot)? {
+            return Ok(());
+        }
+        let earlier = self.enrolment(robot)?;
+        if earlier.record().identity.name() == record.identity.name() {
+            return Err(RobotError::Purged(robot.clone()).into());
+        }
+        Ok(())
+    }
+
+    /// A name stays with the TPM it was first given to, unless two persons released it from that one: then this one
+    /// succeeds it, which is said.
+    fn check_name(
+        &self,
+        robot: &RobotId,
+        endorsement_key: &[u8],
+        rearm: Option<&Public>,
+    ) -> Result<bool, EnrolmentError> {
         match self.enrolment(robot) {
             Ok(earlier) if earlier.record().endorsement_key.as_bytes() != endorsement_key => {
                 let first = &earlier.record().endorsement_key;
-                if succession::is_released(&self.folder, robot, first)? {
-                    return Ok(());
+                if succession::is_released(&self.folder, robot, first, rearm)? {
+                    return Ok(true);
                 }
                 Err(EnrolmentError::NameTaken(robot.clone()))
             }
-            Ok(_) | Err(RobotError::Unknown(_)) => Ok(()),
+            Ok(_) | Err(RobotError::Unknown(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -19,7 +19,7 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<SessionId, MissionApprovalError> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Extension, robot, now_ms)?.session)
     }
@@ -38,7 +38,7 @@ impl Authority {
         let request = ExtensionRequest::from_canonical(request)?;
         let session = request.session;
         exchanges::close(&self.folder, Purpose::Extension, &request.robot, session, now_ms)?;
-        let enrolment = self.enrolment(&request.robot)?;
+        let enrolment = self.active(&request.robot)?;
         let (signed, mission) = self.approved_mission(request.mission, &request.robot)?;
         let later = ExtendedToken::of(&request, mission.token(), &enrolment, session, now_ms)?;
         let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);

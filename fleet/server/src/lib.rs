@@ -23,6 +23,7 @@ mod certificates;
 mod endorsement;
 mod enrolment;
 mod entropy;
+mod epochs;
 mod exchanges;
 mod extension;
 mod level_policy;

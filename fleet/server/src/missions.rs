@@ -18,6 +18,7 @@ use alcub3_trust_model::{Level, LevelProfile, MissionId, OperatorId, RobotId, Se
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
 use crate::authority::Authority;
+use crate::epochs;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::RobotError;
 use crate::store::StoreError;
@@ -151,7 +152,7 @@ impl Authority {
     /// # Errors
     /// [`MissionApprovalError`]: not enrolled, or the folder refuses.
     pub fn open_mission(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, MissionApprovalError> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Mission, robot, now_ms)?.session)
     }
@@ -170,8 +171,9 @@ impl Authority {
         let request = MissionRequest::from_canonical(request)?;
         let (robot, session) = (request.robot.clone(), request.session);
         exchanges::close(&self.folder, Purpose::Mission, &robot, session, now_ms)?;
-        let enrolment = self.enrolment(&robot)?;
+        let enrolment = self.active(&robot)?;
         let mission = CertifiedMission::verify(request, &enrolment, session)?;
+        epochs::check(&self.folder, &robot, mission.robot_epoch().value())?;
         let profile = self.profile_for(mission.request().labels.level, enrolment.record().tier);
         self.check_floors(&enrolment, &mission, &profile, now_ms)?;
         let token = self.token(&mission, plan, &profile, now_ms)?;
@@ -327,6 +329,7 @@ impl Authority {
         }
         let (signature, _) = sign_ballot(&self.operators, vault, &ballot, votes)?;
         let signed = self.check_token(&token)?;
+        epochs::note_approved(&self.folder, &token.robot, token.robot_epoch)?;
         self.folder.put(COLLECTION, &token.mission.to_string(), &signed)?;
         Ok(MissionApproval {
             session,

@@ -10,9 +10,11 @@ use alcub3_trust_model::{RobotId, SessionId};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
 use crate::authority::Authority;
+use crate::certificates::{self, CertificationError};
+use crate::epochs;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::RobotError;
-use crate::store::StoreError;
+use crate::store::{StateFolder, StoreError};
 
 const COLLECTION: &str = "purges";
 
@@ -64,6 +66,9 @@ pub enum PurgeApprovalError {
     /// The order could not be signed.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// The certificates of before do not read.
+    #[error(transparent)]
+    Certificates(#[from] CertificationError),
     /// The state folder.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,6 +100,7 @@ impl Authority {
         exchanges::close(&self.folder, Purpose::Purge, &robot, session, now_ms)?;
         let enrolment = self.enrolment(&robot)?;
         let certified = CertifiedPurge::verify(&request, &enrolment, session)?;
+        epochs::check(&self.folder, &robot, certified.robot_epoch().value())?;
         let approved = certified.approved_policy(enrolment.nv_map().name_alg())?;
         let failed = |fault: V::Fault| PurgeApprovalError::Vault(Box::new(fault));
         let key_alg = vault
@@ -112,7 +118,8 @@ impl Authority {
         })
     }
 
-    /// Counts both persons' votes, has the authority's TPM sign, and keeps and gives the signed order.
+    /// Counts both persons' votes, has the authority's TPM sign, and keeps and gives the signed order. From then on the
+    /// robot's certificates count no more, and nothing but another purge is begun with it until it is enrolled anew.
     ///
     /// # Errors
     /// [`PurgeApprovalError`]; the proposal counts no more, whatever was wrong.
@@ -146,7 +153,19 @@ impl Authority {
             .map_err(|fault| PurgeApprovalError::Vault(Box::new(fault)))?;
         let enrolment = self.enrolment(&robot)?;
         VerifiedPurge::verify(&order, &anchors, enrolment.nv_map(), &robot)?;
+        epochs::note_approved(&self.folder, &robot, robot_epoch)?;
         self.folder.put(COLLECTION, robot.as_str(), &order)?;
+        certificates::supersede_all(&self.folder, &robot)?;
         Ok(order)
     }
+}
+
+/// Whether two persons ordered the purge of a robot that was not enrolled anew since.
+pub(crate) fn is_purged(folder: &StateFolder, robot: &RobotId) -> Result<bool, StoreError> {
+    Ok(folder.get(COLLECTION, robot.as_str())?.is_some())
+}
+
+/// A robot that was enrolled anew is no longer the one that was purged.
+pub(crate) fn enrolled_anew(folder: &StateFolder, robot: &RobotId) -> Result<(), StoreError> {
+    folder.remove(COLLECTION, robot.as_str())
 }

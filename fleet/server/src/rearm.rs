@@ -16,6 +16,7 @@ use crate::approval::{
     ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, count_votes, sign_ballot,
 };
 use crate::authority::Authority;
+use crate::epochs;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::{self, RobotError};
 use crate::store::StoreError;
@@ -100,7 +101,7 @@ impl Authority {
     /// # Errors
     /// [`RearmApprovalError`]: not enrolled, or the folder refuses.
     pub fn open_rearm(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, RearmApprovalError> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Rearm, robot, now_ms)?.session)
     }
@@ -118,17 +119,18 @@ impl Authority {
         let request = RearmRequest::from_canonical(request)?;
         let (robot, session) = (request.robot.clone(), request.session);
         exchanges::close(&self.folder, Purpose::Rearm, &robot, session, now_ms)?;
-        let enrolment = self.enrolment(&robot)?;
-        let epochs = CertifiedEpochs::verify(&request, &enrolment, session)?;
-        if epochs.level_epochs().is_empty() {
+        let enrolment = self.active(&robot)?;
+        let certified = CertifiedEpochs::verify(&request, &enrolment, session)?;
+        epochs::check(&self.folder, &robot, certified.robot_epoch().value())?;
+        if certified.level_epochs().is_empty() {
             return Err(RearmError::NoLevel.into());
         }
-        let levels = begin_ballots(vault, &epochs, &enrolment)?;
+        let levels = begin_ballots(vault, &certified, &enrolment)?;
         let stops = self.standing(&robot)?.stops;
         Ok(RearmProposal {
             session,
             robot,
-            robot_epoch: epochs.robot_epoch().value(),
+            robot_epoch: certified.robot_epoch().value(),
             levels,
             stops,
         })
@@ -151,6 +153,7 @@ impl Authority {
             proposal.ballots().for_each(|(_, ballot)| vault.cancel(ballot));
         }
         let (levels, approvers) = signed?;
+        epochs::note_approved(&self.folder, &proposal.robot, proposal.robot_epoch)?;
         let record = RearmRecord {
             session: proposal.session,
             robot: proposal.robot.clone(),
@@ -212,7 +215,7 @@ impl Authority {
         let anchors = self
             .anchors(vault)
             .map_err(|fault| RearmApprovalError::Vault(Box::new(fault)))?;
-        let enrolment = self.enrolment(robot)?;
+        let enrolment = self.active(robot)?;
         VerifiedRearm::verify(record, &anchors, enrolment.nv_map(), robot)?;
         Ok(())
     }

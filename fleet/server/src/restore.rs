@@ -47,7 +47,7 @@ impl Authority {
     /// # Errors
     /// [`RestoreRefusal`]: the robot is not enrolled, or the folder refuses.
     pub fn open_restore(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, RestoreRefusal> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Restore, robot, now_ms)?;
         Ok(exchange.session)
@@ -68,7 +68,7 @@ impl Authority {
         let request = RestoreRequest::from_canonical(request).map_err(RestoreRefusal::Message)?;
         let robot = request.robot.clone();
         let exchange = exchanges::close(&self.folder, Purpose::Restore, &robot, request.session, now_ms)?;
-        let enrolment = self.enrolment(&robot)?;
+        let enrolment = self.active(&robot)?;
         let chip = ProvenChip::verify(request, &enrolment, exchange.session)?;
         let anchors = self
             .anchors(vault)

@@ -66,6 +66,30 @@ pub enum RobotError {
         /// What is wrong.
         source: DecodeError,
     },
+    /// The epochs approved under its name do not read.
+    #[error("the approved epochs of robot {robot}: {source}; restore the state folder from a backup")]
+    Epochs {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: DecodeError,
+    },
+    /// An approval for a robot that had the name before would fit this one.
+    #[error(
+        "robot {robot} is at epoch {found}, and epochs up to {approved} were approved for another TPM of that name: stop the \
+         robot until its epoch is above, each stop counts it up by one, and ask again"
+    )]
+    EpochOfPredecessor {
+        /// Which robot.
+        robot: RobotId,
+        /// The epoch that its TPM certified.
+        found: u64,
+        /// The highest epoch approved for its predecessors.
+        approved: u64,
+    },
+    /// Two persons ordered its purge.
+    #[error("robot {0} was purged by order of two persons: provision it anew and enrol it again")]
+    Purged(RobotId),
     /// The state folder.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -75,7 +75,7 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<SessionId, SharedKeyApprovalError> {
-        self.enrolment(robot)?;
+        self.active(robot)?;
         let mut entropy = self.entropy;
         Ok(exchanges::open(&self.folder, &mut entropy, Purpose::SharedKey, robot, now_ms)?.session)
     }
@@ -125,7 +125,7 @@ impl Authority {
         let request = SharedKeyRequest::from_canonical(request)?;
         let (robot, session) = (&request.robot, request.session);
         exchanges::close(&self.folder, Purpose::SharedKey, robot, session, now_ms)?;
-        let enrolment = self.enrolment(robot)?;
+        let enrolment = self.active(robot)?;
         let (_, mission) = self.approved_mission(request.mission, robot)?;
         let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);
         self.check_standing(&enrolment, &profile, now_ms)?;

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 
-use alcub3_crypto::tpm::{Name, Signature};
+use alcub3_crypto::tpm::{Name, Public, Signature};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{RobotId, domain};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
 use crate::authority::Authority;
+use crate::certificates::{self, CertificationError};
 use crate::robots::RobotError;
 use crate::store::{StateFolder, StoreError};
 
@@ -41,6 +42,9 @@ pub enum SuccessionError {
     /// The vault did not begin, or does not tell its keys.
     #[error("the authority's TPM did not begin the approval: {0}")]
     Vault(#[source] Box<dyn Error + Send + Sync>),
+    /// The certificates of the lost robot do not read.
+    #[error(transparent)]
+    Certificates(#[from] CertificationError),
     /// The state folder.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,7 +74,7 @@ impl Authority {
         })
     }
 
-    /// Counts both persons' votes and releases the name.
+    /// Counts both persons' votes and releases the name. The lost robot's certificates count no more.
     ///
     /// # Errors
     /// [`SuccessionError`]; the proposal counts no more, whatever was wrong.
@@ -91,7 +95,8 @@ impl Authority {
             .bytes(released.as_bytes())
             .u64(3)
             .bytes(&signature.to_tpmt());
-        Ok(self.folder.put(COLLECTION, robot.as_str(), &out.finish())?)
+        self.folder.put(COLLECTION, robot.as_str(), &out.finish())?;
+        Ok(certificates::supersede_all(&self.folder, &robot)?)
     }
 }
 
@@ -108,16 +113,29 @@ fn message(robot: &RobotId, released: &Name) -> Vec<u8> {
     .concat()
 }
 
-/// Whether two persons released a robot's name from the TPM with this endorsement key.
+/// Whether two persons released a robot's name from the TPM with this endorsement key. Their signature counts under the
+/// rearm key, where it is given; whoever has no vault at hand learns only what the record says.
 pub(crate) fn is_released(
     folder: &StateFolder,
     robot: &RobotId,
     endorsement_key: &Name,
+    rearm: Option<&Public>,
 ) -> Result<bool, StoreError> {
     let record = folder.get(COLLECTION, robot.as_str())?;
     // A record that does not read releases nothing.
     let released = record.and_then(|bytes| decode(&bytes).ok());
-    Ok(released.is_some_and(|(name, _)| name == *endorsement_key))
+    Ok(released.is_some_and(|(name, approval)| {
+        let signed = rearm.is_none_or(|key| is_signed(&approval, key, &message(robot, &name)));
+        name == *endorsement_key && signed
+    }))
+}
+
+fn is_signed(approval: &Signature, key: &Public, message: &[u8]) -> bool {
+    let same_hash = approval.scheme.hash() == key.name_alg();
+    let verified = key
+        .verifying_key()
+        .is_ok_and(|key| approval.verify(&key, message).is_ok());
+    same_hash && verified
 }
 
 fn decode(bytes: &[u8]) -> Result<(Name, Signature), DecodeError> {

@@ -17,7 +17,7 @@ use alcub3_fleet_protocol::purge::VerifiedPurge;
 use alcub3_fleet_protocol::rearm::VerifiedRearm;
 use alcub3_server::{
     ApprovalError, ApprovalPurpose, ApprovalVault, Authority, ExchangeError, MissionApprovalError,
-    MissionPlan, MissionProposal, OperatorVote, PurgeApprovalError, RearmApprovalError,
+    MissionPlan, MissionProposal, OperatorVote, PurgeApprovalError, RearmApprovalError, RobotError,
 };
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
@@ -489,4 +489,119 @@ fn a_level_policy_asks_for_fewer_resets_and_shorter_missions_also_after_a_restar
     let authority = Authority::open(&state).unwrap();
     assert_eq!(authority.profiles(), stricter);
     assert_eq!(authority.level_policy().unwrap().policy().version, 3);
+}
+
+fn purge(world: &mut World, robot: &Robot) -> Result<(), PurgeApprovalError> {
+    let session = world.authority.open_purge(&robot.id, NOW)?;
+    let request = robot.purge_request(session);
+    let proposal = world.authority.propose_purge(&request, &mut world.vault, NOW)?;
+    let votes = [
+        world.alice.vote(proposal.ballot()),
+        world.bob.vote(proposal.ballot()),
+    ];
+    world
+        .authority
+        .approve_purge(proposal, &votes, &mut world.vault, NOW)?;
+    Ok(())
+}
+
+fn rearm(world: &mut World, robot: &Robot) -> Result<(), RearmApprovalError> {
+    let session = world.authority.open_rearm(&robot.id, NOW)?;
+    let request = robot.rearm_request(session, &[Level::Secret]);
+    let proposal = world.authority.propose_rearm(&request, &mut world.vault, NOW)?;
+    let votes = proposal
+        .ballots()
+        .map(|(level, ballot)| (level, vec![world.bob.vote(ballot), world.alice.vote(ballot)]))
+        .collect();
+    world
+        .authority
+        .approve_rearm(proposal, &votes, &mut world.vault, NOW)?;
+    Ok(())
+}
+
+#[test]
+fn a_successor_is_served_only_above_every_epoch_approved_for_the_lost_robot() {
+    let (mut world, lost) = stopped_world();
+    rearm(&mut world, &lost).unwrap();
+    // The robot itself is not held to what was approved for it.
+    rearm(&mut world, &lost).unwrap();
+    let proposal = world
+        .authority
+        .propose_succession(&lost.id, &mut world.vault)
+        .unwrap();
+    let votes = [
+        world.alice.vote(proposal.ballot()),
+        world.bob.vote(proposal.ballot()),
+    ];
+    world
+        .authority
+        .approve_succession(proposal, &votes, &mut world.vault)
+        .unwrap();
+    let mut successor = Robot::new("rover-1");
+    world.enrol(&successor);
+    let reused = |error: &RobotError| {
+        matches!(
+            error,
+            RobotError::EpochOfPredecessor {
+                found: 8,
+                approved: 8,
+                ..
+            }
+        )
+    };
+    successor.set_counter(NvIndex::RobotEpoch, 8);
+    let refusal = rearm(&mut world, &successor).unwrap_err();
+    assert!(
+        matches!(&refusal, RearmApprovalError::Robot(error) if reused(error)),
+        "{refusal}"
+    );
+    let refusal = purge(&mut world, &successor).unwrap_err();
+    assert!(
+        matches!(&refusal, PurgeApprovalError::Robot(error) if reused(error)),
+        "{refusal}"
+    );
+    let refusal = propose(&mut world, &successor, Level::Secret, HOUR).unwrap_err();
+    assert!(
+        matches!(&refusal, MissionApprovalError::Robot(error) if reused(error)),
+        "{refusal}"
+    );
+    successor.set_counter(NvIndex::RobotEpoch, 9);
+    rearm(&mut world, &successor).unwrap();
+    purge(&mut world, &successor).unwrap();
+}
+
+#[test]
+fn a_purged_robot_is_served_no_more_until_it_is_provisioned_and_enrolled_anew() {
+    let (mut world, robot) = stopped_world();
+    let open = world.authority.challenge(&robot.id, NOW).unwrap();
+    purge(&mut world, &robot).unwrap();
+    let id = robot.id.clone();
+    let authority = &mut world.authority;
+    let refusals = [
+        authority.challenge(&id, NOW).unwrap_err().to_string(),
+        authority.open_certificate(&id, NOW).unwrap_err().to_string(),
+        authority.open_restore(&id, NOW).unwrap_err().to_string(),
+        authority.open_rearm(&id, NOW).unwrap_err().to_string(),
+        authority.open_mission(&id, NOW).unwrap_err().to_string(),
+        authority.open_extension(&id, NOW).unwrap_err().to_string(),
+    ];
+    let purged = RobotError::Purged(id.clone()).to_string();
+    assert!(refusals.iter().all(|refusal| *refusal == purged), "{refusals:?}");
+    let mut robot = robot;
+    let late = authority.appraise(&robot.evidence(&open), NOW).unwrap_err();
+    assert_eq!(late.to_string(), purged, "an exchange from before the purge");
+    // Its enrolment stays for the receipt, and an order that was lost is given again.
+    assert!(authority.enrolment(&id).is_ok());
+    purge(&mut world, &robot).unwrap();
+
+    let message = robot.begin();
+    let challenge = world.authority.begin_enrolment(&message, NOW).unwrap();
+    let response = robot.answer(&message, &challenge, &world.authority.verifying_key());
+    let refusal = world
+        .authority
+        .finish_enrolment(&response, &mut world.vault, NOW)
+        .unwrap_err();
+    assert_eq!(refusal.to_string(), purged, "the keys that were to be cleared");
+    world.enrol(&robot.provisioned_anew());
+    assert!(world.authority.challenge(&id, NOW).is_ok());
 }

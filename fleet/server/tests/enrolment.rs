@@ -11,7 +11,7 @@ mod support;
 
 use std::fs;
 
-use alcub3_server::store::StoreError;
+use alcub3_server::store::{StateFolder, StoreError};
 use alcub3_server::{
     Authority, AuthorityError, EnrolmentError, KeyError, OperatorError, RobotError, SIMULATOR_ROOTS,
 };
@@ -221,6 +221,43 @@ fn two_persons_give_a_lost_robots_name_to_another_tpm_and_one_does_not() {
     world.enrol(&successor);
     // The name is the successor's now, and stays with it.
     let refusal = begins(&mut world, &lost).unwrap_err();
+    assert!(matches!(refusal, EnrolmentError::NameTaken(_)), "{refusal}");
+}
+
+#[test]
+fn a_release_that_two_persons_did_not_sign_gives_the_name_to_nobody() {
+    let mut world = World::new();
+    let (lost, successor) = (Robot::new("rover-1"), Robot::new("rover-1"));
+    world.enrol(&lost);
+    fs::write(world.state().join(SIMULATOR_ROOTS).join("i.der"), &successor.root).unwrap();
+    let proposal = world
+        .authority
+        .propose_succession(&lost.id, &mut world.vault)
+        .unwrap();
+    let votes = [
+        world.alice.vote(proposal.ballot()),
+        world.bob.vote(proposal.ballot()),
+    ];
+    world
+        .authority
+        .approve_succession(proposal, &votes, &mut world.vault)
+        .unwrap();
+    let state = world.state();
+    drop(world.authority);
+    let folder = StateFolder::open(&state).unwrap();
+    let key = lost.id.as_str();
+    let mut forged = folder.get("successions", key).unwrap().unwrap();
+    *forged.last_mut().unwrap() ^= 1;
+    folder.put("successions", key, &forged).unwrap();
+    drop(folder);
+    world.authority = Authority::open(&state).unwrap();
+    let message = successor.begin();
+    let challenge = world.authority.begin_enrolment(&message, NOW).unwrap();
+    let response = successor.answer(&message, &challenge, &world.authority.verifying_key());
+    let refusal = world
+        .authority
+        .finish_enrolment(&response, &mut world.vault, NOW)
+        .unwrap_err();
     assert!(matches!(refusal, EnrolmentError::NameTaken(_)), "{refusal}");
 }
 

@@ -17,7 +17,7 @@ use alcub3_fleet_protocol::certificate::{
 };
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest, restore_binding};
 use alcub3_fleet_protocol::{device_key_binding, identity_binding};
-use alcub3_server::{Authority, CertificateStanding, CertificationError, RestoreRefusal};
+use alcub3_server::{Authority, Ballot, CertificateStanding, CertificationError, RestoreRefusal};
 use alcub3_trust_model::SessionId;
 use support::robot::{BOUND, Robot, sized, with_point};
 use support::{ALG, NOW, World};
@@ -153,6 +153,36 @@ fn certificates_follow_each_other_without_a_gap_also_over_a_restart() {
     // Enrolled anew, the robot has no certificate of before.
     world.enrol(&robot);
     assert_eq!(standing(&world, &second), CertificateStanding::Superseded);
+}
+
+#[test]
+fn a_released_or_purged_robots_certificates_count_no_more() {
+    for released in [true, false] {
+        let mut world = World::new();
+        let robot = Robot::new("rover-1");
+        world.enrol(&robot);
+        let (_, certificate) = certified(&mut world, &robot, &Local::new());
+        let World {
+            authority,
+            vault,
+            alice,
+            bob,
+            ..
+        } = &mut world;
+        let votes = |ballot: &Ballot| [alice.vote(ballot), bob.vote(ballot)];
+        if released {
+            let proposal = authority.propose_succession(&robot.id, vault).unwrap();
+            let votes = votes(proposal.ballot());
+            authority.approve_succession(proposal, &votes, vault).unwrap();
+        } else {
+            let request = robot.purge_request(authority.open_purge(&robot.id, NOW).unwrap());
+            let proposal = authority.propose_purge(&request, vault, NOW).unwrap();
+            let votes = votes(proposal.ballot());
+            authority.approve_purge(proposal, &votes, vault, NOW).unwrap();
+        }
+        let standing = authority.certificate_standing(&robot.id, &certificate).unwrap();
+        assert_eq!(standing, CertificateStanding::Superseded);
+    }
 }
 
 #[test]
