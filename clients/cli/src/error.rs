@@ -317,9 +317,10 @@ impl CliError {
                 Exit::No
             }
             Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
-            Self::PolicyFile { .. } | Self::LevelPolicy(_) | Self::Keys(KeysError::LevelPolicy(_)) => {
-                Exit::No
-            }
+            Self::PolicyFile { .. }
+            | Self::LevelPolicy(_)
+            | Self::Keys(KeysError::LevelPolicy(_))
+            | Self::Agent(AgentError::Keys(KeysError::LevelPolicy(_))) => Exit::No,
             Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
             _ if self.key_refusal().is_some() => Exit::No,
             Self::Agent(

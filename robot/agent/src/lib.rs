@@ -21,6 +21,7 @@ mod extension;
 mod hardware;
 mod identity;
 pub mod inventory;
+mod level_keys;
 mod managed_keys;
 mod mission_ends;
 mod mission_keys;

@@ -141,25 +141,46 @@ impl Robot {
         self.audit.append(&entry).map(|_| ())
     }
 
-    fn audited<T>(
+    pub(crate) fn audited<T>(
         &self,
         what: (&str, String),
         now_utc_ms: u64,
         done: std::result::Result<T, KeysError>,
     ) -> Result<T> {
-        self.audit_key(what, now_utc_ms, done.as_ref().map(|_| ()))?;
+        self.audited_as(EntryKind::Key, what, now_utc_ms, done)
+    }
+
+    /// Gives the result out once it is in the audit log.
+    pub(crate) fn audited_as<T>(
+        &self,
+        kind: EntryKind,
+        what: (&str, String),
+        now_utc_ms: u64,
+        done: std::result::Result<T, KeysError>,
+    ) -> Result<T> {
+        self.audit_verdict(kind, what, now_utc_ms, done.as_ref().map(|_| ()))?;
         Ok(done?)
     }
 
     fn audit_key(
         &self,
+        what: (&str, String),
+        now_utc_ms: u64,
+        done: std::result::Result<(), &KeysError>,
+    ) -> Result<()> {
+        self.audit_verdict(EntryKind::Key, what, now_utc_ms, done)
+    }
+
+    fn audit_verdict(
+        &self,
+        kind: EntryKind,
         (operation, subject): (&str, String),
         now_utc_ms: u64,
         done: std::result::Result<(), &KeysError>,
     ) -> Result<()> {
         let subject = format!("{operation} {subject}");
         let outcome = done.map_or_else(outcome_of, |()| Outcome::Done);
-        let mut entry = self.audit.entry(EntryKind::Key, subject, now_utc_ms, outcome);
+        let mut entry = self.audit.entry(kind, subject, now_utc_ms, outcome);
         entry.reasons = done.err().map(reasons_of).unwrap_or_default();
         self.audit.append(&entry).map(|_| ())
     }

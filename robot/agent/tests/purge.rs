@@ -84,8 +84,14 @@ fn a_purged_robot_is_blank_and_its_receipt_proves_it() {
     let (mut life, report) = stopped();
     let (tpm, room) = (life.tpm.clone(), life.room());
     assert!(!room.persistent.is_empty() && !room.nv.is_empty());
+    // What links in the folder lead to is not the robot's.
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("file"), b"another's").unwrap();
+    std::os::unix::fs::symlink(outside.path(), life.path().join("a-folder")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("file"), life.path().join("a-file")).unwrap();
     let receipt = purge(&mut life, &report).unwrap();
     assert_wiped(&life);
+    assert_eq!(std::fs::read(outside.path().join("file")).unwrap(), b"another's");
     let (handles, set) = tpm
         .run(alcub3_tpm::Lane::Background, support::LONG, |chip| {
             let handles = [chip.handles(0x8100_0000)?, chip.handles(0x0100_0000)?];

@@ -203,6 +203,45 @@ fn what_is_weaker_than_the_keys_holds_none_of_them() {
     assert!(matches!(made.unwrap_err(), RecoveryError::WeakHolder { holder } if holder.as_str() == "ann"));
 }
 
+#[test]
+fn what_leaves_a_level_and_comes_into_it_is_in_the_audit() {
+    let life = Life::running();
+    let (robot, keys) = (life.robot(), life.robot().keys());
+    let before = robot.audit().head().0;
+    let key = robot.create_recoverable_key(LEVEL, "telemetry", NOW_MS).unwrap();
+    let secret = Secret::from_slice(b"a key of the maps");
+    robot
+        .keep_recoverable_secret((LEVEL, "maps"), secret.clone(), NOW_MS)
+        .unwrap();
+    let pair = StorageKeyPair::generate(Curve::P256, &mut OsEntropy).unwrap();
+    let parent = pair.public();
+    let good = approval(&life.authority, keys, &key, parent);
+    let one_person = life.authority.one_person_signs(b"another message");
+    robot.duplicate_key(&key, parent, one_person, NOW_MS).unwrap_err();
+    let item = robot.duplicate_key(&key, parent, good, NOW_MS).unwrap();
+    robot.recover_keys(Some(&pair), &[item], NOW_MS).unwrap_err();
+    let sealed = robot.seal(LEVEL, secret, NOW_MS).unwrap();
+    robot.unseal(LEVEL, sealed, NOW_MS).unwrap();
+    robot.take_level_policy(b"no policy", NOW_MS).unwrap_err();
+    assert_eq!(robot.audit().head().0, before + 8);
+    let log = std::fs::read(life.path().join("audit.log")).unwrap();
+    let times = |text: &str| {
+        log.windows(text.len())
+            .filter(|window| *window == text.as_bytes())
+            .count()
+    };
+    assert_eq!(times(&format!("duplicate {LEVEL} telemetry to ")), 2);
+    for text in [
+        format!("make-recoverable {LEVEL} telemetry"),
+        format!("keep-recoverable {LEVEL} maps"),
+        format!("recover {LEVEL} telemetry"),
+        format!("unseal {LEVEL}"),
+        "install level-policy".to_owned(),
+    ] {
+        assert_eq!(times(&text), 1, "{text}");
+    }
+}
+
 /// A holder's TPM, which is no robot's.
 struct Custodian {
     name: OperatorId,

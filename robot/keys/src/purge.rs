@@ -182,7 +182,12 @@ fn wipe_but_receipt(folder: &StateFolder) -> Result<()> {
 
 fn wipe(folder: &StateFolder, name: &str) -> Result<()> {
     let path = folder.path().join(name);
-    if !path.is_dir() {
+    let kind = fs::symlink_metadata(&path).map_err(|source| at(&path, source))?;
+    // A link is removed; what it leads to is not the robot's.
+    if kind.is_symlink() {
+        return fs::remove_file(&path).map_err(|source| at(&path, source));
+    }
+    if !kind.is_dir() {
         return Ok(folder.wipe(name)?);
     }
     for inner in entries(&path)? {

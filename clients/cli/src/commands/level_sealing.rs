@@ -2,6 +2,7 @@
 
 use super::files;
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::parties;
@@ -53,7 +54,7 @@ pub(crate) fn seal(arguments: &Seal, context: &Context) -> Result<Answer, CliErr
     let (level, bytes) = (arguments.level, data.len());
     let sealed = parties::with_robot(context, |robot, _| {
         armed(robot, level)?;
-        Ok(robot.keys().seal(level, data)?)
+        Ok(robot.seal(level, data, now_ms())?)
     })?;
     files::write_private(&arguments.out, &to_file(level, &sealed))?;
     let json = json!({"sealed": arguments.out, "bytes": bytes, "level": level});
@@ -77,7 +78,7 @@ pub(crate) fn unseal(arguments: &Unseal, context: &Context) -> Result<Answer, Cl
     let sealed = Sealed::from_bytes(sealed).map_err(CliError::Tpm)?;
     let data = parties::with_robot(context, |robot, _| {
         armed(robot, level)?;
-        Ok(robot.keys().unseal(level, sealed)?)
+        Ok(robot.unseal(level, sealed, now_ms())?)
     })?;
     if let Some(out) = &arguments.out {
         files::write_private(out, data.expose())?;

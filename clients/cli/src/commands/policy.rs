@@ -138,7 +138,10 @@ fn sign(arguments: &Sign) -> Result<Answer, CliError> {
 
 fn install(arguments: &Install, context: &Context) -> Result<Answer, CliError> {
     let signed = files::read(&arguments.file, "a signed policy", LIMIT)?;
-    let policy = parties::with_robot(context, |robot, _| Ok(robot.keys().take_level_policy(&signed)?))?;
+    let policy = parties::with_robot(
+        context,
+        |robot, _| Ok(robot.take_level_policy(&signed, now_ms())?),
+    )?;
     let version = policy.policy().version;
     Ok(Answer::done(
         json!({"version": version}),

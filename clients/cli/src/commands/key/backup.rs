@@ -1,6 +1,7 @@
 //! `key backup`: recoverable keys, and the holders of the shares that bring them back.
 
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::commands::files;
 use crate::error::CliError;
 use crate::output::{Answer, table};
@@ -114,8 +115,8 @@ fn keep(arguments: &Keep, context: &Context) -> Result<Answer, CliError> {
         .transpose()?;
     let key = parties::with_robot(context, |robot, _| {
         Ok(match secret {
-            Some(secret) => robot.keys().keep_recoverable_secret(level, label, secret)?,
-            None => robot.keys().create_recoverable_key(level, label)?,
+            Some(secret) => robot.keep_recoverable_secret((level, label), secret, now_ms())?,
+            None => robot.create_recoverable_key(level, label, now_ms())?,
         })
     })?;
     let text =
@@ -220,7 +221,7 @@ fn duplicate(arguments: &Duplicate, context: &Context) -> Result<Answer, CliErro
     let item = parties::with_robot(context, |robot, _| {
         let key = robot.keys().recoverable_key(&arguments.label)?;
         let approval = authority.approve_backup(robot, &key, &parent, &persons)?;
-        Ok(robot.keys().duplicate(&key, &parent, approval)?)
+        Ok(robot.duplicate_key(&key, &parent, approval, now_ms())?)
     })?;
     files::write_private(&arguments.out, &item.to_canonical())?;
     let parent = hex::encode(parent.name().as_bytes());

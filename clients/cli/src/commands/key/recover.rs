@@ -2,6 +2,7 @@
 
 use super::backup::{self, read, read_parent};
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::commands::files;
 use crate::error::CliError;
 use crate::output::Answer;
@@ -115,7 +116,7 @@ fn join(arguments: &Join, context: &Context) -> Result<Answer, CliError> {
     let keys = parties::with_robot(context, |robot, _| {
         let keys = robot.keys();
         let parent = set.as_ref().map(|set| keys.gather(set, &shares)).transpose()?;
-        Ok(keys.recover(parent.as_ref(), &items)?)
+        Ok(robot.recover_keys(parent.as_ref(), &items, now_ms())?)
     })?;
     let labels: Vec<&str> = keys.iter().map(|key| key.label()).collect();
     let json = json!({"recovered": keys.iter().map(backup::to_json).collect::<Vec<_>>()});
