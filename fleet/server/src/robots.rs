@@ -88,7 +88,9 @@ pub enum RobotError {
         approved: u64,
     },
     /// Two persons ordered its purge.
-    #[error("robot {0} was purged by order of two persons: provision it anew and enrol it again")]
+    #[error(
+        "robot {0} was purged by order of two persons: it is served no more, and the identity that was purged is not enrolled again"
+    )]
     Purged(RobotId),
     /// The state folder.
     #[error(transparent)]
