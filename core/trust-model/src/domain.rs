@@ -25,6 +25,8 @@ pub const STOP_EVENT: &str = "alcub3/stop-event/v1";
 pub const STOP_RECEIPT: &str = "alcub3/stop-receipt/v1";
 /// What is extended into the retire PCR when a mission or a level ends.
 pub const RETIRE_EVENT: &str = "alcub3/retire-event/v1";
+/// What is extended into the retire PCR by a start that finds the robot stopped.
+pub const STOPPED_START_EVENT: &str = "alcub3/stopped-start-event/v1";
 /// The record of a rearm by two persons.
 pub const REARM: &str = "alcub3/rearm/v1";
 /// The policyRef of the rearm approval.

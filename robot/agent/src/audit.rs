@@ -3,7 +3,7 @@
 use crate::{AgentError, Result};
 use alcub3_audit_log::{Entry, EntryKind, NodeHash, Outcome, Step, Tree};
 use alcub3_crypto::HashAlg;
-use alcub3_security_hal::{AuditSink, PortError, StopReport};
+use alcub3_security_hal::{AuditSink, Clock, PortError, StopReport, SystemClock};
 use alcub3_trust_model::{BootId, RobotId};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -54,7 +54,7 @@ impl Inner {
 
 impl AuditFile {
     /// Opens the log in a folder and reads it whole. An entry that a crash cut off was never acknowledged: it is
-    /// removed.
+    /// removed. Damage before other entries stays where it is, counts as one entry, and is named by an entry of its own.
     ///
     /// # Errors
     /// The file system's.
@@ -69,22 +69,29 @@ impl AuditFile {
             .open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (tree, whole, size) = read_entries(&bytes);
-        if whole < bytes.len() {
-            file.set_len(u64::try_from(whole).unwrap_or(u64::MAX))?;
+        let found = Found::read(&bytes);
+        let whole = u64::try_from(found.whole).unwrap_or(u64::MAX);
+        if found.whole < bytes.len() {
+            file.set_len(whole)?;
             file.seek(SeekFrom::End(0))?;
         }
-        Ok(Self {
+        let log = Self {
             inner: Arc::new(Mutex::new(Inner {
                 file,
-                bytes: u64::try_from(whole).unwrap_or(u64::MAX),
+                bytes: whole,
                 broken: false,
-                tree,
-                size,
+                tree: found.tree,
+                size: found.size,
             })),
             robot,
             boot,
-        })
+        };
+        for subject in found.damage {
+            tracing::error!(%subject, "the audit log's file is damaged; the entries before and after are kept");
+            let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
+            log.append(&log.entry(EntryKind::Fault, subject, now_utc_ms, Outcome::Failed))?;
+        }
+        Ok(log)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -131,19 +138,95 @@ impl AuditFile {
     }
 }
 
-/// Reads length-prefixed entries as far as they are whole; returns the tree, the bytes read and the count.
-fn read_entries(bytes: &[u8]) -> (Tree, usize, u64) {
-    let (mut tree, mut rest, mut size) = (Tree::new(), bytes, 0);
-    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
-        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        let Some((entry, tail)) = tail.split_at_checked(length).filter(|_| length <= MAX_ENTRY) else {
-            break;
-        };
-        tree.append(entry);
-        rest = tail;
-        size += 1;
+/// What a log's file holds.
+struct Found {
+    tree: Tree,
+    size: u64,
+    /// Bytes up to the end of the last entry.
+    whole: usize,
+    /// Damage that no entry names yet, as the entry that names it will.
+    damage: Vec<String>,
+}
+
+impl Found {
+    /// Reads length-prefixed entries. Bytes that are none are skipped up to the next one; where no other follows, they are
+    /// what a crash left of an entry.
+    fn read(bytes: &[u8]) -> Self {
+        let (mut found, mut named) = (Self::new(), Vec::new());
+        while let Some(piece) = next_piece(bytes.get(found.whole..).unwrap_or_default()) {
+            match piece {
+                Piece::Entry(record, entry) => {
+                    found.take(record.len(), record.get(4..).unwrap_or_default());
+                    if entry.kind == EntryKind::Fault {
+                        named.push(entry.subject);
+                    }
+                }
+                Piece::Damaged(range) => {
+                    found.damage.push(damage_subject(found.whole, range.len()));
+                    found.take(range.len(), range);
+                }
+            }
+        }
+        found.damage.retain(|subject| !named.contains(subject));
+        found
     }
-    (tree, bytes.len() - rest.len(), size)
+
+    fn new() -> Self {
+        Self {
+            tree: Tree::new(),
+            size: 0,
+            whole: 0,
+            damage: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, length: usize, leaf: &[u8]) {
+        self.tree.append(leaf);
+        self.size += 1;
+        self.whole += length;
+    }
+}
+
+fn damage_subject(at: usize, length: usize) -> String {
+    format!("audit log: {length} bytes from byte {at} are damaged")
+}
+
+/// A stretch of the file, its length included.
+enum Piece<'a> {
+    Entry(&'a [u8], Box<Entry>),
+    Damaged(&'a [u8]),
+}
+
+/// The next stretch; `None` at the end, and where only the beginning of an entry is left.
+fn next_piece(bytes: &[u8]) -> Option<Piece<'_>> {
+    if let Some((record, entry)) = record_at(bytes) {
+        return Some(Piece::Entry(record, Box::new(entry)));
+    }
+    // The next entry ends the damage; or the file's end does, where all but the length is whole or nothing but the content
+    // is not.
+    let next = (1..bytes.len()).find(|at| bytes.get(*at..).and_then(record_at).is_some());
+    let whole_but_length = || {
+        bytes
+            .get(4..)
+            .is_some_and(|entry| Entry::from_canonical(entry).is_ok())
+    };
+    let whole_but_content =
+        || framed(bytes).is_some_and(|entry| entry.len() + 4 == bytes.len() && !entry.is_empty());
+    let end = next.or_else(|| (whole_but_length() || whole_but_content()).then_some(bytes.len()))?;
+    bytes.get(..end).map(Piece::Damaged)
+}
+
+/// The bytes that a length in front of them counts.
+fn framed(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, tail) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    tail.get(..length).filter(|_| length <= MAX_ENTRY)
+}
+
+fn record_at(bytes: &[u8]) -> Option<(&[u8], Entry)> {
+    let entry = framed(bytes)?;
+    let record = bytes.get(..entry.len() + 4)?;
+    Some((record, Entry::from_canonical(entry).ok()?))
 }
 
 impl AuditSink for AuditFile {
@@ -184,6 +267,75 @@ impl AuditSink for AuditFile {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    fn opened(folder: &Path) -> AuditFile {
+        AuditFile::open(folder, RobotId::new("r1").unwrap(), BootId::new([1; 16])).unwrap()
+    }
+
+    /// Three entries, and where each begins and the last ends.
+    fn three_entries(folder: &Path) -> (Vec<u8>, Vec<usize>) {
+        let log = opened(folder);
+        let mut ends = vec![0];
+        for subject in ["one", "two", "three"] {
+            log.append(&log.entry(EntryKind::Start, subject.into(), 7, Outcome::Done))
+                .unwrap();
+            ends.push(usize::try_from(log.lock().bytes).unwrap());
+        }
+        (std::fs::read(folder.join(FILE)).unwrap(), ends)
+    }
+
+    #[test]
+    fn one_damaged_byte_costs_no_other_entry_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (right, ends) = three_entries(folder.path());
+        for at in 0..right.len() {
+            for bit in [0x01, 0x80] {
+                let mut bytes = right.clone();
+                bytes[at] ^= bit;
+                std::fs::write(&path, &bytes).unwrap();
+                let log = opened(folder.path());
+                let kept = std::fs::read(&path).unwrap();
+                assert_eq!(
+                    kept.get(..right.len()),
+                    Some(&bytes[..]),
+                    "byte {at}: nothing is cut off"
+                );
+                let in_content = ends
+                    .iter()
+                    .rev()
+                    .find(|end| **end <= at)
+                    .is_some_and(|end| at >= end + 4);
+                let still_an_entry = in_content && kept.len() == right.len();
+                assert!(
+                    still_an_entry || log.head().0 == 4,
+                    "byte {at}: three, and one that names it"
+                );
+                // Named once.
+                assert_eq!(opened(folder.path()).head(), log.head(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_crash_left_of_an_entry_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (right, ends) = three_entries(folder.path());
+        for length in ends[2]..right.len() {
+            std::fs::write(&path, &right[..length]).unwrap();
+            assert_eq!(opened(folder.path()).head().0, 2);
+            assert_eq!(std::fs::read(&path).unwrap(), &right[..ends[2]]);
+            // A file system may have made room that was never written.
+            let mut hollow = right[..length].to_vec();
+            hollow.resize(right.len(), 0);
+            if hollow != right {
+                std::fs::write(&path, &hollow).unwrap();
+                let head = opened(folder.path()).head().0;
+                assert!((2..=4).contains(&head), "{length}: {head}");
+            }
+        }
+    }
 
     #[test]
     fn after_a_failure_that_cannot_be_undone_nothing_is_appended() {

@@ -170,6 +170,7 @@ impl Robot {
                 Err(refusal) => tracing::warn!(%refusal, "the robot starts stopped"),
             }
         }
+        self.end_armed_sessions_of_a_stop()?;
         for record in self.keys.missions()? {
             let mission = self.verified_mission(&record)?;
             self.ending.began(record.owner());
@@ -182,6 +183,24 @@ impl Robot {
             }
         }
         self.resume_lease()
+    }
+
+    /// A stop that was cut off between its counter and its PCR, and whose intent somebody removed, left armed sessions
+    /// behind (decision 0010): a start that finds the robot or a level stopped ends them.
+    fn end_armed_sessions_of_a_stop(&self) -> Result<()> {
+        let stopped = |level| self.gates.is_level_stopped(level);
+        if !self
+            .keys
+            .record()
+            .parents
+            .iter()
+            .any(|parent| stopped(parent.level))
+        {
+            return Ok(());
+        }
+        let event = AgentEvent::StoppedStart(self.robot().clone());
+        self.keys.extend_retire(&event)?;
+        self.log().append(&self.folder, event)
     }
 
     /// Ends missions whose end has passed while nobody looked, and removes those that are over in the chip. Where a crash
@@ -291,11 +310,21 @@ fn parts_of(adapters: &mut Adapters) -> Vec<Part> {
     parts
 }
 
-/// A start that cannot go on still completes in the chip what a crash cut short. The intents stay for the next start.
+/// A start that cannot go on still completes in the chip what a crash cut short, whatever else the journal holds. The
+/// intents stay for the next start.
 fn lock_unfinished(keys: &RobotKeys, journal: &Path) {
     let journal = FileStopJournal::open(journal, keys.record().robot.clone());
-    let unfinished = journal.map(|mut journal| journal.unfinished().unwrap_or_default());
-    for intent in unfinished.unwrap_or_default() {
+    let (unfinished, unread) = match journal.and_then(|journal| journal.read_each()) {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::error!(%error, "no unfinished stop can be completed in the chip");
+            return;
+        }
+    };
+    for error in unread {
+        tracing::error!(%error, "what this file says is unknown; the robot stays stopped");
+    }
+    for intent in unfinished {
         let outcome = RobotZeroizer::new(keys.clone()).lock(&intent);
         tracing::warn!(
             ?outcome,
@@ -382,7 +411,8 @@ fn pending_events(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<AgentEve
         .missions()?
         .into_iter()
         .map(|record| AgentEvent::MissionEnded(record.mission));
-    Ok(stops.chain(missions).collect())
+    let start = AgentEvent::StoppedStart(keys.record().robot.clone());
+    Ok(stops.chain(missions).chain([start]).collect())
 }
 
 /// Names a mission for the audit log.

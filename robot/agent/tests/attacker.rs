@@ -26,7 +26,7 @@ use alcub3_tpm::{Auth, PolicySession, ResponseCode, TpmError};
 use alcub3_trust_model::nv_map::{NvIndex, NvKind};
 use crash::{Among, Dying, Side};
 use reach::{Power, mission, refusal, refused};
-use saved::{UP_TO_COUNTERS_PCR_FIRST, saved_over};
+use saved::{UP_TO_COUNTERS_PCR_FIRST, saved_over, saved_over_half_a_stop};
 use support::{Life, copy_folder, digest, open_tpm};
 use tempfile::TempDir;
 
@@ -76,9 +76,7 @@ impl Scene {
     /// Puts the copied disk back and starts the robot on it.
     fn put_the_disk_back(&mut self) {
         self.life.robot = None;
-        std::fs::remove_dir_all(self.life.path()).unwrap();
-        std::fs::create_dir(self.life.path()).unwrap();
-        copy_folder(self.disk.path(), &self.life.path());
+        self.restore_the_disk();
         self.life.open();
     }
 
@@ -137,8 +135,9 @@ impl Scene {
             .unwrap();
     }
 
-    /// The chip dies after the first of the stop's two commands; the next start completes the second.
-    fn stop_with_a_power_cut_between_its_commands(&mut self) {
+    /// The chip dies after the first of the stop's two commands; `meanwhile` is what happens to the disk until the robot
+    /// starts again. Gives by how much the robot's epoch has moved then.
+    fn stop_with_a_power_cut_between_its_commands(&mut self, meanwhile: fn(&Self)) -> u64 {
         self.taken.iter_mut().for_each(|taken| taken.loaded = None);
         self.life.robot = None;
         let (dying, trigger) = Dying::new(&self.life.swtpm);
@@ -149,10 +148,17 @@ impl Scene {
         trigger.arm(0, Side::After, Among::Lasting);
         assert!(!self.life.stop().is_complete());
         assert!(trigger.fired());
+        self.life.robot = None;
+        meanwhile(self);
         self.life
             .reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
-        assert_eq!(epoch(&self.life), before + 1);
-        assert!(self.life.robot().recovered_stops()[0].is_complete());
+        epoch(&self.life) - before
+    }
+
+    fn restore_the_disk(&self) {
+        std::fs::remove_dir_all(self.life.path()).unwrap();
+        std::fs::create_dir(self.life.path()).unwrap();
+        copy_folder(self.disk.path(), &self.life.path());
     }
 
     /// Every way to use what was taken, asked of the chip.
@@ -188,7 +194,7 @@ fn keys_of(life: &Life) -> alcub3_keys::RobotKeys {
 /// One attack: what happens from the moment the copy is made.
 type Attack = (&'static str, fn(&mut Scene));
 
-const ATTACKS: [Attack; 11] = [
+const ATTACKS: [Attack; 13] = [
     ("sessions armed before", |scene| scene.stop()),
     ("the old disk", |scene| {
         scene.stop();
@@ -235,9 +241,29 @@ const ATTACKS: [Attack; 11] = [
         scene.delete_the_latch();
     }),
     ("power cut between the stop's two commands", |scene| {
-        scene.stop_with_a_power_cut_between_its_commands();
+        // The next start completes it, which counts once more (decision 0006).
+        assert_eq!(scene.stop_with_a_power_cut_between_its_commands(|_| {}), 2);
+        assert!(scene.life.robot().recovered_stops()[0].is_complete());
         scene.put_the_disk_back();
     }),
+    (
+        "power cut between the stop's two commands, and the old disk",
+        |scene| {
+            // Nothing on the disk tells of the stop: the chip alone knows.
+            assert_eq!(
+                scene.stop_with_a_power_cut_between_its_commands(Scene::restore_the_disk),
+                1
+            );
+            assert!(scene.life.robot().recovered_stops().is_empty());
+        },
+    ),
+    (
+        "process killed between the stop's two commands, and the old disk",
+        |scene| {
+            scene.life.increment(NvIndex::RobotEpoch);
+            scene.put_the_disk_back();
+        },
+    ),
 ];
 
 #[test]
@@ -254,6 +280,21 @@ fn after_zeroization_no_saved_session_goes_on_over_reset_restart_or_resume() {
     for power in Power::ALL {
         for replayed in [1, 2, UP_TO_COUNTERS_PCR_FIRST, 8] {
             let error = saved_over(power, Policy::clone, replayed).unwrap_err();
+            assert!(
+                matches!(error, TpmError::Refused { .. }),
+                "{power:?} after {replayed} assertions: {error}"
+            );
+        }
+    }
+}
+
+/// As above, and the stop got no further than its counter; the attacker has told the chip beforehand that its power goes,
+/// so that what the power's loss would end is kept.
+#[test]
+fn no_saved_session_goes_on_after_half_a_stop_in_an_announced_loss_of_power() {
+    for power in [PowerUp::Clear, PowerUp::Resume] {
+        for replayed in [1, 2, UP_TO_COUNTERS_PCR_FIRST, 8] {
+            let error = saved_over_half_a_stop(power, replayed).unwrap_err();
             assert!(
                 matches!(error, TpmError::Refused { .. }),
                 "{power:?} after {replayed} assertions: {error}"

@@ -28,6 +28,44 @@ use std::process::Command;
 use std::sync::Arc;
 use support::{LEVEL, Life, NOW_MS, nonce, robot_id};
 
+fn intent(stop: StopId) -> StopIntent {
+    StopIntent::new(StopOrder {
+        stop,
+        robot: robot_id(),
+        scope: StopScope::Robot,
+        cause: StopCause::Operator,
+        called_utc_ms: NOW_MS,
+    })
+}
+
+/// A damaged intent is no reason not to lock what the others ask for.
+#[test]
+fn one_unreadable_intent_keeps_no_other_stop_from_the_chip() {
+    let mut life = Life::running();
+    let epoch = life.robot().keys().counter(NvIndex::RobotEpoch).unwrap().value;
+    life.robot = None;
+    let folder = life.path().join("stops");
+    let mut journal = FileStopJournal::open(&folder, robot_id()).unwrap();
+    // Damaged ones before and after it, in whatever order the folder lists them.
+    for id in [1, 7, 0xff] {
+        journal.begin(&intent(StopId::new([id; 16]))).unwrap();
+    }
+    for id in [1, 0xff] {
+        let path = folder.join(format!("{}.intent", StopId::new([id; 16])));
+        std::fs::write(path, b"damaged").unwrap();
+    }
+    let state = Arc::new(StateFolder::open(&life.path()).unwrap());
+    let failed = Robot::open(life.tpm.clone(), state, Vec::new())
+        .map(|_| ())
+        .unwrap_err();
+    assert!(failed.to_string().contains("stop journal"), "{failed}");
+    let now = life
+        .chip(|chip| chip.nv_counter(NvIndex::RobotEpoch.handle()))
+        .unwrap();
+    assert_eq!(now, epoch + 1);
+    assert_eq!(journal.read_each().unwrap().0, [intent(StopId::new([7; 16]))]);
+}
+
 #[test]
 fn unfinished_stops_are_locked_in_the_chip_even_where_the_start_fails() {
     let mut life = Life::running();
@@ -41,13 +79,7 @@ fn unfinished_stops_are_locked_in_the_chip_even_where_the_start_fails() {
     life.robot = None;
     // As if the process had been killed right after it wrote the intent.
     let stop = StopId::new([7; 16]);
-    let intent = StopIntent::new(StopOrder {
-        stop,
-        robot: robot_id(),
-        scope: StopScope::Robot,
-        cause: StopCause::Operator,
-        called_utc_ms: NOW_MS,
-    });
+    let intent = intent(stop);
     let mut journal = FileStopJournal::open(&life.path().join("stops"), robot_id()).unwrap();
     journal.begin(&intent).unwrap();
     let run = life.path().join("run.cbor");

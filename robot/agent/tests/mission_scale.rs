@@ -206,8 +206,8 @@ fn a_stop_takes_two_commands_and_ends_every_key() {
     let report = life.stop();
     assert!(report.step(Step::BlobsDeleted).unwrap().outcome.is_done());
     let (began, ended) = (
-        report.step(Step::PcrExtended).unwrap().began_ns,
-        report.step(Step::CounterIncremented).unwrap().ended_ns,
+        report.step(Step::CounterIncremented).unwrap().began_ns,
+        report.step(Step::PcrExtended).unwrap().ended_ns,
     );
     println!("the stop's two TPM commands took {} us", (ended - began) / 1_000);
     assert!(!life.path().join("mission-keys").read_dir().unwrap().any(|_| true));

@@ -64,7 +64,7 @@ impl Zeroizer for RobotZeroizer {
         Ok(None)
     }
 
-    /// Both in one visit to the chip. Commands: 1 PCR_Extend, 1 NV_Increment, whatever the number of keys.
+    /// Both in one visit to the chip. Commands: 1 NV_Increment, 1 PCR_Extend, whatever the number of keys.
     fn lock(&mut self, intent: &StopIntent) -> TpmLockOutcome {
         let (pcr, digests) = (self.pcr(&intent.order().scope), self.digests(intent));
         let handle = self.0.nv.spec(intent.order().scope.counter()).handle;

@@ -75,8 +75,8 @@ impl<'a> Course<'a> {
             .submit(move |zeroizer| zeroizer.lock(&intent))
             .wait(limit);
         let lock = answer.unwrap_or_else(|reason| TpmLockOutcome::unconfirmed(reason.into()));
-        self.record(Step::PcrExtended, began_ns, lock.extend.clone());
         self.record(Step::CounterIncremented, began_ns, lock.increment.clone());
+        self.record(Step::PcrExtended, began_ns, lock.extend.clone());
         lock
     }
 

@@ -112,17 +112,25 @@ impl FileStopJournal {
         folder.sync_all().map_err(failed("sync", &self.folder))
     }
 
-    fn read_all(&self) -> Result<Vec<StopIntent>, JournalError> {
-        let mut intents = Vec::new();
+    /// Every intent that can be read, and why each of the others cannot: one bad file keeps no other stop waiting.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] where the folder cannot be listed.
+    pub fn read_each(&self) -> Result<(Vec<StopIntent>, Vec<JournalError>), JournalError> {
+        let (mut intents, mut unread) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.folder).map_err(failed("list", &self.folder))? {
             let path = entry.map_err(failed("list", &self.folder))?.path();
             // A stop begun again leaves a new file beside its finished one, which says all.
-            if path.extension().is_none_or(|ending| ending != NEW) || !path.with_extension(DONE).exists() {
-                intents.push(self.read_one(&path)?);
+            if path.extension().is_some_and(|ending| ending == NEW) && path.with_extension(DONE).exists() {
+                continue;
+            }
+            match self.read_one(&path) {
+                Ok(intent) => intents.push(intent),
+                Err(error) => unread.push(error),
             }
         }
         intents.sort_by_key(|intent| intent.order().called_utc_ms);
-        Ok(intents)
+        Ok((intents, unread))
     }
 
     fn read_one(&self, path: &Path) -> Result<StopIntent, JournalError> {
@@ -176,6 +184,10 @@ impl StopJournal for FileStopJournal {
     }
 
     fn unfinished(&mut self) -> Result<Vec<StopIntent>, PortError> {
-        Ok(self.read_all()?)
+        let (intents, unread) = self.read_each()?;
+        match unread.into_iter().next() {
+            Some(error) => Err(error.into()),
+            None => Ok(intents),
+        }
     }
 }

@@ -82,10 +82,10 @@ pub trait Zeroizer: Send {
     /// Where the increment is not confirmed.
     fn increment(&mut self, intent: &StopIntent) -> Result<Option<u64>, PortError>;
 
-    /// Both, in this order; the second is attempted whatever became of the first.
+    /// Both, the increment first (decision 0010); the second is attempted whatever became of the first.
     fn lock(&mut self, intent: &StopIntent) -> TpmLockOutcome {
-        let extend = crate::guard::attempt(|| self.extend(intent));
         let increment = crate::guard::attempt(|| self.increment(intent));
+        let extend = crate::guard::attempt(|| self.extend(intent));
         TpmLockOutcome {
             extended: extend.as_ref().ok().copied(),
             counter: increment.as_ref().ok().copied().flatten(),

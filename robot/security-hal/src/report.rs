@@ -12,7 +12,7 @@ use crate::order::StopScope;
 /// The error of a port, kept with its source.
 pub type PortError = Box<dyn Error + Send + Sync>;
 
-/// A step of a stop, in the order of DESIGN §6.
+/// A step of a stop, in the order of DESIGN §6; of the TPM's two commands in that of decision 0010.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
 pub enum Step {
     /// The gate closed.
@@ -23,10 +23,10 @@ pub enum Step {
     MemoryWiped,
     /// The intent was made durable.
     IntentWritten,
-    /// The lockdown (or retire) PCR was extended.
-    PcrExtended,
     /// The epoch (or anchor) was incremented.
     CounterIncremented,
+    /// The lockdown (or retire) PCR was extended.
+    PcrExtended,
     /// Loaded mission keys and sessions were flushed.
     KeysFlushed,
     /// The mission keys' blobs were deleted.
@@ -47,8 +47,8 @@ impl Step {
             Self::AdaptersTold => "adapters-told",
             Self::MemoryWiped => "memory-wiped",
             Self::IntentWritten => "intent-written",
-            Self::PcrExtended => "pcr-extended",
             Self::CounterIncremented => "counter-incremented",
+            Self::PcrExtended => "pcr-extended",
             Self::KeysFlushed => "keys-flushed",
             Self::BlobsDeleted => "blobs-deleted",
             Self::ReceiptMade => "receipt-made",

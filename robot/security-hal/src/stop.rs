@@ -306,7 +306,7 @@ impl EmergencyStop {
                 report.receipt = other.receipt;
             }
             None => report.steps.push(StepRecord {
-                step: Step::PcrExtended,
+                step: Step::CounterIncremented,
                 began_ns: 0,
                 ended_ns: self.clock.monotonic_ns().saturating_sub(shift_ns),
                 outcome: StepOutcome::Unanswered(millis(self.limits.total())),

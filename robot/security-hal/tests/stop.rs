@@ -27,8 +27,8 @@ const STEPS: [Step; 11] = [
     Step::AdaptersTold,
     Step::MemoryWiped,
     Step::IntentWritten,
-    Step::PcrExtended,
     Step::CounterIncremented,
+    Step::PcrExtended,
     Step::KeysFlushed,
     Step::BlobsDeleted,
     Step::ReceiptMade,
@@ -65,8 +65,8 @@ fn a_stop_takes_the_steps_in_the_order_of_the_design() {
         [
             "wipe",
             "begin",
-            "extend",
             "increment",
+            "extend",
             "flush",
             "delete",
             "receipt",
@@ -90,8 +90,8 @@ fn whatever_fails_or_panics_every_other_step_is_still_taken() {
         (
             "tpm",
             vec![
-                Step::PcrExtended,
                 Step::CounterIncremented,
+                Step::PcrExtended,
                 Step::ReceiptMade,
                 Step::IntentFinished,
             ],

@@ -205,6 +205,7 @@ impl Tpm {
         let context = JobContext {
             lane,
             deadline,
+            waits: true,
             cancelled: Some(cancelled.clone()),
         };
         let guard = Fulfil(slot.clone());

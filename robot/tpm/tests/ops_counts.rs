@@ -62,7 +62,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("lockout_state", &["GetCapability"]),
     ("chip_info, known", &[]),
-    ("emergency_stop_commands", &["PCR_Extend", "NV_Increment"]),
+    ("emergency_stop_commands", &["NV_Increment", "PCR_Extend"]),
 ];
 
 const EPOCH: u32 = 0x0181_0000;

@@ -62,7 +62,7 @@ fn a_stop_takes_two_commands() {
     let mut f = fixture();
     let before = epoch(&mut f);
     let (stop, sent) = f.sent(|f| f.chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH));
-    assert_eq!(sent, ["PCR_Extend", "NV_Increment"]);
+    assert_eq!(sent, ["NV_Increment", "PCR_Extend"]);
     assert!(stop.extend.is_ok() && stop.increment.is_ok() && stop.protected);
     assert_eq!(f.chip.nv_counter(EPOCH).unwrap(), before + 1);
     let values = f
@@ -88,7 +88,7 @@ fn a_stop_succeeds_in_lockout() {
     let diagnosis = Diagnosis::of_chip(&mut f.chip);
     assert!(diagnosis.has("lockout") && !diagnosis.is_healthy());
     let (stop, sent) = f.sent(|f| f.chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH));
-    assert_eq!(sent, ["PCR_Extend", "NV_Increment"]);
+    assert_eq!(sent, ["NV_Increment", "PCR_Extend"]);
     assert!(stop.extend.is_ok() && stop.increment.is_ok() && stop.protected);
     let ak = f.ak.clone();
     f.chip
@@ -118,7 +118,7 @@ fn a_stop_works_when_the_epoch_was_never_looked_at() {
     let before = epoch(&mut f);
     f.chip.forget_nv(EPOCH);
     let (stop, sent) = f.sent(|f| f.chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH));
-    assert_eq!(sent, ["PCR_Extend", "NV_Increment"]);
+    assert_eq!(sent, ["NV_Increment", "PCR_Extend"]);
     assert!(stop.increment.is_ok() && !stop.protected);
     f.chip.prepare_emergency_stop(EPOCH).unwrap();
     let stop = f.chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH);
@@ -214,6 +214,40 @@ fn a_faked_success_of_a_stop_is_not_believed() {
         stop.extend.is_ok() && stop.increment.is_ok() && stop.protected,
         "{stop:?}"
     );
+}
+
+/// A chip that spares its NV memory answers TPM_RC_NV_RATE for a while: what is armed does not live on meanwhile.
+#[test]
+fn an_increment_that_is_put_off_does_not_hold_up_the_extend() {
+    let (mut chip, bus, _swtpm) = pinned();
+    let public = alcub3_tpm::ops::NvPublic {
+        index: EPOCH,
+        name_alg: HashAlg::Sha256,
+        attributes: nv_attribute::COUNTER
+            | nv_attribute::AUTHREAD
+            | nv_attribute::AUTHWRITE
+            | nv_attribute::NO_DA,
+        auth_policy: Vec::new(),
+        size: 8,
+    };
+    chip.nv_define(&nothing(), &public, &nothing()).unwrap();
+    chip.nv_increment(EPOCH).unwrap();
+    let before = chip.nv_counter(EPOCH).unwrap();
+    let nv_rate = [0x80, 1, 0, 0, 0, 10, 0, 0, 0x09, 0x20].to_vec();
+    bus.attack(When::NextOf(NV_INCREMENT), Attack::Answer(nv_rate));
+    let seen = bus.traffic().len();
+    let stop = chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH);
+    let sent: Vec<[u8; 4]> = bus.traffic()[seen..]
+        .iter()
+        .map(|passed| passed.command[6..10].try_into().unwrap())
+        .collect();
+    let codes = [NV_INCREMENT, PCR_EXTEND, NV_INCREMENT].map(|code| code.0.to_be_bytes());
+    assert_eq!(sent, codes);
+    assert!(
+        stop.extend.is_ok() && stop.increment.is_ok() && stop.protected,
+        "{stop:?}"
+    );
+    assert!(chip.nv_counter(EPOCH).unwrap() > before);
 }
 
 #[test]

@@ -89,8 +89,8 @@ fn banks(chip: &mut Chip) -> Vec<HashAlg> {
 
 fn answer(event: &StopEvent, done: &StopCommands, because: &CliError, style: Style) -> Answer {
     let steps = [
-        ("pcr-extended", &done.extend),
         ("counter-incremented", &done.increment),
+        ("pcr-extended", &done.extend),
     ];
     let outcome = |result: &alcub3_tpm::Result<()>| match result {
         Ok(()) if done.protected => "done".to_owned(),

@@ -363,7 +363,7 @@ impl<'p> Check<'p> {
         }
         let stops = events.into_iter().filter_map(|event| match event {
             AgentEvent::Stop(stop) => Some(stop),
-            AgentEvent::MissionEnded(_) => None,
+            AgentEvent::MissionEnded(_) | AgentEvent::StoppedStart(_) => None,
         });
         stops.collect()
     }

@@ -73,6 +73,8 @@ pub enum AgentEvent {
     Stop(StopEvent),
     /// A mission ended: into the retire PCR.
     MissionEnded(MissionId),
+    /// A start found this robot stopped, and ended whatever sessions were armed before: into the retire PCR.
+    StoppedStart(RobotId),
 }
 
 /// Event data that is not one of the agent's events.
@@ -99,20 +101,32 @@ impl AgentEvent {
                 out.u64(2).bytes(mission.as_bytes());
                 out.finish()
             }
+            Self::StoppedStart(robot) => {
+                let mut out = Encoder::structure(domain::STOPPED_START_EVENT, VERSION, 1);
+                out.u64(2).text(robot.as_str());
+                out.finish()
+            }
         }
     }
 
     /// The event of exactly these bytes.
     ///
     /// # Errors
-    /// Neither a stop nor a mission's end.
+    /// None of the agent's events.
     pub fn from_message(message: &[u8]) -> Result<Self, DecodeError> {
-        match StopEvent::from_message(message) {
-            Err(DecodeError {
-                fault: Fault::Domain, ..
-            }) => mission_ended(message),
-            stop => stop.map(Self::Stop),
+        let readers = [
+            |message: &[u8]| StopEvent::from_message(message).map(Self::Stop),
+            mission_ended,
+        ];
+        for read in readers {
+            match read(message) {
+                Err(DecodeError {
+                    fault: Fault::Domain, ..
+                }) => {}
+                event => return event,
+            }
         }
+        stopped_start(message)
     }
 
     /// The digest that TPM2_PCR_Extend takes for one bank.
@@ -126,7 +140,7 @@ impl AgentEvent {
     pub const fn pcr(&self, map: &PcrMap) -> u8 {
         match self {
             Self::Stop(stop) => stop.scope.pcr(map),
-            Self::MissionEnded(_) => map.retire(),
+            Self::MissionEnded(_) | Self::StoppedStart(_) => map.retire(),
         }
     }
 
@@ -163,6 +177,21 @@ fn mission_ended(message: &[u8]) -> Result<AgentEvent, DecodeError> {
     fields.finish(r)?;
     r.finish()?;
     Ok(AgentEvent::MissionEnded(mission))
+}
+
+fn stopped_start(message: &[u8]) -> Result<AgentEvent, DecodeError> {
+    let mut reader = Reader::new(domain::STOPPED_START_EVENT, message);
+    let r = &mut reader;
+    let mut fields = r.structure(domain::STOPPED_START_EVENT, VERSION)?;
+    fields.key(r, 2, "robot")?;
+    let robot = read_robot(r)?;
+    fields.finish(r)?;
+    r.finish()?;
+    Ok(AgentEvent::StoppedStart(robot))
+}
+
+fn read_robot(r: &mut Reader<'_>) -> Result<RobotId, DecodeError> {
+    RobotId::new(r.text("robot")?).map_err(|_| r.fault("robot", Fault::Value))
 }
 
 impl StopEvent {
@@ -203,7 +232,7 @@ impl StopEvent {
         fields.key(r, 2, "stop")?;
         let stop = StopId::new(*r.bytes_of("stop")?);
         fields.key(r, 3, "robot")?;
-        let robot = RobotId::new(r.text("robot")?).map_err(|_| r.fault("robot", Fault::Value))?;
+        let robot = read_robot(r)?;
         fields.key(r, 4, "cause")?;
         let cause = r.id_of("cause", |id| (id < 4).then_some(id))?;
         fields.key(r, 5, "called_utc_ms")?;
@@ -241,6 +270,7 @@ impl fmt::Display for AgentEvent {
         match self {
             Self::Stop(stop) => write!(f, "alcub3 stop {} of {}", stop.stop, stop.robot),
             Self::MissionEnded(mission) => write!(f, "alcub3 mission {mission} ended"),
+            Self::StoppedStart(robot) => write!(f, "alcub3 start of {robot}, which is stopped"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::world::{Failures, LEVELS, Lived, World};
 use crate::support::{LEVEL, SoftAuthority, digest, nonce, robot_id};
 use alcub3_attestation::certify::{Signed, verify_creation};
+use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::{Evidence, qualifying_data};
 use alcub3_attestation::quote::verify_quote;
 use alcub3_attestation::receipt::{Expected, Outcome, verify_receipt};
@@ -149,7 +150,8 @@ pub fn life(world: &World, authority: &SoftAuthority, lived: &Lived, failures: &
     }
 }
 
-/// The evidence is of the robot's key, for this nonce, over the values that the chip really held: none was extended.
+/// The evidence is of the robot's key, for this nonce, over the values that the chip really held: none was extended but for
+/// the retire PCR, by the start that found the robot stopped, once.
 fn evidence(authority: &SoftAuthority, bytes: &[u8]) {
     let evidence = Evidence::from_canonical(bytes).unwrap();
     let state = RobotState::from_canonical(evidence.state).unwrap();
@@ -170,8 +172,13 @@ fn evidence(authority: &SoftAuthority, bytes: &[u8]) {
         evidence.pcrs.clone(),
     )
     .unwrap();
-    let unextended = |(bank, _, value): (HashAlg, u8, &Digest)| *value == Digest::zero(bank);
-    assert!(quote.pcrs().iter().all(unextended));
+    let retire = PcrMap::DEFAULT.retire();
+    let genuine = |(bank, pcr, value): (HashAlg, u8, &Digest)| {
+        let zero = Digest::zero(bank);
+        let started = AgentEvent::StoppedStart(robot_id()).digest(bank);
+        *value == zero || pcr == retire && *value == zero.extend(started.as_bytes())
+    };
+    assert!(quote.pcrs().iter().all(genuine));
     assert_eq!(state.robot, robot_id());
 }
 

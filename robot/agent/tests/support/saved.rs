@@ -7,9 +7,11 @@ use alcub3_crypto::tpm::attribute;
 use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Curve, Secret};
+use alcub3_testkit::PowerUp;
 use alcub3_tpm::ops::{Created, Key, PersistentKey};
 use alcub3_tpm::{Auth, Chip, PolicySession};
 use alcub3_trust_model::handle_map;
+use alcub3_trust_model::nv_map::NvIndex;
 
 /// A key under a policy of the test's choice, which unlike a mission key can still be loaded after a stop: what is
 /// refused then is the session's doing.
@@ -56,6 +58,27 @@ pub fn saved_over(
     order: fn(&Policy) -> Policy,
     replayed_before: usize,
 ) -> alcub3_tpm::Result<()> {
+    saved_while(order, replayed_before, |life| {
+        let report = life.stop();
+        assert!(report.is_complete(), "{report:?}");
+        power.cycle(&life.swtpm);
+    })
+}
+
+/// As [`saved_over`], with a stop of which only the counter was reached, in a chip that was told to keep its state.
+pub fn saved_over_half_a_stop(power: PowerUp, replayed_before: usize) -> alcub3_tpm::Result<()> {
+    saved_while(Policy::clone, replayed_before, |life| {
+        life.swtpm.shutdown().unwrap();
+        life.increment(NvIndex::RobotEpoch);
+        life.swtpm.power_cycle(power).unwrap();
+    })
+}
+
+fn saved_while(
+    order: fn(&Policy) -> Policy,
+    replayed_before: usize,
+    happens: impl FnOnce(&mut Life),
+) -> alcub3_tpm::Result<()> {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);
     let policy = order(&life.robot().keys().policy_of(&record).unwrap());
@@ -76,9 +99,7 @@ pub fn saved_over(
             Ok((key, armed))
         })
         .unwrap();
-    let report = life.stop();
-    assert!(report.is_complete(), "{report:?}");
-    power.cycle(&life.swtpm);
+    happens(&mut life);
     life.chip(move |chip| {
         chip.complete_policy(&armed, &after, &inputs)?;
         sign_with(chip, &root, &key, &armed)

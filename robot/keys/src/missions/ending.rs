@@ -128,7 +128,16 @@ impl RobotKeys {
     /// # Errors
     /// The chip's.
     pub fn retire_mission_in_chip(&self, record: &MissionRecord) -> Result<()> {
-        let event = retire_event(&self.banks, record.mission);
+        self.extend_retire(&AgentEvent::MissionEnded(record.mission))
+    }
+
+    /// Ends every policy session that was armed before, whoever armed it, without touching a counter; the event is for the
+    /// agent's log. Commands: 1 PCR_Extend.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn extend_retire(&self, event: &AgentEvent) -> Result<()> {
+        let event: Vec<Digest> = self.banks.iter().map(|bank| event.digest(*bank)).collect();
         let retire = self.pcrs.retire().into();
         self.run(Lane::Command, move |chip| chip.pcr_extend(retire, &event))
     }

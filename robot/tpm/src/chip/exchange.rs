@@ -295,7 +295,8 @@ impl Chip {
                     })
                 };
             }
-            if Instant::now() + backoff >= give_up {
+            let put_off = !preempted && !self.job.waits;
+            if put_off || Instant::now() + backoff >= give_up {
                 return Err(TpmError::Refused {
                     command: code,
                     code: rc,

@@ -141,6 +141,8 @@ impl Default for ChipOptions {
 pub(crate) struct JobContext {
     pub(crate) lane: crate::Lane,
     pub(crate) deadline: Option<Instant>,
+    /// Whether a command that the chip puts off is waited for and sent again.
+    pub(crate) waits: bool,
     pub(crate) cancelled: Option<Arc<AtomicBool>>,
 }
 
@@ -190,6 +192,7 @@ impl Chip {
             job: JobContext {
                 lane: crate::Lane::Background,
                 deadline: None,
+                waits: true,
                 cancelled: None,
             },
             preempt: None,

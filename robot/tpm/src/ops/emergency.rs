@@ -1,4 +1,4 @@
-//! The TPM's part of a stop (DESIGN §6, step 4): two commands, each attempted whatever becomes of the other.
+//! The TPM's part of a stop (DESIGN §6, step 4; decision 0010): two commands, each attempted whatever becomes of the other.
 
 use super::nv::NvAccess;
 use super::wire::Answer;
@@ -13,10 +13,10 @@ const INCREMENT: CommandCode = CommandCode::of(TpmCc::NvIncrement);
 /// What became of the two commands of a stop.
 #[derive(Debug)]
 pub struct StopCommands {
-    /// Extending the lockdown PCR: kills what is in flight.
-    pub extend: Result<()>,
-    /// Incrementing the epoch: makes it permanent.
+    /// Incrementing the epoch: makes the stop permanent, and nothing is armed from here on.
     pub increment: Result<()>,
+    /// Extending the lockdown PCR: kills what was armed before.
+    pub extend: Result<()>,
     /// Whether both answers were proven to be the chip's. Without it a success is not to be believed until the receipt
     /// confirms it.
     pub protected: bool,
@@ -32,31 +32,43 @@ impl Chip {
         self.nv_read_public(epoch).map(|_| ())
     }
 
-    /// Extends the lockdown PCR, then increments the epoch. Meant for the emergency lane. Commands: 1 PCR_Extend, 1
-    /// NV_Increment; one more for each that fails for its protecting session's sake and is then sent without: a stop
-    /// without proof is better than none.
+    /// Increments the epoch, then extends the lockdown PCR. Meant for the emergency lane. A chip that puts the increment
+    /// off (TPM_RC_NV_RATE and the like, Part 2 §6.6.3) is not waited for before the extend; the increment then goes again.
+    ///
+    /// Commands: 1 NV_Increment, 1 PCR_Extend; one more for each that fails for its protecting session's sake and is then
+    /// sent without: a stop without proof is better than none; and what a chip that puts off asks for.
     pub fn emergency_stop_commands(
         &mut self,
         lockdown_pcr: u32,
         digests: &[Digest],
         epoch: u32,
     ) -> StopCommands {
-        // Each command has its half of the time, so that one that is put off cannot use up the other's.
+        // Each command has its half of the time, so that one that hangs cannot use up the other's.
         let half = self
             .job
             .deadline
             .map(|d| d.saturating_duration_since(Instant::now()) / 2);
-        self.job.deadline = half.and_then(|half| Instant::now().checked_add(half));
+        let in_half = || half.and_then(|half| Instant::now().checked_add(half));
+        self.job.deadline = in_half();
+        self.job.waits = false;
+        let mut incremented = self.increment_at_any_cost(epoch);
+        self.job.waits = true;
+        self.job.deadline = in_half();
         let (extend, extend_proven) =
             self.at_any_cost(|chip, protect| chip.pcr_extend_protected(lockdown_pcr, digests, protect));
-        self.job.deadline = half.and_then(|half| Instant::now().checked_add(half));
-        let (increment, increment_proven) =
-            self.at_any_cost(|chip, protect| chip.increment_known(epoch, protect));
+        if matches!(&incremented.0, Err(TpmError::Refused { code, .. }) if code.is_transient()) {
+            incremented = self.increment_at_any_cost(epoch);
+        }
+        let (increment, increment_proven) = incremented;
         StopCommands {
-            extend,
             increment,
+            extend,
             protected: extend_proven && increment_proven,
         }
+    }
+
+    fn increment_at_any_cost(&mut self, epoch: u32) -> (Result<()>, bool) {
+        self.at_any_cost(|chip, protect| chip.increment_known(epoch, protect))
     }
 
     /// Runs a command protected, and bare where that fails for the session's sake; says whether the success is proven.
@@ -68,6 +80,8 @@ impl Chip {
                 error
                 @ (TpmError::Transport { .. } | TpmError::DeadlineExceeded { .. } | TpmError::Cancelled),
             ) => (Err(error), false),
+            // Put off: it goes again as it is.
+            Err(error @ TpmError::Refused { code, .. }) if code.is_transient() => (Err(error), false),
             Err(error) if self.salt_key().is_none() => (Err(error), false),
             Err(error) => {
                 let bare = command(self, Protect::Bare);

@@ -180,6 +180,7 @@ pub(super) fn agent_events() -> SeedResult<Vec<(&'static str, AgentEvent)>> {
             stop(StopScope::Mission(MissionId::new([8; 16]), anchor)),
         ),
         ("mission-ended", AgentEvent::MissionEnded(MissionId::new([8; 16]))),
+        ("stopped-start", AgentEvent::StoppedStart(robot.clone())),
     ])
 }
 

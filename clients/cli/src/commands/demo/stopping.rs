@@ -30,17 +30,17 @@ impl Life {
                 .map_or(Duration::ZERO, |record| Duration::from_nanos(record.ended_ns))
         };
         telling.done(format!(
-            "gate closed {} after the call, secrets in memory wiped {}; then the TPM's two commands: lockdown PCR extended \
-             {}, robot's epoch incremented {}",
+            "gate closed {} after the call, secrets in memory wiped {}; then the TPM's two commands: robot's epoch incremented \
+             {}, lockdown PCR extended {}",
             duration(at(Step::GateClosed)),
             duration(at(Step::MemoryWiped)),
-            duration(at(Step::PcrExtended)),
             duration(at(Step::CounterIncremented)),
+            duration(at(Step::PcrExtended)),
         ));
         telling.done("two TPM commands stop everything, whatever the number of keys; the others prove it: the receipt's \
                       quote and certification");
         telling
-            .enforced("the PCR kills what is armed, the counter makes it permanent: neither can be undone");
+            .enforced("the counter makes it permanent, the PCR kills what is armed: neither can be undone");
         telling.fact("stop", report.stop.to_string());
         telling.fact(
             "note",
