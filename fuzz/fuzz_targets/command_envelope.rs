@@ -3,6 +3,7 @@
 
 use alcub3_command_authority::{Context, Generation, ReplayWindows, Verdict, judge};
 use alcub3_fuzz::{LEASE, MISSION, NOW_MS, WORLD, maced};
+use alcub3_trust_model::LevelProfiles;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -10,6 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let context = Context {
         robot: &world.robot,
         labels: &world.labels,
+        profiles: &LevelProfiles::builtin(),
         missions: &world.missions,
         sessions: &world.sessions,
         lease: Some(&world.lease),

@@ -12,7 +12,7 @@ use alcub3_command_authority::{
 use alcub3_crypto::{Curve, Digest, HashAlg, MacKey, SigningKey, Suite};
 use alcub3_trust_model::nv_map::MissionAnchor;
 use alcub3_trust_model::{
-    BootId, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId, SessionId,
+    BootId, Integrity, Labels, LeaseId, Level, LevelProfiles, MissionId, OperatorId, RobotId, SessionId,
 };
 
 /// The robot's boot. The seeds of `cargo xtask fuzz-seeds` name the same robot, boot, mission and lease.
@@ -121,7 +121,8 @@ fn mission(authority: &SigningKey, robot: &RobotId, issuer: &OperatorId, labels:
         .unsigned(Suite::EcdsaP256Sha256)
         .sign(authority)
         .expect("the authority signs");
-    VerifiedMission::verify(&bytes, &authority.verifying_key(), robot).expect("the world's mission holds")
+    VerifiedMission::as_approved(&bytes, &authority.verifying_key(), robot)
+        .expect("the world's mission holds")
 }
 
 fn lease(verifier: &SigningKey, robot: &RobotId) -> VerifiedLease {
@@ -138,5 +139,12 @@ fn lease(verifier: &SigningKey, robot: &RobotId) -> VerifiedLease {
         .unsigned(Suite::EcdsaP256Sha256)
         .sign(verifier)
         .expect("the verifier signs");
-    VerifiedLease::verify(&bytes, &verifier.verifying_key(), robot, BOOT).expect("the world's lease holds")
+    VerifiedLease::verify(
+        &bytes,
+        &verifier.verifying_key(),
+        robot,
+        BOOT,
+        &LevelProfiles::builtin(),
+    )
+    .expect("the world's lease holds")
 }

@@ -3,7 +3,7 @@
 
 use alcub3_crypto::{Digest, HashAlg, Suite, VerifyingKey};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{BootId, LeaseId, Level, RobotId, domain, profile};
+use alcub3_trust_model::{BelowFloor, BootId, LeaseId, Level, LevelProfiles, RobotId, domain};
 
 use crate::Reason;
 use crate::cose::{CoseError, Message, Unsigned};
@@ -58,13 +58,19 @@ pub enum LeaseError {
         most_ms: u64,
     },
     /// The suite is weaker than the level asks for.
-    #[error("the lease's suite {suite:?} is weaker than {ceiling} asks for")]
-    SuiteTooWeak {
-        /// The suite.
-        suite: Suite,
-        /// The level.
-        ceiling: Level,
-    },
+    #[error("the lease's suite: {0}")]
+    SuiteTooWeak(#[from] BelowFloor),
+}
+
+impl LeaseError {
+    /// The reason code, stable across releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "lease-too-long",
+            Self::SuiteTooWeak(source) => source.code(),
+            _ => "lease-refused",
+        }
+    }
 }
 
 impl AttestationLease {
@@ -128,7 +134,7 @@ pub struct VerifiedLease {
 }
 
 impl VerifiedLease {
-    /// Verifies a lease.
+    /// Verifies a lease within the profiles in force.
     ///
     /// # Errors
     /// [`LeaseError`] says why it is none for this boot of this robot.
@@ -137,6 +143,7 @@ impl VerifiedLease {
         verifier: &VerifyingKey,
         robot: &RobotId,
         boot: BootId,
+        profiles: &LevelProfiles,
     ) -> Result<Self, LeaseError> {
         let message = Message::parse(domain::LEASE, bytes)?;
         message.verify(verifier)?;
@@ -152,7 +159,8 @@ impl VerifiedLease {
             .not_after_ms
             .checked_sub(lease.not_before_ms)
             .ok_or(LeaseError::Times)?;
-        let most_ms = profile(ceiling).lease_ms;
+        let floor = profiles.of(ceiling);
+        let most_ms = floor.lease_ms;
         if lasts_ms > most_ms {
             return Err(LeaseError::TooLong {
                 lasts_ms,
@@ -160,12 +168,7 @@ impl VerifiedLease {
                 most_ms,
             });
         }
-        if !profile(ceiling).admits_suite(message.suite()) {
-            return Err(LeaseError::SuiteTooWeak {
-                suite: message.suite(),
-                ceiling,
-            });
-        }
+        floor.check_suite(message.suite())?;
         Ok(Self {
             lease,
             digest: HashAlg::Sha256.digest(&[bytes]),

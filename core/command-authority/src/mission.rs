@@ -6,7 +6,7 @@ use alcub3_crypto::{Digest, HashAlg, Suite, VerifyingKey};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
 use alcub3_trust_model::nv_map::MissionAnchor;
 use alcub3_trust_model::{
-    Integrity, Labels, Level, LevelProfile, MissionId, OperatorId, RobotId, domain, profile,
+    BelowFloor, Integrity, Labels, Level, LevelProfile, LevelProfiles, MissionId, OperatorId, RobotId, domain,
 };
 
 use crate::cose::{CoseError, Message, Unsigned};
@@ -100,19 +100,34 @@ pub enum MissionError {
         most: u32,
     },
     /// The token or an issuer's key is weaker than the level asks for.
-    #[error("{what} is weaker than {level} asks for")]
+    #[error("{what}: {source}")]
     SuiteTooWeak {
         /// The token, or the issuer's name.
         what: String,
-        /// The level.
-        level: Level,
+        /// What the level asks for.
+        source: BelowFloor,
     },
     /// An issuer is named twice.
     #[error("issuer {0} is named twice")]
     IssuerTwice(OperatorId),
+    /// An issuer's key is of another kind than missions know.
+    #[error("the key of issuer {0} is on neither P-256 nor P-384")]
+    IssuerKey(OperatorId),
     /// Nobody may command.
     #[error("the mission names no issuer")]
     NoIssuer,
+}
+
+impl MissionError {
+    /// The reason code, stable across releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "mission-too-long",
+            Self::TooManyResets { .. } => "too-many-resets",
+            Self::SuiteTooWeak { source, .. } => source.code(),
+            _ => "mission-token",
+        }
+    }
 }
 
 impl MissionToken {
@@ -205,9 +220,9 @@ impl MissionToken {
     }
 
     /// Checks the token against its level's profile.
-    fn check(&self, suite: Suite) -> Result<(), MissionError> {
+    fn check(&self, suite: Suite, profiles: &LevelProfiles) -> Result<(), MissionError> {
         let level = self.labels.level;
-        let floor = profile(level);
+        let floor = profiles.of(level);
         let lasts_ms = self
             .not_after_ms
             .checked_sub(self.not_before_ms)
@@ -223,13 +238,13 @@ impl MissionToken {
             let (asked, most) = (self.allowed_resets, floor.allowed_resets);
             return Err(MissionError::TooManyResets { asked, level, most });
         }
-        if !floor.admits_suite(suite) {
-            return Err(MissionError::SuiteTooWeak {
+        floor
+            .check_suite(suite)
+            .map_err(|source| MissionError::SuiteTooWeak {
                 what: "the token's suite".to_owned(),
-                level,
-            });
-        }
-        self.check_issuers(&floor)
+                source,
+            })?;
+        self.check_issuers(floor)
     }
 
     fn check_issuers(&self, floor: &LevelProfile) -> Result<(), MissionError> {
@@ -245,14 +260,14 @@ impl MissionToken {
             {
                 return Err(MissionError::IssuerTwice(issuer.operator.clone()));
             }
-            let strong = issuer.key.native_scheme().hash().size() >= floor.hash_floor().size();
-            if !strong {
-                let what = format!("the key of issuer {}", issuer.operator);
-                return Err(MissionError::SuiteTooWeak {
-                    what,
-                    level: floor.level,
-                });
-            }
+            let curve = issuer.key.curve();
+            let curve = curve.ok_or_else(|| MissionError::IssuerKey(issuer.operator.clone()))?;
+            floor
+                .check_suite(Suite::of_curve(curve))
+                .map_err(|source| MissionError::SuiteTooWeak {
+                    what: format!("the key of issuer {}", issuer.operator),
+                    source,
+                })?;
         }
         Ok(())
     }
@@ -315,26 +330,55 @@ impl Issuer {
 #[derive(Clone, Debug)]
 pub struct VerifiedMission {
     token: MissionToken,
+    suite: Suite,
     digest: Digest,
 }
 
 impl VerifiedMission {
-    /// Verifies a token.
+    /// Verifies a token within the profiles in force.
     ///
     /// # Errors
     /// [`MissionError`] says why it is none for this robot.
-    pub fn verify(bytes: &[u8], authority: &VerifyingKey, robot: &RobotId) -> Result<Self, MissionError> {
+    pub fn verify(
+        bytes: &[u8],
+        authority: &VerifyingKey,
+        robot: &RobotId,
+        profiles: &LevelProfiles,
+    ) -> Result<Self, MissionError> {
         let message = Message::parse(domain::MISSION, bytes)?;
         message.verify(authority)?;
         let token = MissionToken::decode(message.payload())?;
         if token.robot != *robot {
             return Err(MissionError::WrongRobot(token.robot));
         }
-        token.check(message.suite())?;
+        let suite = message.suite();
+        token.check(suite, profiles)?;
         Ok(Self {
             token,
+            suite,
             digest: HashAlg::Sha256.digest(&[bytes]),
         })
+    }
+
+    /// Verifies a token as it was approved: within the design's own profiles, although a policy of now may be stricter.
+    /// For what a mission of before says of itself; whoever lets it go on asks [`Self::meets`] as well.
+    ///
+    /// # Errors
+    /// [`MissionError`] says why it is none for this robot.
+    pub fn as_approved(
+        bytes: &[u8],
+        authority: &VerifyingKey,
+        robot: &RobotId,
+    ) -> Result<Self, MissionError> {
+        Self::verify(bytes, authority, robot, &LevelProfiles::builtin())
+    }
+
+    /// That a mission of before is within the profiles in force now.
+    ///
+    /// # Errors
+    /// [`MissionError`] says what is beyond them.
+    pub fn meets(&self, profiles: &LevelProfiles) -> Result<(), MissionError> {
+        self.token.check(self.suite, profiles)
     }
 
     /// What the token says.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use alcub3_crypto::{Digest, HashAlg, MacKey};
-use alcub3_trust_model::{Labels, LeaseId, MissionId, OperatorId, RobotId, domain, profile};
+use alcub3_trust_model::{Labels, LeaseId, LevelProfiles, MissionId, OperatorId, RobotId, domain};
 
 use crate::cose::Message;
 use crate::envelope::EnvelopeRef;
@@ -61,6 +61,8 @@ pub struct Context<'a> {
     pub robot: &'a RobotId,
     /// What the robot is cleared for, and the integrity it asks of those who command it.
     pub labels: &'a Labels,
+    /// What each level asks of envelopes.
+    pub profiles: &'a LevelProfiles,
     /// The active missions.
     pub missions: &'a ActiveMissions,
     /// The issuers' MAC keys.
@@ -222,7 +224,8 @@ pub fn begin<'a>(context: &Context<'a>, bytes: &'a [u8]) -> Result<Pending<'a>, 
     if !issuer.is_allowed(envelope.command) {
         return Err(Reason::NotAllowed.into());
     }
-    if !profile(mission.token().labels.level).admits_suite(message.suite()) {
+    let floor = context.profiles.of(mission.token().labels.level);
+    if !floor.admits_suite(message.suite()) {
         return Err(Reason::SuiteTooWeak.into());
     }
     Ok(Pending {

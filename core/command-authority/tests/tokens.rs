@@ -18,7 +18,7 @@ use alcub3_command_authority::{
 };
 use alcub3_crypto::{Curve, HashAlg, MacKey, SigningKey, Suite};
 use alcub3_trust_model::canonical::{Encoder, Fault};
-use alcub3_trust_model::{BootId, Integrity, LeaseId, Level, OperatorId, RobotId, profile};
+use alcub3_trust_model::{BootId, Integrity, LeaseId, Level, LevelProfiles, OperatorId, RobotId, profile};
 use coset::{CborSerializable, CoseSign1, TaggedCborSerializable};
 use fixture::{BOOT, LEASE, World, issuer, lease, signed_token, token};
 use proptest::prelude::*;
@@ -33,7 +33,20 @@ fn verify(token: &MissionToken, authority: &SigningKey) -> Result<VerifiedMissio
         &bytes,
         &authority.verifying_key(),
         &RobotId::new("rover-17").unwrap(),
+        &LevelProfiles::builtin(),
     )
+}
+
+/// The built-in profiles, with no level below P-384, no mission longer than ten minutes and no lease longer than ten seconds.
+fn stricter() -> LevelProfiles {
+    let mut rows = *LevelProfiles::builtin().rows();
+    for row in &mut rows {
+        row.suite_floor = Suite::EcdsaP384Sha384;
+        row.max_mission_ms = 600_000;
+        row.lease_ms = 10_000;
+        row.allowed_resets = 0;
+    }
+    LevelProfiles::tightened(rows).unwrap()
 }
 
 #[test]
@@ -42,25 +55,25 @@ fn a_token_survives_and_every_changed_byte_is_refused() {
     let token = token(Level::Cui, &operator);
     let bytes = signed_token(&token, &authority);
     let robot = RobotId::new("rover-17").unwrap();
-    let verified = VerifiedMission::verify(&bytes, &authority.verifying_key(), &robot).unwrap();
+    let verified = VerifiedMission::as_approved(&bytes, &authority.verifying_key(), &robot).unwrap();
     assert_eq!(verified.token(), &token);
     assert_eq!(token.max_reset_count(), 4);
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
         assert!(
-            VerifiedMission::verify(&changed, &authority.verifying_key(), &robot).is_err(),
+            VerifiedMission::as_approved(&changed, &authority.verifying_key(), &robot).is_err(),
             "byte {at}"
         );
     }
     let longer = [bytes.as_slice(), &[0]].concat();
-    assert!(VerifiedMission::verify(&longer, &authority.verifying_key(), &robot).is_err());
+    assert!(VerifiedMission::as_approved(&longer, &authority.verifying_key(), &robot).is_err());
     let other = key(Curve::P256).verifying_key();
-    let refused = VerifiedMission::verify(&bytes, &other, &robot);
+    let refused = VerifiedMission::as_approved(&bytes, &other, &robot);
     assert_eq!(refused.unwrap_err(), MissionError::Cose(CoseError::BadSignature));
     let stranger = RobotId::new("rover-18").unwrap();
     assert!(matches!(
-        VerifiedMission::verify(&bytes, &authority.verifying_key(), &stranger),
+        VerifiedMission::as_approved(&bytes, &authority.verifying_key(), &stranger),
         Err(MissionError::WrongRobot(_))
     ));
 }
@@ -142,13 +155,59 @@ fn a_high_level_needs_strong_keys_throughout() {
 }
 
 #[test]
+fn a_stricter_policy_binds_token_issuers_and_lease() {
+    let (weak, strong) = (key(Curve::P256), key(Curve::P384));
+    let (robot, policy) = (RobotId::new("rover-17").unwrap(), stricter());
+    let code = |token: &MissionToken, authority: &SigningKey| {
+        let (bytes, key) = (signed_token(token, authority), authority.verifying_key());
+        let approved = VerifiedMission::as_approved(&bytes, &key, &robot).unwrap();
+        let judged = VerifiedMission::verify(&bytes, &key, &robot, &policy).map(drop);
+        assert_eq!(judged, approved.meets(&policy));
+        judged.err().map(|error| error.code())
+    };
+    let short = |issuer: &SigningKey| {
+        let token = token(Level::Cui, issuer);
+        let not_after_ms = token.not_before_ms + 600_000;
+        MissionToken {
+            not_after_ms,
+            ..token
+        }
+    };
+    assert_eq!(code(&short(&strong), &strong), None);
+    assert_eq!(code(&short(&strong), &weak), Some("suite-too-weak"));
+    assert_eq!(code(&short(&weak), &strong), Some("suite-too-weak"));
+    assert_eq!(
+        code(&token(Level::Cui, &strong), &strong),
+        Some("mission-too-long")
+    );
+    let resets = MissionToken {
+        allowed_resets: 1,
+        ..short(&strong)
+    };
+    assert_eq!(code(&resets, &strong), Some("too-many-resets"));
+
+    let code = |lasts_ms, authority: &SigningKey| {
+        let good = lease(Level::Cui);
+        let not_after_ms = good.not_before_ms + lasts_ms;
+        let lease = alcub3_command_authority::AttestationLease { not_after_ms, ..good };
+        let bytes = lease.unsigned(authority.suite()).sign(authority).unwrap();
+        let judged = VerifiedLease::verify(&bytes, &authority.verifying_key(), &robot, BOOT, &policy);
+        judged.err().map(|error| error.code())
+    };
+    assert_eq!(code(10_000, &strong), None);
+    assert_eq!(code(10_001, &strong), Some("lease-too-long"));
+    assert_eq!(code(10_000, &weak), Some("suite-too-weak"));
+}
+
+#[test]
 fn leases_are_verified_for_this_boot() {
     let authority = key(Curve::P256);
     let robot = RobotId::new("rover-17").unwrap();
     let signed = |lease: &alcub3_command_authority::AttestationLease| {
         lease.unsigned(authority.suite()).sign(&authority).unwrap()
     };
-    let check = |bytes: &[u8], boot| VerifiedLease::verify(bytes, &authority.verifying_key(), &robot, boot);
+    let (key, builtin) = (authority.verifying_key(), LevelProfiles::builtin());
+    let check = |bytes: &[u8], boot| VerifiedLease::verify(bytes, &key, &robot, boot, &builtin);
     let good = lease(Level::Cui);
     let bytes = signed(&good);
     assert_eq!(check(&bytes, BOOT).unwrap().lease(), &good);

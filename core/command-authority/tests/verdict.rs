@@ -14,7 +14,9 @@ use alcub3_command_authority::{
     VerifiedLease, VerifiedMission, begin,
 };
 use alcub3_crypto::{Curve, HashAlg, MacKey, SigningKey, Suite};
-use alcub3_trust_model::{Integrity, Labels, LeaseId, Level, Marking, MissionId, OperatorId, RobotId};
+use alcub3_trust_model::{
+    Integrity, Labels, LeaseId, Level, LevelProfiles, Marking, MissionId, OperatorId, RobotId,
+};
 use fixture::{BOOT, LEASE, MISSION, NOW_MS, World, codes, issuer, lease, signed_token};
 
 #[test]
@@ -163,6 +165,18 @@ fn a_mac_needs_a_session_key_and_a_level_its_suite() {
         .mac(&MacKey::new(HashAlg::Sha256, &[0x5A; 32]))
         .unwrap();
     assert_eq!(codes(&strong.judge(&weak)), ["suite-too-weak"]);
+    // A policy that came while the mission ran binds its envelopes, however they are authenticated.
+    let mut world = World::p256();
+    let mut rows = *world.profiles.rows();
+    rows.iter_mut()
+        .for_each(|row| row.suite_floor = Suite::EcdsaP384Sha384);
+    let stricter = LevelProfiles::tightened(rows).unwrap();
+    for bytes in [world.maced(&world.envelope(1)), world.signed(&world.envelope(2))] {
+        assert!(codes(&world.judge(&bytes)).is_empty());
+        world.profiles = stricter;
+        assert_eq!(codes(&world.judge(&bytes)), ["suite-too-weak"]);
+        world.profiles = LevelProfiles::builtin();
+    }
     // An issuer's P-256 key does not come in by signing as if it were the P-384 one.
     let other = SigningKey::generate(Curve::P256).unwrap();
     let weak = strong
@@ -285,7 +299,14 @@ fn the_lease_must_be_this_boots_and_in_force() {
         .unsigned(Suite::EcdsaP256Sha256)
         .sign(&world.authority)
         .unwrap();
-    let low = VerifiedLease::verify(&low, &world.authority.verifying_key(), &world.robot, BOOT).unwrap();
+    let low = VerifiedLease::verify(
+        &low,
+        &world.authority.verifying_key(),
+        &world.robot,
+        BOOT,
+        &world.profiles,
+    )
+    .unwrap();
     world.lease = Some(low);
     assert_eq!(world.codes(&world.envelope(2)), ["lease-insufficient"]);
 }
@@ -360,7 +381,8 @@ fn movements_stay_within_the_fence() {
         max_altitude_mm: 1000,
     });
     let bytes = signed_token(&world.token, &world.authority);
-    let mission = VerifiedMission::verify(&bytes, &world.authority.verifying_key(), &world.robot).unwrap();
+    let mission =
+        VerifiedMission::as_approved(&bytes, &world.authority.verifying_key(), &world.robot).unwrap();
     world.missions.insert(mission);
     let at = |lat, lon| {
         vec![
@@ -457,7 +479,8 @@ fn roles_bound_what_a_mission_may_allow() {
     );
     world.token.issuers = vec![watcher, approver];
     let bytes = signed_token(&world.token, &world.authority);
-    let mission = VerifiedMission::verify(&bytes, &world.authority.verifying_key(), &world.robot).unwrap();
+    let mission =
+        VerifiedMission::as_approved(&bytes, &world.authority.verifying_key(), &world.robot).unwrap();
     world.missions.insert(mission);
     for (name, command) in [("olga", "move.velocity"), ("anne", "observe.camera")] {
         let envelope = CommandEnvelope {

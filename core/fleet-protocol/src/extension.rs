@@ -7,7 +7,7 @@ use alcub3_command_authority::MissionToken;
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder};
 use alcub3_trust_model::nv_map::NvIndex;
-use alcub3_trust_model::{Level, MissionId, RobotId, SessionId, domain, profile};
+use alcub3_trust_model::{Level, LevelProfiles, MissionId, RobotId, SessionId, domain};
 
 use crate::wire::{self, Message};
 use crate::{CertifiedCounter, CounterError, VerifiedEnrolment};
@@ -105,13 +105,24 @@ pub enum ExtensionError {
     },
 }
 
+impl ExtensionError {
+    /// The reason code, stable across releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "mission-too-long",
+            _ => "end-not-moved",
+        }
+    }
+}
+
 /// The token of a mission whose end is moved: what was approved before, with two later times. Only a request that was
 /// checked makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExtendedToken(MissionToken);
 
 impl ExtendedToken {
-    /// Checks a request against the mission's present token, at a time (UTC in milliseconds since 1970).
+    /// Checks a request against the mission's present token and the profiles in force, at a time (UTC in milliseconds since
+    /// 1970).
     ///
     /// # Errors
     /// [`ExtensionError`] says why the end stays where it is.
@@ -120,7 +131,7 @@ impl ExtendedToken {
         token: &MissionToken,
         enrolment: &VerifiedEnrolment,
         session: SessionId,
-        now_ms: u64,
+        (profiles, now_ms): (&LevelProfiles, u64),
     ) -> Result<Self, ExtensionError> {
         if request.session != session {
             return Err(ExtensionError::WrongSession);
@@ -133,14 +144,18 @@ impl ExtendedToken {
         let index = NvIndex::MissionAnchor(token.anchor);
         let anchor = CertifiedCounter::verify(enrolment, index, &request.anchor_value, &binding)?;
         check_lives(token, anchor, now_ms)?;
-        Self::later(token, request.duration_ms)
+        Self::later(token, request.duration_ms, profiles)
     }
 
     /// Moves both ends by the same time, so that neither the wall clock nor the TPM's lets the mission last longer than
     /// its level allows.
-    fn later(token: &MissionToken, duration_ms: u64) -> Result<Self, ExtensionError> {
+    fn later(
+        token: &MissionToken,
+        duration_ms: u64,
+        profiles: &LevelProfiles,
+    ) -> Result<Self, ExtensionError> {
         let level = token.labels.level;
-        let most_ms = profile(level).max_mission_ms;
+        let most_ms = profiles.of(level).max_mission_ms;
         if duration_ms > most_ms {
             return Err(ExtensionError::TooLong {
                 duration_ms,
@@ -165,9 +180,13 @@ impl ExtendedToken {
     ///
     /// # Errors
     /// [`ExtensionError`] says what else differs.
-    pub fn check(token: &MissionToken, later: &MissionToken) -> Result<(), ExtensionError> {
+    pub fn check(
+        token: &MissionToken,
+        later: &MissionToken,
+        profiles: &LevelProfiles,
+    ) -> Result<(), ExtensionError> {
         let duration_ms = later.not_after_ms.saturating_sub(later.not_before_ms);
-        if Self::later(token, duration_ms)?.0 == *later {
+        if Self::later(token, duration_ms, profiles)?.0 == *later {
             Ok(())
         } else {
             Err(ExtensionError::WrongMission)

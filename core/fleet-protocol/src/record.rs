@@ -108,6 +108,7 @@ impl EnrolmentRecord {
 pub struct VerifiedEnrolment {
     record: EnrolmentRecord,
     attestation_key: VerifyingKey,
+    keys_suite: Suite,
     nv_map: NvMap,
     bytes: Vec<u8>,
 }
@@ -130,6 +131,7 @@ impl VerifiedEnrolment {
         Ok(Self {
             record,
             attestation_key,
+            keys_suite: Suite::of_curve(curve),
             nv_map,
             bytes: bytes.to_vec(),
         })
@@ -148,6 +150,11 @@ impl VerifiedEnrolment {
     /// The robot's NV map; its hash is that of the attestation key's curve.
     pub const fn nv_map(&self) -> &NvMap {
         &self.nv_map
+    }
+
+    /// The suite of the robot's keys, which are all on one curve.
+    pub const fn keys_suite(&self) -> Suite {
+        self.keys_suite
     }
 
     /// The signed record, to be stored or shown to others.

@@ -13,7 +13,7 @@ use alcub3_attestation::certify::CertifyError;
 use alcub3_crypto::tpm::attribute::{
     DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN,
 };
-use alcub3_crypto::{Curve, HashAlg, Secret, SigningKey};
+use alcub3_crypto::{Curve, HashAlg, Secret, SigningKey, Suite};
 use alcub3_fleet_protocol::enrolment::{
     Admission, Authority, AwaitingRecord, Challenged, CreationData, CreationError, Endorsement, EnrolError,
     EnrolRequest, KeyFault, Robot, RobotChallenged,
@@ -21,7 +21,7 @@ use alcub3_fleet_protocol::enrolment::{
 use alcub3_fleet_protocol::{HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment};
 use alcub3_trust_model::canonical::Fault;
 use alcub3_trust_model::hardware::HardwareRecord;
-use alcub3_trust_model::{HardwareTier, Level, RobotId};
+use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, RobotId};
 use fixture::{
     ADMISSION, AK, Counting, Fleet, IDENTITY, NOW_MS, PARENT, SoftChip, authorisations, signing_public,
 };
@@ -449,7 +449,7 @@ fn ceiling(curve: Curve, tier: HardwareTier, admission: Admission) -> Option<Lev
 fn the_ceiling_is_what_chip_and_authority_allow() {
     let to = |level| Admission {
         ceiling: level,
-        admit_simulators: false,
+        ..ADMISSION
     };
     assert_eq!(
         ceiling(Curve::P384, HardwareTier::Discrete, ADMISSION),
@@ -483,6 +483,35 @@ fn the_ceiling_is_what_chip_and_authority_allow() {
         ceiling(Curve::P384, HardwareTier::Firmware, lenient),
         Some(Level::Cui),
         "real chips as before"
+    );
+}
+
+#[test]
+fn a_stricter_policy_lowers_the_ceiling_and_may_leave_no_level() {
+    let under = |change: fn(&mut LevelProfile)| {
+        let mut rows = *LevelProfiles::builtin().rows();
+        rows.iter_mut().for_each(change);
+        Admission {
+            admit_simulators: true,
+            profiles: LevelProfiles::tightened(rows).unwrap(),
+            ..ADMISSION
+        }
+    };
+    let (strong, discrete) = (
+        under(|row| row.suite_floor = Suite::EcdsaP384Sha384),
+        under(|row| row.min_tier = HardwareTier::Discrete),
+    );
+    assert_eq!(ceiling(Curve::P256, HardwareTier::Discrete, strong), None);
+    assert_eq!(ceiling(Curve::P256, HardwareTier::Simulator, strong), None);
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Discrete, strong),
+        Some(Level::TopSecret)
+    );
+    assert_eq!(ceiling(Curve::P384, HardwareTier::Firmware, discrete), None);
+    assert_eq!(
+        ceiling(Curve::P384, HardwareTier::Simulator, discrete),
+        Some(Level::TopSecret),
+        "whether simulators count is no question of a policy"
     );
 }
 

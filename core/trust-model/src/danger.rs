@@ -1,17 +1,15 @@
 //! What must never be reached by accident. Everything here weakens a promise and is named for it.
 
-use crate::{HardwareTier, Level, LevelProfile, profile};
+use crate::{HardwareTier, LevelProfile};
 
-/// The level's profile with simulators admitted: for tests, the demonstration and development authorities.
-/// An authority that uses it must say so in every result it issues.
-pub const fn profile_admitting_simulators(level: Level) -> LevelProfile {
-    admitting_simulators(profile(level))
-}
-
-/// A profile with simulators admitted, as [`profile_admitting_simulators`] for one of a policy.
-pub const fn admitting_simulators(profile: LevelProfile) -> LevelProfile {
-    LevelProfile {
-        min_tier: HardwareTier::Simulator,
-        ..profile
+/// A level's profile as it is held against a TPM of a kind where simulators are admitted: for tests, the demonstration and
+/// development authorities, which must say so in every result they issue. Real chips still have to meet their own floor.
+pub const fn admitting_simulators(profile: LevelProfile, tier: HardwareTier) -> LevelProfile {
+    match tier {
+        HardwareTier::Simulator => LevelProfile {
+            min_tier: HardwareTier::Simulator,
+            ..profile
+        },
+        _ => profile,
     }
 }

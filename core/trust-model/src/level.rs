@@ -193,6 +193,41 @@ const fn row(
     }
 }
 
+/// What of a robot, an authority or a message is below a level's floor.
+#[derive(Copy, Clone, Debug, thiserror::Error, Eq, PartialEq)]
+pub enum BelowFloor {
+    /// A key or a suite.
+    #[error("{}: {level} asks for {needed:?} or stronger, and it is {found:?}", self.code())]
+    Suite {
+        /// The level.
+        level: Level,
+        /// The floor.
+        needed: Suite,
+        /// What there is.
+        found: Suite,
+    },
+    /// The kind of TPM.
+    #[error("{}: {level} asks for a TPM that is at least {needed}, and it is {found}", self.code())]
+    Tier {
+        /// The level.
+        level: Level,
+        /// The floor.
+        needed: HardwareTier,
+        /// What there is.
+        found: HardwareTier,
+    },
+}
+
+impl BelowFloor {
+    /// The reason code, stable across releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Suite { .. } => "suite-too-weak",
+            Self::Tier { .. } => "tpm-kind-too-weak",
+        }
+    }
+}
+
 impl LevelProfile {
     /// The weakest hash admitted: that of the suite floor.
     pub const fn hash_floor(&self) -> HashAlg {
@@ -207,5 +242,36 @@ impl LevelProfile {
     /// Whether a kind of TPM is at or above the floor.
     pub fn admits_tier(&self, tier: HardwareTier) -> bool {
         tier >= self.min_tier
+    }
+
+    /// That a suite is at or above the floor.
+    ///
+    /// # Errors
+    /// [`BelowFloor::Suite`].
+    pub fn check_suite(&self, suite: Suite) -> Result<(), BelowFloor> {
+        if self.admits_suite(suite) {
+            return Ok(());
+        }
+        Err(BelowFloor::Suite {
+            level: self.level,
+            needed: self.suite_floor,
+            found: suite,
+        })
+    }
+
+    /// That a robot's keys and its kind of TPM are at or above the floor.
+    ///
+    /// # Errors
+    /// [`BelowFloor`] says which is not.
+    pub fn check_robot(&self, keys: Suite, tier: HardwareTier) -> Result<(), BelowFloor> {
+        self.check_suite(keys)?;
+        if self.admits_tier(tier) {
+            return Ok(());
+        }
+        Err(BelowFloor::Tier {
+            level: self.level,
+            needed: self.min_tier,
+            found: tier,
+        })
     }
 }

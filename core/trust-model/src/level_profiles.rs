@@ -80,8 +80,8 @@ impl LevelProfiles {
     }
 
     /// The profile of a level.
-    pub fn of(&self, level: Level) -> LevelProfile {
-        let [unclassified, cui, confidential, secret, top_secret] = self.0;
+    pub const fn of(&self, level: Level) -> &LevelProfile {
+        let [unclassified, cui, confidential, secret, top_secret] = &self.0;
         match level {
             Level::Unclassified => unclassified,
             Level::Cui => cui,

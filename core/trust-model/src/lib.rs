@@ -34,7 +34,7 @@ pub use ids::{
     SessionId, StopId,
 };
 pub use labels::{Integrity, LabelError, Labels, Marking};
-pub use level::{Level, LevelParseError, LevelProfile, profile};
+pub use level::{BelowFloor, Level, LevelParseError, LevelProfile, profile};
 pub use level_profiles::{LevelProfiles, ProfileError};
 pub use mission_key::{MissionKeyPurpose, PurposeParseError};
 pub use robot_state::{OperationalMode, Position, RobotState};

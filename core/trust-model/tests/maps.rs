@@ -155,9 +155,12 @@ fn confidential_and_above_need_the_one_strong_suite() {
 fn no_production_profile_admits_a_simulator() {
     for level in Level::ALL {
         assert!(!profile(level).admits_tier(HardwareTier::Simulator));
-        let weakened = danger::profile_admitting_simulators(level);
+        let weakened = danger::admitting_simulators(profile(level), HardwareTier::Simulator);
         assert!(weakened.admits_tier(HardwareTier::Simulator));
         assert!(!weakened.admits_tier(HardwareTier::None));
+        // Real chips still have to meet their own floor.
+        let of_a_chip = danger::admitting_simulators(profile(level), HardwareTier::Virtual);
+        assert_eq!(of_a_chip, profile(level));
     }
     for tier in HardwareTier::ALL {
         assert_eq!(HardwareTier::from_id(tier.id()), Some(tier));

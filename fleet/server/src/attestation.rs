@@ -11,7 +11,7 @@ use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{HardwareTier, Level, RobotId};
+use alcub3_trust_model::{BelowFloor, Level, RobotId};
 
 use crate::authority::Authority;
 use crate::exchanges::{self, ExchangeError, Purpose};
@@ -37,6 +37,10 @@ pub enum AttestationError {
     /// The message and the state that the TPM signed name different runs of the robot's agent.
     #[error("the evidence is of another run of the robot's agent than the message says: attest again")]
     OtherBoot,
+    /// The robot's keys, its kind of TPM or this authority's key meet the floor of no level any more. What the evidence
+    /// shows is noted all the same.
+    #[error("no level's floor is met: {0}")]
+    BelowFloor(#[from] BelowFloor),
     /// The result could not be signed.
     #[error(transparent)]
     Result(#[from] EarError),
@@ -90,9 +94,11 @@ impl Authority {
         )?;
         let (enrolment, nonce) = (self.active(&robot)?, Nonce(exchange.nonce));
         let mut standing = self.standing(&robot)?;
-        let verdict = self.judge(&enrolment, &standing, &message, &nonce, now_ms)?;
-        self.remember(&robot, &mut standing, &verdict)?;
         let ceiling = self.lease_ceiling(&enrolment);
+        let judged_at = ceiling.unwrap_or(Level::Unclassified);
+        let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
+        self.remember(&robot, &mut standing, &verdict)?;
+        let ceiling = ceiling?;
         let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.is_trusted() {
             Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
@@ -115,6 +121,7 @@ impl Authority {
     fn judge(
         &self,
         enrolment: &VerifiedEnrolment,
+        ceiling: Level,
         standing: &Standing,
         message: &EvidenceMessage,
         nonce: &Nonce,
@@ -129,7 +136,7 @@ impl Authority {
             references: &references,
             pcrs: self.config.pcrs,
             enrolled_tier: record.tier,
-            min_tier: self.min_tier(record.ceiling),
+            min_tier: self.profile_for(ceiling, record.tier).min_tier,
             rearmed_stops: &standing.rearmed,
             last_seen: standing.last_seen,
             known_boot: self.boots.get(&record.robot),
@@ -140,14 +147,6 @@ impl Authority {
         match state {
             Some(state) if state.boot != message.boot => Err(AttestationError::OtherBoot),
             _ => Ok(verdict),
-        }
-    }
-
-    fn min_tier(&self, ceiling: Level) -> HardwareTier {
-        if self.config.admit_simulators {
-            HardwareTier::Simulator
-        } else {
-            self.profile(ceiling).min_tier
         }
     }
 
@@ -177,13 +176,23 @@ impl Authority {
         Ok(())
     }
 
-    /// The highest level of a robot that this authority's own key is strong enough for.
-    fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Level {
-        let strong = |level: &Level| self.profile(*level).admits_suite(self.signing().suite());
-        let admitted = Level::ALL
+    /// The highest level of a robot whose floors its keys, its kind of TPM and this authority's own key meet now.
+    fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Result<Level, BelowFloor> {
+        let (record, keys) = (enrolment.record(), enrolment.keys_suite());
+        let meets = |level| {
+            let profile = self.profile_for(level, record.tier);
+            profile.check_robot(keys, record.tier)?;
+            profile.check_suite(self.signing().suite()).map(|()| level)
+        };
+        let served = Level::ALL
             .into_iter()
-            .filter(|level| *level <= enrolment.record().ceiling);
-        admitted.rev().find(strong).unwrap_or(Level::Unclassified)
+            .rev()
+            .filter(|level| *level <= record.ceiling);
+        // Floors only rise with the level: what is wrong at the lowest is wrong at all.
+        served
+            .map(meets)
+            .find(Result::is_ok)
+            .unwrap_or_else(|| meets(Level::Unclassified))
     }
 
     fn result(
@@ -201,7 +210,7 @@ impl Authority {
                 build: env!("CARGO_PKG_VERSION").to_owned(),
             },
             policy: self.policy_name().to_owned(),
-            lifetime_s: (self.profile(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
+            lifetime_s: (self.profiles().of(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
         };
         Ear::of(verdict, &context).sign(self.config.curve, self.signing().to_pkcs8().expose())
     }
@@ -221,7 +230,7 @@ impl Authority {
             boot: message.boot,
             ceiling,
             not_before_ms: begins_ms,
-            not_after_ms: begins_ms.saturating_add(self.profile(ceiling).lease_ms),
+            not_after_ms: begins_ms.saturating_add(self.profiles().of(ceiling).lease_ms),
             verdict: HashAlg::Sha256.digest(&[ear.as_bytes()]),
         };
         lease.unsigned(self.signing().suite()).sign(self.signing())

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use alcub3_attestation::appraisal::BootRecord;
 use alcub3_crypto::{Curve, SigningKey, VerifyingKey};
-use alcub3_fleet_protocol::enrolment::{Challenged, Issuer};
+use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId, danger};
+use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId};
 
 use crate::approval::{ApprovalPurpose, ApprovalVault};
 use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
@@ -301,10 +301,15 @@ impl Authority {
 
     /// The profile of a level as this authority holds a robot of a tier to it.
     pub(crate) fn profile_for(&self, level: Level, tier: HardwareTier) -> LevelProfile {
-        if self.config.admit_simulators && tier == HardwareTier::Simulator {
-            danger::admitting_simulators(self.profile(level))
-        } else {
-            self.profile(level)
+        self.admission().profile(level, tier)
+    }
+
+    /// What this authority admits now.
+    pub(crate) fn admission(&self) -> Admission {
+        Admission {
+            ceiling: self.config.ceiling,
+            admit_simulators: self.config.admit_simulators,
+            profiles: self.profiles(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_crypto::tpm::Public;
-use alcub3_fleet_protocol::enrolment::{Admission, Authority as Machine, EnrolError, EnrolResponse};
+use alcub3_fleet_protocol::enrolment::{Authority as Machine, EnrolError, EnrolResponse};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::hardware::{HardwareReason, HardwareRecord, Part};
@@ -95,10 +95,7 @@ impl Authority {
         self.check_hardware(&received.request().robot, &received.request().hardware)?;
         let roots = endorsement::read_roots(self.path())?;
         let endorsement = endorsement::judge(received.request(), &roots, now_ms)?;
-        let admission = Admission {
-            ceiling: self.config.ceiling,
-            admit_simulators: self.config.admit_simulators,
-        };
+        let admission = self.admission();
         let mut entropy = self.entropy;
         let (challenged, message) =
             received.challenge(endorsement, admission, self.issuer(), &mut entropy)?;

@@ -40,21 +40,11 @@ impl Authority {
         exchanges::close(&self.folder, Purpose::Extension, &request.robot, session, now_ms)?;
         let enrolment = self.active(&request.robot)?;
         let (signed, mission) = self.approved_mission(request.mission, &request.robot)?;
-        let later = ExtendedToken::of(&request, mission.token(), &enrolment, session, now_ms)?;
+        let now = (&self.profiles(), now_ms);
+        let later = ExtendedToken::of(&request, mission.token(), &enrolment, session, now)?;
         let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);
         self.check_standing(&enrolment, &profile, now_ms)?;
         let token = later.token().clone();
-        let (duration_ms, most_ms) = (
-            token.not_after_ms.saturating_sub(token.not_before_ms),
-            profile.max_mission_ms,
-        );
-        if duration_ms > most_ms {
-            return Err(MissionApprovalError::Duration {
-                duration_ms,
-                level: profile.level,
-                most_ms,
-            });
-        }
         self.check_token(&token)?;
         let ballot = begin_ballot(vault, &token, &enrolment, &profile)?;
         Ok(MissionProposal {
@@ -65,7 +55,7 @@ impl Authority {
         })
     }
 
-    /// A robot's mission as it stands, signed and verified.
+    /// A robot's mission as it was approved, signed and verified.
     pub(crate) fn approved_mission(
         &self,
         mission: MissionId,
@@ -74,7 +64,7 @@ impl Authority {
         let signed = self
             .mission(&mission)?
             .ok_or(MissionApprovalError::Unknown(mission))?;
-        let verified = VerifiedMission::verify(&signed, &self.verifying_key(), robot)?;
+        let verified = VerifiedMission::as_approved(&signed, &self.verifying_key(), robot)?;
         Ok((signed, verified))
     }
 }

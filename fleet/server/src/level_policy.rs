@@ -2,7 +2,7 @@
 
 use alcub3_command_authority::cose::SignError;
 use alcub3_fleet_protocol::level_policy::{LevelPolicy, LevelPolicyError, VerifiedLevelPolicy};
-use alcub3_trust_model::{Level, LevelProfile, LevelProfiles};
+use alcub3_trust_model::LevelProfiles;
 
 use crate::authority::Authority;
 use crate::store::{StateFolder, StoreError};
@@ -28,11 +28,6 @@ impl Authority {
     pub fn profiles(&self) -> LevelProfiles {
         let policy = self.level_policy.as_ref();
         policy.map_or_else(LevelProfiles::builtin, |policy| *policy.profiles())
-    }
-
-    /// The profile of a level.
-    pub(crate) fn profile(&self, level: Level) -> LevelProfile {
-        self.profiles().of(level)
     }
 
     /// The policy in force; none where the built-in profiles hold.

@@ -14,7 +14,7 @@ use alcub3_fleet_protocol::mission::{
 };
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::policies::{PolicyBuildError, head_policy, mission_end_message};
-use alcub3_trust_model::{Level, LevelProfile, MissionId, OperatorId, RobotId, SessionId};
+use alcub3_trust_model::{BelowFloor, Level, LevelProfile, MissionId, OperatorId, RobotId, SessionId};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
 use crate::authority::Authority;
@@ -93,19 +93,12 @@ pub enum MissionApprovalError {
         /// The longest allowed, in milliseconds.
         most_ms: u64,
     },
-    /// The robot's TPM is of a weaker kind than the level asks for.
-    #[error("{level} asks for a TPM that is at least {needed}, and the robot's is {found}")]
-    Tier {
-        /// The level.
-        level: Level,
-        /// What the level asks for.
-        needed: &'static str,
-        /// What the robot has.
-        found: &'static str,
-    },
+    /// The robot's keys or its kind of TPM are weaker than the level asks for.
+    #[error("the robot: {0}")]
+    RobotFloor(BelowFloor),
     /// The authority's own key is weaker than the level asks for.
-    #[error("{0} asks for a stronger suite than this authority's key has: use an authority with a P-384 key")]
-    Suite(Level),
+    #[error("the authority's key: {0}; use an authority with a P-384 key")]
+    Suite(BelowFloor),
     /// The robot was not found trusted recently enough.
     #[error("{level} asks for a trusted attestation at most {fresh_ms} ms old: attest first")]
     NotFresh {
@@ -221,14 +214,12 @@ impl Authority {
         now_ms: u64,
     ) -> Result<(), MissionApprovalError> {
         let level = profile.level;
-        let tier = enrolment.record().tier;
-        if !profile.admits_tier(tier) {
-            let (needed, found) = (profile.min_tier.name(), tier.name());
-            return Err(MissionApprovalError::Tier { level, needed, found });
-        }
-        if !profile.admits_suite(self.signing().suite()) {
-            return Err(MissionApprovalError::Suite(level));
-        }
+        profile
+            .check_robot(enrolment.keys_suite(), enrolment.record().tier)
+            .map_err(MissionApprovalError::RobotFloor)?;
+        profile
+            .check_suite(self.signing().suite())
+            .map_err(MissionApprovalError::Suite)?;
         let fresh_ms = profile.attestation_freshness_ms;
         let trusted_at_ms = self.standing(&enrolment.record().robot)?.trusted_at_ms;
         let fresh = trusted_at_ms.is_some_and(|at| now_ms.saturating_sub(at) <= fresh_ms);
@@ -299,7 +290,7 @@ impl Authority {
     /// Asks the robot's own questions of the token, before any person is asked to approve it.
     pub(crate) fn check_token(&self, token: &MissionToken) -> Result<Vec<u8>, MissionApprovalError> {
         let signed = token.unsigned(self.signing().suite()).sign(self.signing())?;
-        VerifiedMission::verify(&signed, &self.verifying_key(), &token.robot)?;
+        VerifiedMission::verify(&signed, &self.verifying_key(), &token.robot, &self.profiles())?;
         Ok(signed)
     }
 

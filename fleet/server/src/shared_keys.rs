@@ -129,6 +129,9 @@ impl Authority {
         let (_, mission) = self.approved_mission(request.mission, robot)?;
         let profile = self.profile_for(mission.token().labels.level, enrolment.record().tier);
         self.check_standing(&enrolment, &profile, now_ms)?;
+        mission
+            .meets(&self.profiles())
+            .map_err(MissionApprovalError::from)?;
         let pcrs = &self.config.pcrs;
         Recipient::verify(&request, mission.token(), &enrolment, anchors, pcrs, session)
             .map_err(|source| of_robot(robot, source))

@@ -42,7 +42,8 @@ fn good_evidence_earns_a_result_and_a_lease_that_others_can_check() {
         "it says what it admits"
     );
     let lease = appraised.answer.lease.unwrap();
-    let lease = VerifiedLease::verify(&lease, &key, &robot.id, robot.boot()).unwrap();
+    let lease =
+        VerifiedLease::verify(&lease, &key, &robot.id, robot.boot(), &world.authority.profiles()).unwrap();
     assert!(lease.lease().not_after_ms > NOW);
     assert_eq!(
         world.authority.standing(&robot.id).unwrap().trusted_at_ms,

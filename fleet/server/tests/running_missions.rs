@@ -10,53 +10,21 @@
 mod support;
 
 use alcub3_attestation::receipt::{Outcome, ReceiptReason};
-use alcub3_command_authority::{CommandPattern, SafetyLimits, VerifiedMission};
+use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::{Public, attribute};
 use alcub3_fleet_protocol::extension::ExtensionError;
-use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_fleet_protocol::shared_key::{SharedKeyError, VerifiedSharedKey};
 use alcub3_server::{
-    ApprovalPurpose, ApprovalVault, MissionApprovalError, MissionPlan, MissionProposal, OperatorVote,
-    SharedKeyApprovalError,
+    ApprovalPurpose, ApprovalVault, MissionApprovalError, MissionProposal, SharedKeyApprovalError,
 };
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
 use alcub3_trust_model::{Level, MissionId, SessionId};
+use support::approvals::{HOUR, MISSION, approve, propose};
 use support::robot::{BOUND, Robot};
 use support::{NOW, World};
 
-const HOUR: u64 = 3_600_000;
-const MISSION: MissionId = MissionId::new([4; 16]);
-
-fn propose(world: &mut World, robot: &Robot, level: Level) -> MissionProposal {
-    let limits = SafetyLimits {
-        max_speed_mm_per_s: 2_000,
-        max_turn_mdeg_per_s: 90_000,
-        max_duration_ms: 10_000,
-        geofence: None,
-    };
-    let allowed = vec![CommandPattern::new("move.*").unwrap()];
-    let plan = MissionPlan {
-        issuers: vec![(world.pilot.id.clone(), allowed)],
-        limits,
-    };
-    let session = world.authority.open_mission(&robot.id, NOW).unwrap();
-    let request = robot.mission_request(session, MISSION, level, HOUR);
-    world
-        .authority
-        .propose_mission(&request, &plan, &mut world.vault, NOW)
-        .unwrap()
-}
-
-fn approve(
-    world: &mut World,
-    proposal: MissionProposal,
-    votes: &[OperatorVote],
-) -> Result<MissionApproval, MissionApprovalError> {
-    world.authority.approve_mission(proposal, votes, &mut world.vault)
-}
-
 fn approved_mission(world: &mut World, robot: &Robot, level: Level) -> MissionId {
-    let proposal = propose(world, robot, level);
+    let proposal = propose(world, robot, level, HOUR).unwrap();
     let mut votes = vec![world.alice.vote(proposal.ballot())];
     if level >= Level::Secret {
         votes.push(world.bob.vote(proposal.ballot()));
@@ -115,7 +83,7 @@ fn an_end_is_moved_by_as_many_persons_as_the_level_takes_and_no_further_than_it_
     ];
     let approval = approve(&mut world, proposal, &votes).unwrap();
     let verified =
-        VerifiedMission::verify(&approval.token, &world.authority.verifying_key(), &robot.id).unwrap();
+        VerifiedMission::as_approved(&approval.token, &world.authority.verifying_key(), &robot.id).unwrap();
     let token = verified.token();
     assert_eq!(token.not_after_ms, token.not_before_ms + 4 * HOUR);
     assert_eq!(token.end_clock_ms, robot.clock.clock_ms + 4 * HOUR);
@@ -212,7 +180,7 @@ fn a_secret_is_wrapped_for_a_proven_parent_and_said_to_be_an_issuers() {
     assert_eq!((to, shared.messages.len()), (&robot.id, 1));
     let token = world.authority.mission(&MISSION).unwrap().unwrap();
     let key = world.authority.verifying_key();
-    let mission = VerifiedMission::verify(&token, &key, &robot.id).unwrap();
+    let mission = VerifiedMission::as_approved(&token, &key, &robot.id).unwrap();
     let verified = VerifiedSharedKey::verify(message, &key, mission.token(), session).unwrap();
     assert_eq!(verified.key().issuer.as_ref(), Some(&issuer));
     let public = &verified.key().wrapped.public;
@@ -333,7 +301,7 @@ fn a_missions_receipt_is_judged_by_the_anchor_it_was_approved_under() {
             world.authority.mission(&mission).unwrap().unwrap(),
             world.authority.verifying_key(),
         );
-        let verified = VerifiedMission::verify(&token, &key, &robot.id).unwrap();
+        let verified = VerifiedMission::as_approved(&token, &key, &robot.id).unwrap();
         assert_eq!(verified.token().anchor, anchor);
         verified.token().anchor_value
     };

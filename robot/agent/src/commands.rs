@@ -3,7 +3,7 @@
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_command_authority::{Reason, Reservation, VerifiedLease};
+use alcub3_command_authority::{LeaseError, Reason, Reservation, VerifiedLease};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_keys::StateFolder;
 use alcub3_security_hal::{ChipMac, GateVerdict, PortError, ReplayStore};
@@ -106,10 +106,13 @@ impl Robot {
     /// # Errors
     /// Not the authority's, another robot's or run's, or the robot is stopped.
     pub fn take_lease(&self, lease: &[u8]) -> Result<()> {
-        let verified =
-            VerifiedLease::verify(lease, &self.keys.anchors().authority, self.robot(), self.boot())?;
-        self.commands.renew_lease(verified)?;
+        self.commands.renew_lease(self.verified_lease(lease)?)?;
         Ok(self.folder.write(LEASE, lease)?)
+    }
+
+    fn verified_lease(&self, lease: &[u8]) -> std::result::Result<VerifiedLease, LeaseError> {
+        let (authority, profiles) = (&self.keys.anchors().authority, self.keys.profiles());
+        VerifiedLease::verify(lease, authority, self.robot(), self.boot(), profiles)
     }
 
     /// Forgets the lease that was kept.
@@ -125,7 +128,7 @@ impl Robot {
         if self.is_stopped() {
             return Ok(());
         }
-        match VerifiedLease::verify(&bytes, &self.keys.anchors().authority, self.robot(), self.boot()) {
+        match self.verified_lease(&bytes) {
             Ok(lease) => Ok(self.commands.renew_lease(lease)?),
             Err(error) => {
                 tracing::info!(%error, "the lease of an earlier run is dropped");

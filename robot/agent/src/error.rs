@@ -151,11 +151,10 @@ impl AgentError {
             Self::Keys(KeysError::Refused { source }) => Some(source.code()),
             Self::Keys(KeysError::Stopped) => Some("emergency-stop"),
             Self::Keys(KeysError::Grant { .. }) | Self::OtherApproval { .. } => Some("other-approval"),
-            Self::Mission(MissionError::TooLong { .. }) | Self::Extension(ExtensionError::TooLong { .. }) => {
-                Some("mission-too-long")
-            }
-            Self::Mission(_) => Some("mission-token"),
-            Self::Extension(_) => Some("end-not-moved"),
+            Self::Keys(KeysError::BelowFloor(below)) => Some(below.code()),
+            Self::Mission(error) => Some(error.code()),
+            Self::Lease(error) => Some(error.code()),
+            Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
             _ => None,
         }

@@ -86,13 +86,10 @@ impl Robot {
         }
         let known = self.keys.mission(mission)?;
         let before = self.verified_mission(&known)?;
-        let authority = &self.keys.anchors().authority;
-        let later = VerifiedMission::verify(&approval.token, authority, self.robot())?;
-        ExtendedToken::check(before.token(), later.token())?;
-        let token = later.token();
-        let lasts_ms = token.not_after_ms.saturating_sub(token.not_before_ms);
-        self.keys
-            .check_profile(token.labels.level, lasts_ms, token.allowed_resets)?;
+        let (authority, profiles) = (&self.keys.anchors().authority, self.keys.profiles());
+        let later = VerifiedMission::verify(&approval.token, authority, self.robot(), profiles)?;
+        ExtendedToken::check(before.token(), later.token(), profiles)?;
+        self.keys.check_floor(later.token().labels.level)?;
         let end_approval = Signature::from_tpmt_signature(&approval.end_approval);
         let end_approval = end_approval.map_err(|source| AgentError::Structure {
             what: "the approval of the mission's end",

@@ -185,16 +185,17 @@ impl Robot {
         mission: MissionId,
         message: &[u8],
     ) -> Result<MissionKeyRecord> {
-        let token = self.verified_mission(&self.keys.mission(mission)?)?;
+        let approved = self.verified_mission(&self.keys.mission(mission)?)?;
+        self.check_policy(&approved)?;
         let authority = &self.keys.anchors().authority;
-        let verified = VerifiedSharedKey::verify(message, authority, token.token(), session)?;
+        let verified = VerifiedSharedKey::verify(message, authority, approved.token(), session)?;
         Ok(self.keys.import_mission_key(&verified)?)
     }
 
-    /// The mission as the authority last signed it.
+    /// The mission as the authority last approved it.
     pub(crate) fn verified_mission(&self, record: &alcub3_keys::MissionRecord) -> Result<VerifiedMission> {
         let authority = &self.keys.anchors().authority;
-        Ok(VerifiedMission::verify(
+        Ok(VerifiedMission::as_approved(
             record.token_in_force(),
             authority,
             self.robot(),

@@ -103,12 +103,10 @@ impl Robot {
         if approval.session != start.session {
             return Err(AgentError::OtherApproval { what: "the exchange" });
         }
-        let mission = VerifiedMission::verify(&approval.token, &self.keys.anchors().authority, self.robot())?;
+        let (authority, profiles) = (&self.keys.anchors().authority, self.keys.profiles());
+        let mission = VerifiedMission::verify(&approval.token, authority, self.robot(), profiles)?;
+        self.keys.check_floor(start.labels.level)?;
         check_token(&mission, start)?;
-        let token = mission.token();
-        let lasts_ms = token.not_after_ms.saturating_sub(token.not_before_ms);
-        self.keys
-            .check_profile(start.labels.level, lasts_ms, token.allowed_resets)?;
         let end_approval = Signature::from_tpmt_signature(&approval.end_approval).map_err(|source| {
             AgentError::Structure {
                 what: "the approval of the mission's end",
@@ -147,6 +145,12 @@ impl Robot {
             .audit
             .entry(EntryKind::MissionStart, subject, now_utc_ms, Outcome::Done);
         self.audit.append(&entry).map(|_| ())
+    }
+
+    /// That a mission of before is within the policy in force, and this robot still fit for its level.
+    pub(crate) fn check_policy(&self, mission: &VerifiedMission) -> Result<()> {
+        mission.meets(self.keys.profiles())?;
+        Ok(self.keys.check_floor(mission.token().labels.level)?)
     }
 
     /// That the level's approval key signed the mission's end: the persons' part, beside the authority's token.

@@ -92,6 +92,7 @@ impl Robot {
             gates.clone(),
             robot_id.clone(),
             robot_labels(&keys),
+            *keys.profiles(),
             ReplayWindows::restored(run.lease, &reservations.load()?),
             reservations.clone(),
         ));
@@ -174,11 +175,13 @@ impl Robot {
         for record in self.keys.missions()? {
             let mission = self.verified_mission(&record)?;
             self.ending.began(record.owner());
-            let approved = self.check_end_approval(&record);
-            if let Err(error) = &approved {
-                tracing::error!(mission = %record.mission, %error, "a mission nobody approved is not taken up");
+            let held = self
+                .check_end_approval(&record)
+                .and_then(|()| self.check_policy(&mission));
+            if let Err(error) = &held {
+                tracing::error!(mission = %record.mission, %error, "a mission is not taken up");
             }
-            if approved.is_ok() && !self.gates.is_level_stopped(record.level) {
+            if held.is_ok() && !self.gates.is_level_stopped(record.level) {
                 self.commands.start_mission(mission)?;
             }
         }

@@ -7,19 +7,24 @@
     clippy::indexing_slicing
 )]
 
+#[path = "support/missions.rs"]
+mod missions;
 mod support;
 
 use alcub3_agent::{AgentError, Robot};
+use alcub3_command_authority::MissionError;
+use alcub3_crypto::Suite;
 use alcub3_fleet_protocol::level_policy::LevelPolicy;
 use alcub3_keys::{KeysError, StateFolder};
-use alcub3_trust_model::{Integrity, Labels, LevelProfiles};
+use alcub3_security_hal::GateVerdict;
+use alcub3_trust_model::{Integrity, Labels, LevelProfile, LevelProfiles};
 use std::sync::Arc;
 use support::{LEVEL, Life, NOW_MS};
 
-/// The authority's policy, of a version, with no mission longer than ten minutes.
-fn ten_minutes(life: &Life, version: u64) -> Vec<u8> {
+/// The authority's policy, of a version, with a change of every level.
+fn policy(life: &Life, version: u64, change: fn(&mut LevelProfile)) -> Vec<u8> {
     let mut rows = *LevelProfiles::builtin().rows();
-    rows.iter_mut().for_each(|row| row.max_mission_ms = 600_000);
+    rows.iter_mut().for_each(change);
     let policy = LevelPolicy {
         version,
         issued_at_ms: NOW_MS,
@@ -27,6 +32,49 @@ fn ten_minutes(life: &Life, version: u64) -> Vec<u8> {
     };
     let key = &life.authority.signing;
     policy.unsigned(key.suite()).sign(key).unwrap()
+}
+
+/// No mission longer than ten minutes.
+fn ten_minutes(life: &Life, version: u64) -> Vec<u8> {
+    policy(life, version, |row| row.max_mission_ms = 600_000)
+}
+
+#[test]
+fn a_stricter_suite_binds_a_running_mission_new_ones_leases_and_the_robots_own_keys() {
+    let mut life = Life::running();
+    let mission = life.start_mission(600_000);
+    life.take_lease();
+    let command = |life: &Life, sequence| {
+        let operator = &life.authority.operator;
+        let envelope = life.envelope(&mission, sequence).unsigned(operator.suite());
+        let envelope = envelope.sign(operator).unwrap();
+        match life.robot().validate(&envelope, Some(NOW_MS)).unwrap() {
+            GateVerdict::Admitted(_) => None,
+            GateVerdict::Refused(refusal) => Some(refusal.reasons()[0].code()),
+        }
+    };
+    assert_eq!(command(&life, 1), None);
+    let stricter = policy(&life, 1, |row| row.suite_floor = Suite::EcdsaP384Sha384);
+    life.robot().keys().take_level_policy(&stricter).unwrap();
+    life.open();
+    assert_eq!(command(&life, 2), Some("mission-unknown"), "it is not taken up");
+    let robot = life.robot();
+    let below = robot.keys().check_floor(LEVEL).unwrap_err();
+    assert!(
+        matches!(&below, KeysError::BelowFloor(below) if below.code() == "suite-too-weak"),
+        "{below}"
+    );
+    let refused = robot.take_lease(&life.lease()).unwrap_err();
+    assert_eq!(refused.reason_code(), Some("suite-too-weak"));
+    let session = life.next_session();
+    let labels = Labels::new(LEVEL, Integrity::Operational);
+    let (start, request) = life.robot().mission_request(session, labels, 600_000).unwrap();
+    let approval = life.authority.approve_mission(&request, session, 600_000);
+    let refused = life.robot().start_mission(&start, &approval, NOW_MS).unwrap_err();
+    assert_eq!(refused.reason_code(), Some("suite-too-weak"));
+    // Its end comes as it was approved.
+    let ended = life.robot().end_expired_missions(Some(NOW_MS + 600_001)).unwrap();
+    assert_eq!(ended.len(), 1);
 }
 
 #[test]
@@ -45,7 +93,7 @@ fn a_robot_holds_missions_to_the_authoritys_newest_policy() {
     assert!(
         matches!(
             refused,
-            AgentError::Keys(KeysError::BeyondProfile { level: LEVEL, .. })
+            AgentError::Mission(MissionError::TooLong { level: LEVEL, .. })
         ),
         "{refused}"
     );

@@ -7,7 +7,7 @@ use alcub3_tpm::{ResponseCode, TpmError};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::managed_key::{IllegalTransition, UseRefusal};
 use alcub3_trust_model::policies::PolicyBuildError;
-use alcub3_trust_model::{KeyId, Level, MissionId, MissionKeyId};
+use alcub3_trust_model::{BelowFloor, KeyId, Level, MissionId, MissionKeyId};
 
 /// Why an operation on the robot's keys failed.
 #[derive(Debug, thiserror::Error)]
@@ -121,17 +121,8 @@ pub enum KeysError {
         level: Level,
     },
     /// The suite of a chip, or of a storage key that the level's keys would go to, is below the level's floor.
-    #[error(
-        "{level} needs at least {needed}, here it is {offered}; choose the stronger curve or drop the level"
-    )]
-    BelowFloor {
-        /// The level.
-        level: Level,
-        /// The floor.
-        needed: &'static str,
-        /// What there is.
-        offered: &'static str,
-    },
+    #[error("{0}; choose the stronger curve or chip, or drop the level")]
+    BelowFloor(#[from] BelowFloor),
     /// The chip holds fewer persistent keys than the levels need.
     #[error(
         "the robot's keys need {needed} more persistent slots and the chip has {available} left; serve fewer levels, or \
@@ -196,16 +187,6 @@ pub enum KeysError {
     /// A level policy is not followed.
     #[error(transparent)]
     LevelPolicy(#[from] alcub3_fleet_protocol::level_policy::LevelPolicyError),
-    /// What the authority granted is beyond the level's profile.
-    #[error(
-        "the mission is beyond what this robot's policy allows at {level}: {what}; give the authority the same policy"
-    )]
-    BeyondProfile {
-        /// The level.
-        level: Level,
-        /// What is beyond it.
-        what: &'static str,
-    },
     /// The robot is stopped.
     #[error(
         "the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)"

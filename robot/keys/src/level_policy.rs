@@ -3,9 +3,9 @@
 use crate::robot::RobotKeys;
 use crate::state::StateFolder;
 use crate::{KeysError, Result};
-use alcub3_crypto::VerifyingKey;
+use alcub3_crypto::{Suite, VerifyingKey};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
-use alcub3_trust_model::{Level, LevelProfile, LevelProfiles};
+use alcub3_trust_model::{Level, LevelProfiles, danger};
 
 const FILE: &str = "level-policy.cose";
 
@@ -29,11 +29,6 @@ impl RobotKeys {
         &self.profiles
     }
 
-    /// The profile of a level, as this robot holds itself to it.
-    pub fn profile(&self, level: Level) -> LevelProfile {
-        self.profiles.of(level)
-    }
-
     /// Takes a level policy of the authority. It is in force from the next start on.
     ///
     /// # Errors
@@ -48,22 +43,17 @@ impl RobotKeys {
         Ok(policy)
     }
 
-    /// That what the authority granted is within the level's profile here: the authority may have followed an older policy.
+    /// That this robot's own keys and its kind of TPM are what a level asks for: the authority may have admitted the robot
+    /// before the policy asked for more.
     ///
     /// # Errors
-    /// [`KeysError::BeyondProfile`].
-    pub fn check_profile(&self, level: Level, lasts_ms: u64, allowed_resets: u32) -> Result<()> {
-        let profile = self.profile(level);
-        let beyond = [
-            (lasts_ms > profile.max_mission_ms, "its length"),
-            (
-                allowed_resets > profile.allowed_resets,
-                "the TPM resets that it survives",
-            ),
-        ];
-        match beyond.into_iter().find(|(is_beyond, _)| *is_beyond) {
-            Some((_, what)) => Err(KeysError::BeyondProfile { level, what }),
-            None => Ok(()),
-        }
+    /// [`KeysError::BelowFloor`].
+    pub fn check_floor(&self, level: Level) -> Result<()> {
+        let tier = self.record.enrolled.enrolment().record().tier;
+        // Whether a simulator counts was the authority's to say, and its record says that it is one.
+        let floor = danger::admitting_simulators(*self.profiles.of(level), tier);
+        floor
+            .check_robot(Suite::of_curve(self.record.curve), tier)
+            .map_err(KeysError::from)
     }
 }

@@ -110,7 +110,8 @@ impl<'a> Provisioning<'a> {
             });
         }
         for level in &plan.levels {
-            check_floor(*level, plan.curve)?;
+            // The authority holds the robot to its policy when it enrols it; this one has none yet.
+            profile(*level).check_suite(Suite::of_curve(plan.curve))?;
         }
         let journal = match Journal::load(folder)? {
             Some(unfinished) => unfinished.of(plan)?,
@@ -208,15 +209,4 @@ impl<'a> Provisioning<'a> {
 
 fn run<T: Send + 'static>(tpm: &Tpm, step: impl FnOnce(&mut Chip) -> T + Send + 'static) -> Result<T> {
     Ok(tpm.run(Lane::Background, STEP_TIMEOUT, |chip| Ok(step(chip)))?)
-}
-
-pub(crate) fn check_floor(level: Level, curve: Curve) -> Result<()> {
-    if profile(level).admits_suite(Suite::of_curve(curve)) {
-        return Ok(());
-    }
-    Err(KeysError::BelowFloor {
-        level,
-        needed: "P-384 with SHA-384",
-        offered: "P-256 with SHA-256",
-    })
 }

@@ -197,7 +197,7 @@ impl RobotKeys {
         new_parent: &Public,
         approval: Signature,
     ) -> Result<RecoveryItem> {
-        check_new_parent(key.level, new_parent)?;
+        check_new_parent(self.profiles.of(key.level), new_parent)?;
         let recoverable = self.recoverable(key.level);
         let policy = recoverable.duplication_policy(key.public.name(), new_parent.name())?;
         let inputs = PolicyInputs::new().approval(Approval {

@@ -8,7 +8,7 @@ use alcub3_command_authority::{
     ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
 };
 use alcub3_crypto::{Digest, HashAlg, MacKey};
-use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
+use alcub3_trust_model::{Labels, LeaseId, Level, LevelProfiles, MissionId, OperatorId, RobotId};
 
 use crate::gate::{Admission, Gates, Snapshot};
 use crate::order::StopScope;
@@ -29,6 +29,7 @@ pub struct CommandGate {
     gates: Arc<Gates>,
     robot: RobotId,
     labels: Labels,
+    profiles: LevelProfiles,
     standing: RwLock<Standing>,
     replay: Mutex<ReplayWindows>,
     store: Arc<dyn ReplayStore>,
@@ -143,11 +144,12 @@ pub enum CommandGateError {
 const REPLENISH_EVERY: u64 = 1024;
 
 impl CommandGate {
-    /// The gate of a robot, under this boot's lease identifier and what is known of earlier reservations.
+    /// The gate of a robot, held to the profiles in force, under this boot's lease identifier and what is known of earlier reservations.
     pub fn new(
         gates: Arc<Gates>,
         robot: RobotId,
         labels: Labels,
+        profiles: LevelProfiles,
         replay: ReplayWindows,
         store: Arc<dyn ReplayStore>,
     ) -> Self {
@@ -157,6 +159,7 @@ impl CommandGate {
             gates,
             robot,
             labels,
+            profiles,
             standing,
             replay,
             store,
@@ -369,6 +372,7 @@ impl CommandGate {
         Context {
             robot: &self.robot,
             labels: &self.labels,
+            profiles: &self.profiles,
             missions: &standing.missions,
             sessions: &standing.sessions,
             lease: standing.lease.as_ref(),

@@ -22,7 +22,7 @@ use alcub3_security_hal::{
     StopLimits, StopScope,
 };
 use alcub3_trust_model::nv_map::MissionAnchor;
-use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, MissionId, OperatorId};
+use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, LevelProfiles, MissionId, OperatorId};
 use support::fleet::{Fleet, epochs, rover};
 use support::{Robot, order};
 
@@ -100,6 +100,7 @@ impl World {
             Arc::clone(&robot.gates),
             rover(),
             labels(),
+            LevelProfiles::builtin(),
             windows,
             store,
         ));
@@ -151,7 +152,14 @@ impl World {
             verdict: HashAlg::Sha384.digest(&[b"verdict"]),
         };
         let bytes = lease.unsigned(SUITE).sign(&self.fleet.authority).unwrap();
-        VerifiedLease::verify(&bytes, &self.fleet.authority.verifying_key(), &rover(), boot()).unwrap()
+        VerifiedLease::verify(
+            &bytes,
+            &self.fleet.authority.verifying_key(),
+            &rover(),
+            boot(),
+            &LevelProfiles::builtin(),
+        )
+        .unwrap()
     }
 
     fn mission(&self) -> VerifiedMission {
@@ -179,7 +187,7 @@ impl World {
             limits: limits(),
         };
         let bytes = token.unsigned(SUITE).sign(&self.fleet.authority).unwrap();
-        VerifiedMission::verify(&bytes, &self.fleet.authority.verifying_key(), &rover()).unwrap()
+        VerifiedMission::as_approved(&bytes, &self.fleet.authority.verifying_key(), &rover()).unwrap()
     }
 
     fn envelope(&self, sequence: u64) -> CommandEnvelope {

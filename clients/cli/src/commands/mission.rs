@@ -155,7 +155,7 @@ fn extend(arguments: &Extend, context: &Context) -> Result<Answer, CliError> {
 
 fn token(robot: &Robot, record: &MissionRecord) -> Result<MissionToken, CliError> {
     let authority = &robot.keys().anchors().authority;
-    let verified = VerifiedMission::verify(record.token_in_force(), authority, robot.robot());
+    let verified = VerifiedMission::as_approved(record.token_in_force(), authority, robot.robot());
     verified
         .map(|mission| mission.token().clone())
         .map_err(|source| CliError::Token { source })

@@ -3,9 +3,9 @@
 
 use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::make_credential;
-use alcub3_crypto::{Curve, Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, VerifyingKey};
+use alcub3_crypto::{Curve, Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, Suite, VerifyingKey};
 use alcub3_trust_model::hardware::HardwareRecord;
-use alcub3_trust_model::{HardwareTier, Level, SessionId, danger, profile};
+use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, SessionId, danger};
 
 use super::messages::proof_parts;
 use super::{EnrolChallenge, EnrolError, EnrolRequest, EnrolResponse, checks};
@@ -29,6 +29,8 @@ pub struct Admission {
     pub ceiling: Level,
     /// Whether simulators count: for demonstrations and tests only; the record says what the TPM is.
     pub admit_simulators: bool,
+    /// What each level asks of a robot.
+    pub profiles: LevelProfiles,
 }
 
 /// The authority's keys that an enrolment uses.
@@ -126,7 +128,8 @@ impl Received {
             return Err(EnrolError::OtherEndorsementKey);
         }
         let tier = endorsement.tier;
-        let ceiling = ceiling(self.curve, tier, admission).ok_or(EnrolError::NoLevel { tier })?;
+        let ceiling = admission.ceiling_of(Suite::of_curve(self.curve), tier);
+        let ceiling = ceiling.ok_or(EnrolError::NoLevel { tier })?;
         let (mut session, mut nonce, mut secret) = ([0; 16], [0; 32], Secret::zeroed(32));
         entropy.fill(&mut session)?;
         entropy.fill(&mut nonce)?;
@@ -165,24 +168,24 @@ impl Received {
     }
 }
 
-/// The highest level whose floors the robot meets.
-fn ceiling(curve: Curve, tier: HardwareTier, admission: Admission) -> Option<Level> {
-    let meets = |level: &Level| {
-        let floor = if admission.admit_simulators {
-            danger::profile_admitting_simulators(*level)
+impl Admission {
+    /// The highest level whose floors a robot meets with its keys and its kind of TPM; none where it meets no level's.
+    pub fn ceiling_of(&self, keys: Suite, tier: HardwareTier) -> Option<Level> {
+        let admitted = Level::ALL.into_iter().filter(|level| *level <= self.ceiling);
+        admitted
+            .rev()
+            .find(|level| self.profile(*level, tier).check_robot(keys, tier).is_ok())
+    }
+
+    /// A level's profile as it is held against a robot with a kind of TPM.
+    pub const fn profile(&self, level: Level, tier: HardwareTier) -> LevelProfile {
+        let profile = *self.profiles.of(level);
+        if self.admit_simulators {
+            danger::admitting_simulators(profile, tier)
         } else {
-            profile(*level)
-        };
-        let is_simulator = tier == HardwareTier::Simulator;
-        // With simulators admitted, real chips still have to meet their own floors.
-        let admits_tier = if is_simulator {
-            floor.admits_tier(tier)
-        } else {
-            profile(*level).admits_tier(tier)
-        };
-        *level <= admission.ceiling && admits_tier && curve.hash().size() >= floor.hash_floor().size()
-    };
-    Level::ALL.into_iter().rev().find(meets)
+            profile
+        }
+    }
 }
 
 impl Challenged {

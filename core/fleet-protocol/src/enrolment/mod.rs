@@ -73,7 +73,9 @@ pub enum EnrolError {
     #[error("the identity key's creation data: {0}")]
     Creation(#[from] CreationError),
     /// The robot may serve no level.
-    #[error("a {tier} TPM with this key's curve meets the floor of no level that this authority admits")]
+    #[error(
+        "below-every-floor: a {tier} TPM with this key's curve meets the floor of no level that this authority admits"
+    )]
     NoLevel {
         /// The kind of TPM.
         tier: HardwareTier,

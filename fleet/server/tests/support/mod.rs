@@ -2,6 +2,7 @@
 //! authority would sign, signed here.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod approvals;
 pub mod robot;
 pub mod vault;
 

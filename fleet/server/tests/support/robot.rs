@@ -59,6 +59,7 @@ pub fn sized(bytes: &[u8]) -> Vec<u8> {
 
 pub struct Robot {
     pub id: RobotId,
+    pub curve: Curve,
     pub root: Vec<u8>,
     pub certificate: Vec<u8>,
     ek_key: SigningKey,
@@ -87,30 +88,28 @@ impl Robot {
             certificate: self.certificate,
             ek_key: self.ek_key,
             ek: self.ek,
-            ..Self::new(self.id.as_str())
+            ..Self::on(self.curve, self.id.as_str())
         }
     }
 
     pub fn new(name: &str) -> Self {
-        let key = || SigningKey::generate(Curve::P384).unwrap();
-        let (ek_key, ak_key, root_key, identity_key) = (key(), key(), key(), key());
+        Self::on(Curve::P384, name)
+    }
+
+    /// A robot whose keys are on a curve; its endorsement key is on P-384.
+    pub fn on(curve: Curve, name: &str) -> Self {
+        let key = || SigningKey::generate(curve).unwrap();
+        let (ak_key, root_key, identity_key) = (key(), key(), key());
+        let ek_key = SigningKey::generate(Curve::P384).unwrap();
         let ek = with_point(PublicTemplate::ek_ecc_p384(), &ek_key.verifying_key());
-        let ak = with_point(
-            PublicTemplate::attestation_key(Curve::P384),
-            &ak_key.verifying_key(),
-        );
-        let root_public = with_point(
-            PublicTemplate::storage_parent(Curve::P384),
-            &root_key.verifying_key(),
-        );
-        let identity = PublicTemplate::signing_key(
-            Curve::P384,
-            BOUND | attribute::USER_WITH_AUTH | attribute::SIGN,
-            None,
-        );
+        let ak = with_point(PublicTemplate::attestation_key(curve), &ak_key.verifying_key());
+        let root_public = with_point(PublicTemplate::storage_parent(curve), &root_key.verifying_key());
+        let identity =
+            PublicTemplate::signing_key(curve, BOUND | attribute::USER_WITH_AUTH | attribute::SIGN, None);
         let (root, certificate) = certify(&ek_key);
         Self {
             id: RobotId::new(name).unwrap(),
+            curve,
             root,
             certificate,
             ek_key,
@@ -142,6 +141,11 @@ impl Robot {
                 lockout: Secret::from_slice(&[3; 32]),
             },
         }
+    }
+
+    /// The hash of the robot's curve: of Names, policies and registers.
+    pub fn alg(&self) -> HashAlg {
+        self.curve.hash()
     }
 
     pub fn sign(&self, message: Vec<u8>) -> Signed {
@@ -184,17 +188,17 @@ impl Robot {
     }
 
     pub fn request(&self) -> EnrolRequest {
-        let binding = identity_binding(ALG, &self.id, &self.hardware().binding(ALG));
+        let binding = identity_binding(self.alg(), &self.id, &self.hardware().binding(self.alg()));
         let mut creation = vec![0; 4];
-        creation.extend(sized(ALG.digest(&[]).as_bytes()));
+        creation.extend(sized(self.alg().digest(&[]).as_bytes()));
         creation.push(1);
-        creation.extend(ALG.tpm_id().to_be_bytes());
+        creation.extend(self.alg().tpm_id().to_be_bytes());
         let hierarchy = 0x4000_000Bu32.to_be_bytes();
         creation.extend([sized(&hierarchy), sized(&hierarchy)].concat());
         creation.extend(sized(binding.as_bytes()));
         let attested = [
             sized(self.identity.name().as_bytes()),
-            sized(ALG.digest(&[&creation]).as_bytes()),
+            sized(self.alg().digest(&[&creation]).as_bytes()),
         ]
         .concat();
         EnrolRequest {
@@ -251,7 +255,7 @@ impl Robot {
     }
 
     pub fn state(&self) -> RobotState {
-        let digest = ALG.digest(&[b"x"]);
+        let digest = self.alg().digest(&[b"x"]);
         RobotState {
             robot: self.id.clone(),
             boot: self.boot(),
@@ -300,11 +304,22 @@ impl Robot {
     pub fn evidence(&mut self, request: &AttestRequest) -> Vec<u8> {
         self.sequence += 1;
         self.clock.clock_ms += 100;
-        let (state, mission) = (self.state().to_canonical(), ALG.digest(&[b"no missions"]));
+        let (state, mission) = (self.state().to_canonical(), self.alg().digest(&[b"no missions"]));
         let nonce = Nonce(request.nonce.as_slice().try_into().unwrap());
-        let extra = qualifying_data(ALG, &nonce, &ALG.digest(&[&state]), &mission, self.sequence).unwrap();
+        let extra = qualifying_data(
+            self.alg(),
+            &nonce,
+            &self.alg().digest(&[&state]),
+            &mission,
+            self.sequence,
+        )
+        .unwrap();
         let pcrs = self.pcrs();
-        let attested = [pcrs.selection().encode(), sized(pcrs.digest(ALG).as_bytes())].concat();
+        let attested = [
+            pcrs.selection().encode(),
+            sized(pcrs.digest(self.alg()).as_bytes()),
+        ]
+        .concat();
         let quote = self.sign(self.attest(0x8018, extra.as_bytes(), &attested));
         let mut log = Builder::new(&[BANK]).unwrap();
         let events = self.events();
@@ -337,7 +352,7 @@ impl Robot {
 
     /// TPM2_NV_Certify of a counter.
     fn certify_counter(&self, index: NvIndex, extra: &Digest) -> Signed {
-        let name = NvMap::new(ALG).unwrap().spec(index).tpm_name(true);
+        let name = NvMap::new(self.alg()).unwrap().spec(index).tpm_name(true);
         let value = self.counters.get(&index.handle()).copied().unwrap_or(1);
         let attested = [sized(name.as_bytes()), vec![0, 0], sized(&value.to_be_bytes())].concat();
         self.sign(self.attest(0x8014, extra.as_bytes(), &attested))
@@ -355,7 +370,7 @@ impl Robot {
         duration_ms: u64,
     ) -> Vec<u8> {
         let anchor = MissionAnchor::new(2).unwrap();
-        let binding = mission_binding(ALG, session, mission);
+        let binding = mission_binding(self.alg(), session, mission);
         MissionRequest {
             session,
             robot: self.id.clone(),
@@ -371,7 +386,7 @@ impl Robot {
     }
 
     pub fn extension_request(&self, session: SessionId, mission: MissionId, duration_ms: u64) -> Vec<u8> {
-        let binding = extension_binding(ALG, session, mission);
+        let binding = extension_binding(self.alg(), session, mission);
         let anchor = NvIndex::MissionAnchor(MissionAnchor::new(2).unwrap());
         ExtensionRequest {
             session,
@@ -392,13 +407,17 @@ impl Robot {
         level: Level,
     ) -> SharedKeyRequest {
         let purpose = MissionKeyPurpose::CommandMac;
-        let extra = shared_key_binding(ALG, session, mission, purpose);
+        let extra = shared_key_binding(self.alg(), session, mission, purpose);
         let qualified = parent.qualified_name(&Name::of_handle(0x4000_0001));
         let named = [sized(parent.name().as_bytes()), sized(qualified.as_bytes())].concat();
         let mask = mission_pcr_mask(&PcrMap::DEFAULT, &profile(level));
         let selected: Vec<u8> = (0..24u8).filter(|pcr| mask & 1 << pcr != 0).collect();
-        let selection = PcrSelection::of(ALG, &selected).unwrap();
-        let quoted = [selection.encode(), sized(ALG.digest(&[b"values"]).as_bytes())].concat();
+        let selection = PcrSelection::of(self.alg(), &selected).unwrap();
+        let quoted = [
+            selection.encode(),
+            sized(self.alg().digest(&[b"values"]).as_bytes()),
+        ]
+        .concat();
         SharedKeyRequest {
             session,
             robot: self.id.clone(),
@@ -412,16 +431,18 @@ impl Robot {
 
     /// A level's storage parent under a rearm key's approval, with attributes of its own choice.
     pub fn level_parent(&self, rearm_key: Name, level: Level, attributes: u32) -> Public {
-        let policy = parent_policy(ALG, rearm_key, &self.id, level).unwrap().digest();
-        let template = PublicTemplate::storage_parent_with(Curve::P384, attributes, Some(&policy));
+        let policy = parent_policy(self.alg(), rearm_key, &self.id, level)
+            .unwrap()
+            .digest();
+        let template = PublicTemplate::storage_parent_with(self.curve, attributes, Some(&policy));
         with_point(
             template,
-            &SigningKey::generate(Curve::P384).unwrap().verifying_key(),
+            &SigningKey::generate(self.curve).unwrap().verifying_key(),
         )
     }
 
     pub fn rearm_request(&self, session: SessionId, levels: &[Level]) -> Vec<u8> {
-        let binding = rearm_binding(ALG, session, &self.id);
+        let binding = rearm_binding(self.alg(), session, &self.id);
         let certify = |level: &Level| {
             (
                 *level,
@@ -438,7 +459,7 @@ impl Robot {
     }
 
     pub fn purge_request(&self, session: SessionId) -> Vec<u8> {
-        let binding = purge_binding(ALG, session, &self.id);
+        let binding = purge_binding(self.alg(), session, &self.id);
         PurgeRequest {
             session,
             robot: self.id.clone(),
@@ -456,7 +477,8 @@ impl Robot {
             .get(&NvIndex::RobotEpoch.handle())
             .copied()
             .unwrap_or(1);
-        let epoch_before = self.certify_counter(NvIndex::RobotEpoch, &epoch_before_data(ALG, &self.boot()));
+        let epoch_before =
+            self.certify_counter(NvIndex::RobotEpoch, &epoch_before_data(self.alg(), &self.boot()));
         self.stops.push(stop);
         self.stopped = true;
         self.set_counter(NvIndex::RobotEpoch, epoch + 1);
@@ -476,7 +498,7 @@ impl Robot {
     ) -> Vec<u8> {
         let index = NvIndex::MissionAnchor(anchor);
         self.set_counter(index, from);
-        let epoch_before = self.certify_counter(index, &epoch_before_data(ALG, &self.boot()));
+        let epoch_before = self.certify_counter(index, &epoch_before_data(self.alg(), &self.boot()));
         self.set_counter(index, to);
         self.clock.clock_ms += 10;
         let event = StopEvent {
@@ -512,10 +534,10 @@ impl Robot {
             extends: 1,
             steps: Step::ALL.map(step).to_vec(),
         };
-        let extra = statement.qualifying_data(ALG);
+        let extra = statement.qualifying_data(self.alg());
         let selection = PcrSelection::of(BANK, &[pcr]).unwrap();
         let quoted = PcrValues::new(selection, vec![statement.pcr_after]).unwrap();
-        let attested = [selection.encode(), sized(quoted.digest(ALG).as_bytes())].concat();
+        let attested = [selection.encode(), sized(quoted.digest(self.alg()).as_bytes())].concat();
         Receipt {
             attestation_key: self.ak_key.verifying_key().to_spki_der(),
             quote: Some(self.sign(self.attest(0x8018, extra.as_bytes(), &attested))),

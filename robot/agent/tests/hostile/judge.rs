@@ -187,7 +187,7 @@ fn evidence(authority: &SoftAuthority, bytes: &[u8]) {
 fn mission(authority: &SoftAuthority, lived: &Lived) {
     let record = &lived.mission;
     let verified =
-        VerifiedMission::verify(&record.token, &authority.signing.verifying_key(), &robot_id()).unwrap();
+        VerifiedMission::as_approved(&record.token, &authority.signing.verifying_key(), &robot_id()).unwrap();
     let (token, map) = (verified.token(), NvMap::new(ALG).unwrap());
     let counter = |index, value| CounterBinding {
         name: map.spec(index).tpm_name(true),

@@ -17,7 +17,7 @@ use alcub3_tpm::ops::{Key, PolicyInputs};
 use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::command_code;
-use alcub3_trust_model::{Integrity, Labels, MissionKeyPurpose, OperatorId, SessionId};
+use alcub3_trust_model::{Integrity, Labels, LevelProfiles, MissionKeyPurpose, OperatorId, SessionId};
 
 pub fn alice() -> OperatorId {
     OperatorId::new("alice").unwrap()
@@ -25,7 +25,7 @@ pub fn alice() -> OperatorId {
 
 impl SoftAuthority {
     pub fn token(&self, record: &MissionRecord) -> MissionToken {
-        let verified = VerifiedMission::verify(
+        let verified = VerifiedMission::as_approved(
             record.token_in_force(),
             &self.signing.verifying_key(),
             &robot_id(),
@@ -49,7 +49,13 @@ impl SoftAuthority {
     pub fn extended(&self, request: &[u8], record: &MissionRecord, session: SessionId) -> MissionToken {
         let request = ExtensionRequest::from_canonical(request).unwrap();
         let token = self.token(record);
-        let later = ExtendedToken::of(&request, &token, &self.enrolment(), session, NOW_MS);
+        let later = ExtendedToken::of(
+            &request,
+            &token,
+            &self.enrolment(),
+            session,
+            (&LevelProfiles::builtin(), NOW_MS),
+        );
         later.unwrap().token().clone()
     }
 
@@ -91,8 +97,13 @@ impl Life {
         (self.authority.recipient(&request, record, session), session)
     }
 
-    /// A lease for this boot.
+    /// The robot takes a lease for this boot.
     pub fn take_lease(&self) {
+        self.robot().take_lease(&self.lease()).unwrap();
+    }
+
+    /// A lease for this boot.
+    pub fn lease(&self) -> Vec<u8> {
         let lease = AttestationLease {
             robot: robot_id(),
             lease: self.robot().lease_id(),
@@ -103,8 +114,7 @@ impl Life {
             verdict: HashAlg::Sha256.digest(&[b"trusted"]),
         };
         let signing = &self.authority.signing;
-        let lease = lease.unsigned(signing.suite()).sign(signing).unwrap();
-        self.robot().take_lease(&lease).unwrap();
+        lease.unsigned(signing.suite()).sign(signing).unwrap()
     }
 
     /// A command of alice's for this robot.

@@ -31,7 +31,7 @@ use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm, TpmOptions};
 use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::policies::{head_policy, mission_end_message, purge_message, rearm_message};
 use alcub3_trust_model::{
-    FleetId, HardwareTier, Integrity, Labels, Level, OperatorId, RobotId, SessionId, profile,
+    FleetId, HardwareTier, Integrity, Labels, Level, LevelProfiles, OperatorId, RobotId, SessionId, profile,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -247,6 +247,7 @@ impl AuthorityLink for SoftAuthority {
         let admission = Admission {
             ceiling: Level::Cui,
             admit_simulators: true,
+            profiles: LevelProfiles::builtin(),
         };
         let (challenged, message) = received
             .challenge(endorsement, admission, self.issuer(), &mut OsEntropy)

@@ -1,21 +1,21 @@
 //! What a duplicate's new parent and what comes back from one must be.
 
-use crate::provisioning::check_floor;
 use crate::{KeysError, Result};
+use alcub3_crypto::Suite;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Name, Public, attribute};
 use alcub3_fleet_protocol::recovery::RecoveryItem;
-use alcub3_trust_model::Level;
+use alcub3_trust_model::LevelProfile;
 use std::collections::BTreeSet;
 
 /// A level's floor holds where its keys are duplicated to. A recovery set's parent is made outside a TPM and is therefore not
 /// fixedTPM: it is refused only what is no storage key.
-pub(super) fn check_new_parent(level: Level, parent: &Public) -> Result<()> {
+pub(super) fn check_new_parent(floor: &LevelProfile, parent: &Public) -> Result<()> {
     let storage = parent.has_attributes(attribute::RESTRICTED | attribute::DECRYPT)
         && !parent.has_attributes(attribute::SIGN);
     let curve = parent.ec_point().map(|(curve, _, _)| curve);
     match curve.filter(|curve| storage && parent.name_alg() == curve.hash()) {
-        Some(curve) => check_floor(level, curve),
+        Some(curve) => Ok(floor.check_suite(Suite::of_curve(curve))?),
         None => Err(KeysError::NoStorageKey),
     }
 }
@@ -69,21 +69,22 @@ mod tests {
     use alcub3_crypto::Curve;
     use alcub3_crypto::tpm::StorageKeyPair;
     use alcub3_tpm::OsEntropy;
+    use alcub3_trust_model::{BelowFloor, Level, profile};
 
     #[test]
     fn a_levels_floor_binds_the_parent_that_its_keys_are_duplicated_to() {
         let pair = |curve| StorageKeyPair::generate(curve, &mut OsEntropy).unwrap();
         let (weak, strong) = (pair(Curve::P256), pair(Curve::P384));
-        check_new_parent(Level::Unclassified, weak.public()).unwrap();
-        check_new_parent(Level::Secret, strong.public()).unwrap();
-        let error = check_new_parent(Level::Secret, weak.public()).unwrap_err();
+        check_new_parent(&profile(Level::Unclassified), weak.public()).unwrap();
+        check_new_parent(&profile(Level::Secret), strong.public()).unwrap();
+        let error = check_new_parent(&profile(Level::Secret), weak.public()).unwrap_err();
         assert!(
             matches!(
                 error,
-                KeysError::BelowFloor {
+                KeysError::BelowFloor(BelowFloor::Suite {
                     level: Level::Secret,
                     ..
-                }
+                })
             ),
             "{error}"
         );

@@ -21,9 +21,9 @@ use alcub3_keys::{MissionData, MissionKeyRecord, MissionRecord, SeenClock};
 use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
 use alcub3_tpm::transport::Capture;
-use alcub3_trust_model::RobotState;
 use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::managed_key::{Encrypted, KeyRecord, StoreHeader};
+use alcub3_trust_model::{LevelProfiles, RobotState};
 use std::collections::BTreeSet;
 use world::{BOOT, LEASE, MISSION, NOW_MS, SESSION, WORLD, maced, signed};
 
@@ -57,6 +57,7 @@ fn authorises(payload: &[u8]) -> bool {
     let context = Context {
         robot: &world.robot,
         labels: &world.labels,
+        profiles: &LevelProfiles::builtin(),
         missions: &world.missions,
         sessions: &world.sessions,
         lease: Some(&world.lease),
@@ -75,8 +76,8 @@ fn authorises(payload: &[u8]) -> bool {
 /// Whether the payload, signed, is a mission or a lease of the fuzz target's world.
 fn verifies(payload: &[u8]) -> bool {
     let (bytes, key) = (signed(payload), WORLD.authority.verifying_key());
-    VerifiedMission::verify(&bytes, &key, &WORLD.robot).is_ok()
-        || VerifiedLease::verify(&bytes, &key, &WORLD.robot, BOOT).is_ok()
+    VerifiedMission::as_approved(&bytes, &key, &WORLD.robot).is_ok()
+        || VerifiedLease::verify(&bytes, &key, &WORLD.robot, BOOT, &LevelProfiles::builtin()).is_ok()
 }
 
 fn is_mission_record(bytes: &[u8]) -> bool {
