@@ -90,7 +90,7 @@ impl Journal {
         Ok(folder.wipe(FILE)?)
     }
 
-    fn to_canonical(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn to_canonical(&self) -> Zeroizing<Vec<u8>> {
         let owned = if self.ownership.is_some() { 4 } else { 0 };
         let mut out = Encoder::structure(DOMAIN, VERSION, 5 + owned);
         out.u64(2)
@@ -119,7 +119,7 @@ impl Journal {
         Zeroizing::new(out.finish())
     }
 
-    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+    pub(crate) fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;
         let mut fields = r.structure(DOMAIN, VERSION)?;

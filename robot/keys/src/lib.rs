@@ -22,6 +22,8 @@ mod level_policy;
 mod mission_keys;
 mod mission_record;
 mod missions;
+#[doc(hidden)]
+pub mod own_records;
 mod provisioning;
 mod purge;
 mod rearm;

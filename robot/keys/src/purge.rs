@@ -33,7 +33,7 @@ const VERSION: u64 = 1;
 
 /// What a purge needs to be finished after a crash.
 #[derive(Clone, Debug)]
-struct Intent {
+pub(crate) struct Intent {
     robot_epoch: u64,
     approval: Signature,
     /// The signed order, hashed.
@@ -213,7 +213,7 @@ fn at(path: &Path, source: io::Error) -> KeysError {
 }
 
 impl Intent {
-    fn to_canonical(&self) -> Vec<u8> {
+    pub(crate) fn to_canonical(&self) -> Vec<u8> {
         let mut out = Encoder::structure(DOMAIN, VERSION, 5);
         out.u64(2)
             .u64(self.robot_epoch)
@@ -228,7 +228,7 @@ impl Intent {
         out.finish()
     }
 
-    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+    pub(crate) fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;
         let mut fields = r.structure(DOMAIN, VERSION)?;

@@ -107,6 +107,11 @@ impl RobotRecord {
         out.finish()
     }
 
+    /// Whether the bytes are a record, whatever its enrolment is worth.
+    pub(crate) fn is_readable(bytes: &[u8]) -> bool {
+        Self::from_canonical(bytes).is_ok()
+    }
+
     fn from_canonical(bytes: &[u8]) -> std::result::Result<(Unverified, &[u8]), DecodeError> {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;

@@ -100,7 +100,7 @@ impl Loading {
 }
 
 impl RecoverableKey {
-    pub(super) fn to_canonical(&self) -> Vec<u8> {
+    pub(crate) fn to_canonical(&self) -> Vec<u8> {
         let (under, fields) = match &self.under {
             Under::Level => (0, 5),
             Under::StorageRoot => (1, 5),
@@ -120,7 +120,7 @@ impl RecoverableKey {
         out.finish()
     }
 
-    pub(super) fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+    pub(crate) fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;
         let mut fields = r.structure(DOMAIN, VERSION)?;

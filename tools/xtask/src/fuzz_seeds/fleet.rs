@@ -110,7 +110,7 @@ fn request() -> SeedResult<EnrolRequest> {
     })
 }
 
-fn hardware() -> SeedResult<HardwareRecord> {
+pub(super) fn hardware() -> SeedResult<HardwareRecord> {
     let part = |class, slot: &str, source| Part {
         class,
         slot: slot.to_owned(),

@@ -6,6 +6,7 @@ mod fleet;
 mod keys;
 mod logs;
 mod missions;
+mod own_records;
 mod structures;
 #[cfg(test)]
 mod tests;
@@ -69,5 +70,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(missions::seeds()?);
     seeds.extend(verification::seeds()?);
     seeds.extend(keys::seeds()?);
+    seeds.extend(own_records::seeds()?);
     Ok(seeds)
 }

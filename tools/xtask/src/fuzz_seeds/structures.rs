@@ -148,15 +148,23 @@ fn pem(der: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A TPMT_SIGNATURE.
+pub(super) fn signature(curve: Curve, hash: HashAlg) -> SeedResult<Vec<u8>> {
+    let signature = Signature {
+        scheme: SignatureScheme::Ecdsa(hash),
+        bytes: SigningKey::generate(curve)?.sign(b"message")?,
+    };
+    Ok(signature.to_tpmt())
+}
+
 fn signatures() -> SeedResult<Vec<Seed>> {
     let mut seeds = Vec::new();
     for (curve, hash) in [(Curve::P256, HashAlg::Sha256), (Curve::P384, HashAlg::Sha384)] {
-        let bytes = SigningKey::generate(curve)?.sign(b"message")?;
-        let signature = Signature {
-            scheme: SignatureScheme::Ecdsa(hash),
-            bytes,
-        };
-        seeds.push(seed("tpm_signature", format!("{curve:?}"), signature.to_tpmt()));
+        seeds.push(seed(
+            "tpm_signature",
+            format!("{curve:?}"),
+            signature(curve, hash)?,
+        ));
     }
     for (name, scheme) in [
         ("rsassa", SignatureScheme::RsaPkcs1(HashAlg::Sha256)),

@@ -16,7 +16,9 @@ use alcub3_command_authority::{
 };
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::{Public, Signature};
+use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::shared_key::VerifiedSharedKey;
+use alcub3_keys::own_records::reencoded;
 use alcub3_keys::{MissionData, MissionKeyRecord, MissionRecord, SeenClock};
 use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
@@ -95,6 +97,11 @@ fn is_shared_key(payload: &[u8]) -> bool {
     VerifiedSharedKey::verify(&bytes, &key, token, SESSION).is_ok()
 }
 
+/// Whether the payload, signed, is a level policy of the fuzz target's world.
+fn is_level_policy(payload: &[u8]) -> bool {
+    VerifiedLevelPolicy::verify(&signed(payload), &WORLD.authority.verifying_key()).is_ok()
+}
+
 /// Whether a parser of the seed's target takes it; none where the target adds what the seed lacks.
 fn accepts(seed: &Seed) -> Option<bool> {
     let bytes = &seed.bytes[..];
@@ -109,6 +116,8 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "hardware_record" => HardwareRecord::from_canonical(bytes).is_ok(),
         "event_log" => EventLog::parse(bytes).is_ok(),
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
+        "level_policy" => is_level_policy(bytes),
+        "own_records" => reencoded(bytes).is_some_and(|again| again == bytes),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {
             Receipt::from_canonical(bytes).is_ok()
