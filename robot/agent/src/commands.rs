@@ -94,8 +94,11 @@ impl Robot {
         };
         let read = || self.keys.mission_keys(asked.mission).map_err(AgentError::from);
         let key = self.command_keys().of(asked.mission, &asked.issuer, read);
+        self.end_if_refused(&key, None);
         let key = key.map_err(unusable)?.ok_or(Reason::NoSessionKey)?;
-        let key = self.further_key(asked.mission, key).map_err(unusable)?;
+        let key = self.further_key(asked.mission, key);
+        self.end_if_refused(&key, None);
+        let key = key.map_err(unusable)?;
         self.keys
             .mac(&key, &asked.signed)
             .map_err(|error| unusable(error.into()))

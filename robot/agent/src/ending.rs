@@ -9,6 +9,7 @@ use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
+use alcub3_crypto::Digest;
 use alcub3_keys::{
     KeyOwner, KeyRefusal, KeysError, LoadedKeys, MissionOver, MissionRecord, RobotKeys, StateFolder,
 };
@@ -109,17 +110,22 @@ impl Ending {
     /// of the others. Commands: 1 ReadClock where there is a mission; 2 and the flushes for each one that ends.
     pub(crate) fn sweep(&self, now_utc_ms: Option<u64>) -> Result<Swept> {
         let _turn = self.take_turn();
-        let records = self.keys.missions()?;
+        let on_disk = self.keys.missions_on_disk()?;
+        let mut swept = Swept::default();
+        let mut failed = None;
+        match self.end_refused(&on_disk.refused, now_utc_ms) {
+            Ok(ended) => swept.ended = ended,
+            Err(error) => failed = Some(error),
+        }
+        let records = on_disk.believed;
         if records.is_empty() {
-            return Ok(Swept::default());
+            return failed.map_or(Ok(swept), Err);
         }
         let clock = self
             .keys
             .tpm()
             .run(Lane::Background, CLOCK_TIMEOUT, |chip| chip.read_clock())?;
         let went_back = self.judge_clock(&clock)?;
-        let mut swept = Swept::default();
-        let mut failed = None;
         for record in records {
             let left_ms = self.left_ms(&record, &clock, now_utc_ms);
             let over = match record.over_by(&clock) {
@@ -198,27 +204,39 @@ impl Ending {
         over: MissionOver,
         now_utc_ms: Option<u64>,
     ) -> Result<()> {
-        let mission = record.mission;
+        self.give_up(record.mission);
+        self.retire(record)?;
+        self.forget(record, over, now_utc_ms)
+    }
+
+    /// Takes a mission out of the gate and of the memory.
+    pub(crate) fn give_up(&self, mission: MissionId) {
         self.commands.end_mission(&mission);
         self.loaded.forget(|owner| owner.mission == mission);
         self.command_keys.forget(mission);
-        self.retire(record)?;
-        self.forget(record, over, now_utc_ms)
     }
 
     /// Ends a mission in the chip and enters it into the agent's log. Commands: 1 NV_Increment, 1 PCR_Extend; where that
     /// fails 1 PCR_Read, since the PCR may have been extended all the same; none where the chip did it before and the disk
     /// refused.
     fn retire(&self, record: &MissionRecord) -> Result<()> {
-        let event = AgentEvent::MissionEnded(record.mission);
+        self.retire_by(record.mission, || self.keys.end_mission_in_chip(record))
+    }
+
+    pub(crate) fn retire_by(
+        &self,
+        mission: MissionId,
+        in_chip: impl FnOnce() -> std::result::Result<(), KeysError>,
+    ) -> Result<()> {
+        let event = AgentEvent::MissionEnded(mission);
         // Held over the chip's commands, so that whoever compares log and PCR finds both or neither. Of a stop only the
         // receipt waits for it.
         let mut log = self.log();
-        if self.retired().contains(&record.mission) {
+        if self.retired().contains(&mission) {
             return log.save(&self.folder);
         }
-        let Err(failed) = self.keys.end_mission_in_chip(record) else {
-            self.retired().insert(record.mission);
+        let Err(failed) = in_chip() else {
+            self.retired().insert(mission);
             return log.append(&self.folder, event);
         };
         let caught_up = self
@@ -232,7 +250,7 @@ impl Ending {
         Err(failed.into())
     }
 
-    fn retired(&self) -> MutexGuard<'_, BTreeSet<MissionId>> {
+    pub(crate) fn retired(&self) -> MutexGuard<'_, BTreeSet<MissionId>> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -244,31 +262,41 @@ impl Ending {
         now_utc_ms: Option<u64>,
     ) -> Result<()> {
         let end = MissionEnd::of(record, over, now_utc_ms);
-        self.ends.add(&self.folder, end.clone())?;
-        self.keys
-            .delete_missions(|other| other.mission == record.mission)?;
-        let subject = mission_subject(record.mission);
-        let time_ms = now_utc_ms.unwrap_or(0);
+        self.put_on_record(record.mission, Some(&end), (over, None), now_utc_ms)
+    }
+
+    /// Puts the end of a mission on record, with `found`, what its file was where it was not believed, and removes what is
+    /// left of it. `end` is none where nobody knows enough of the mission to tell it.
+    pub(crate) fn put_on_record(
+        &self,
+        mission: MissionId,
+        end: Option<&MissionEnd>,
+        (over, found): (MissionOver, Option<Digest>),
+        now_utc_ms: Option<u64>,
+    ) -> Result<()> {
+        if let Some(end) = end {
+            self.ends.add(&self.folder, end.clone())?;
+        }
+        self.keys.delete_by_id(&[mission])?;
+        let (subject, time_ms) = (mission_subject(mission), now_utc_ms.unwrap_or(0));
         let mut entry = self
             .audit
             .entry(EntryKind::MissionEnd, subject, time_ms, Outcome::Done);
         entry.reasons = vec![over.code().to_owned()];
+        entry.object = found;
         self.audit.append(&entry)?;
-        self.retired().remove(&record.mission);
-        self.running().retain(|owner| owner.mission != record.mission);
-        self.tell(&end);
+        self.retired().remove(&mission);
+        self.running().retain(|owner| owner.mission != mission);
+        if let Some(end) = end {
+            self.tell(end);
+        }
         Ok(())
     }
 
     /// Missions whose records a stop removed are told like any other end. The stop itself has its report and its audit
     /// entry.
     pub(crate) fn tell_stopped(&self, now_utc_ms: u64) -> Result<()> {
-        let left: Vec<MissionId> = self
-            .keys
-            .missions()?
-            .iter()
-            .map(|record| record.mission)
-            .collect();
+        let left = self.keys.mission_ids()?;
         let mut running = self.running();
         let stopped = running.iter().filter(|owner| !left.contains(&owner.mission));
         for owner in stopped.copied().collect::<Vec<_>>() {
@@ -290,7 +318,7 @@ impl Ending {
         self.running().push(owner);
     }
 
-    fn running(&self) -> MutexGuard<'_, Vec<KeyOwner>> {
+    pub(crate) fn running(&self) -> MutexGuard<'_, Vec<KeyOwner>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -298,12 +326,11 @@ impl Ending {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up a mission that was started in the chip and could not be put on record.
+    /// Gives up a mission that was started in the chip and could not be put on record. The caller has the turn.
     pub(crate) fn abandon(&self, record: &MissionRecord) {
-        let _turn = self.take_turn();
         self.commands.end_mission(&record.mission);
         let ended = self.retire(record);
-        let deleted = self.keys.delete_missions(|other| other.mission == record.mission);
+        let deleted = self.keys.delete_by_id(&[record.mission]);
         if ended.is_err() || deleted.is_err() {
             tracing::warn!(mission = %record.mission, "the next start removes what is left of the mission");
         }

@@ -150,6 +150,7 @@ impl AgentError {
         match self {
             Self::Keys(KeysError::Refused { source }) => Some(source.code()),
             Self::Keys(KeysError::Stopped) => Some("emergency-stop"),
+            Self::Keys(KeysError::Store(error)) if error.is_refusal() => Some(error.code()),
             Self::Keys(KeysError::Grant { .. }) | Self::OtherApproval { .. } => Some("other-approval"),
             Self::Keys(KeysError::BelowFloor(below)) => Some(below.code()),
             Self::Mission(error) => Some(error.code()),

@@ -28,6 +28,7 @@ mod mission_keys;
 mod missions;
 mod provision;
 mod purging;
+mod refused;
 mod robot;
 mod run;
 mod stopping;

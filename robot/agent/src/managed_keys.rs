@@ -26,6 +26,25 @@ impl Robot {
         self.audited(("create", subject), now_utc_ms, made)
     }
 
+    /// All managed keys, the destroyed ones included. A refusal, as of a store that was edited or rolled back, is an audit
+    /// entry; a list that was read is none. Commands: none once the store is open.
+    ///
+    /// # Errors
+    /// As `RobotKeys::managed_keys`, and the audit log's.
+    pub fn list_keys(&self, now_utc_ms: u64) -> Result<Vec<KeyRecord>> {
+        let listed = self.keys.managed_keys();
+        self.audited_if_refused(("list", "key-store".to_owned()), now_utc_ms, listed)
+    }
+
+    /// One managed key. Audit and commands: as [`Self::list_keys`].
+    ///
+    /// # Errors
+    /// As `RobotKeys::managed_key`, and the audit log's.
+    pub fn show_key(&self, id: KeyId, now_utc_ms: u64) -> Result<KeyRecord> {
+        let shown = self.keys.managed_key(id);
+        self.audited_if_refused(("show", id.to_string()), now_utc_ms, shown)
+    }
+
     /// Makes a key's successor; the old one only processes what it protected, until its overlap ends.
     ///
     /// # Errors
@@ -139,6 +158,20 @@ impl Robot {
         let mut entry = self.audit.entry(EntryKind::Fault, subject, now_utc_ms, outcome);
         entry.reasons = reasons_of(error);
         self.audit.append(&entry).map(|_| ())
+    }
+
+    fn audited_if_refused<T>(
+        &self,
+        what: (&str, String),
+        now_utc_ms: u64,
+        read: std::result::Result<T, KeysError>,
+    ) -> Result<T> {
+        if let Err(error) = &read
+            && error.refusal().is_some()
+        {
+            self.audit_key(what, now_utc_ms, Err(error))?;
+        }
+        Ok(read?)
     }
 
     pub(crate) fn audited<T>(

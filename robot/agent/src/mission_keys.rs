@@ -63,10 +63,10 @@ impl Robot {
         now_utc_ms: u64,
     ) -> Result<Signature> {
         let key = match key {
-            Some(key) => self.further_key(mission, key)?,
-            None => self.mission_key(mission)?,
+            Some(key) => self.further_key(mission, key),
+            None => self.mission_key(mission),
         };
-        let signed = self.keys.sign(&key, digest).map_err(AgentError::from);
+        let signed = key.and_then(|key| Ok(self.keys.sign(&key, digest)?));
         self.key_refusals_audited(mission, now_utc_ms, signed)
     }
 
@@ -81,8 +81,8 @@ impl Robot {
         data: &[u8],
         now_utc_ms: u64,
     ) -> Result<Digest> {
-        let key = self.further_key(mission, key)?;
-        let tag = self.keys.mac(&key, data).map_err(AgentError::from);
+        let key = self.further_key(mission, key);
+        let tag = key.and_then(|key| Ok(self.keys.mac(&key, data)?));
         self.key_refusals_audited(mission, now_utc_ms, tag)
     }
 
@@ -97,10 +97,11 @@ impl Robot {
         plain: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionData> {
-        let loaded = self.further_key(mission, key)?;
-        let record = self.keys.mission_key_record(mission, key)?;
-        let sealed = self.keys.seal_data(&record, &loaded, plain);
-        let sealed = self.key_refusals_audited(mission, now_utc_ms, sealed.map_err(AgentError::from))?;
+        let sealed = self.further_key(mission, key).and_then(|loaded| {
+            let record = self.keys.mission_key_record(mission, key)?;
+            Ok(self.keys.seal_data(&record, &loaded, plain)?)
+        });
+        let sealed = self.key_refusals_audited(mission, now_utc_ms, sealed)?;
         self.audit_seal(mission, "sealed", now_utc_ms)?;
         Ok(sealed)
     }
@@ -110,8 +111,8 @@ impl Robot {
     /// # Errors
     /// As [`Self::mission_sign`], and for data that was changed.
     pub fn open_mission_data(&self, data: &MissionData, now_utc_ms: u64) -> Result<Secret> {
-        let key = self.further_key(data.mission, data.key)?;
-        let opened = self.keys.open_data(&key, data).map_err(AgentError::from);
+        let key = self.further_key(data.mission, data.key);
+        let opened = key.and_then(|key| Ok(self.keys.open_data(&key, data)?));
         let opened = self.key_refusals_audited(data.mission, now_utc_ms, opened)?;
         self.audit_seal(data.mission, "opened", now_utc_ms)?;
         Ok(opened)
@@ -206,7 +207,7 @@ impl Robot {
         self.refusals_audited(EntryKind::Key, mission_subject(mission), now_utc_ms, result)
     }
 
-    /// Puts a refusal that has a reason code on record.
+    /// Puts a refusal that has a reason code on record. Where it is that a mission's record is not believed, the mission ends.
     pub(crate) fn refusals_audited<T>(
         &self,
         kind: EntryKind,
@@ -220,6 +221,7 @@ impl Robot {
             let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Refused);
             entry.reasons = vec![code.to_owned()];
             self.audit.append(&entry)?;
+            self.end_if_refused(&result, Some(now_utc_ms));
         }
         result
     }

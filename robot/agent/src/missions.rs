@@ -88,7 +88,6 @@ impl Robot {
         let started = self.try_start_mission(start, approval, now_utc_ms);
         let subject = mission_subject(start.mission);
         let record = self.refusals_audited(EntryKind::MissionStart, subject, now_utc_ms, started)?;
-        self.ending.began(record.owner());
         self.mission_ends_changed();
         Ok(record)
     }
@@ -99,6 +98,9 @@ impl Robot {
         approval: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionRecord> {
+        // From the record to the gate no end comes between: one that did would find no mission in the gate to take out, and
+        // would leave one there that has no record.
+        let _turn = self.ending.take_turn();
         let approval = MissionApproval::from_canonical(approval)?;
         if approval.session != start.session {
             return Err(AgentError::OtherApproval { what: "the exchange" });
@@ -136,6 +138,7 @@ impl Robot {
             self.ending.abandon(&record);
             return Err(error);
         }
+        self.ending.began(record.owner());
         Ok(record)
     }
 

@@ -10,7 +10,7 @@ use crate::run::Run;
 use crate::stopping::LoggedReceipts;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
-use alcub3_command_authority::ReplayWindows;
+use alcub3_command_authority::{ReplayWindows, VerifiedMission};
 use alcub3_crypto::Digest;
 use alcub3_keys::{
     CountersBefore, LoadedKeys, MissionOver, MissionRecord, PcrCache, RobotKeys, RobotZeroizer, StateFolder,
@@ -173,16 +173,15 @@ impl Robot {
         }
         self.end_armed_sessions_of_a_stop()?;
         for record in self.keys.missions()? {
-            let mission = self.verified_mission(&record)?;
             self.ending.began(record.owner());
-            let held = self
-                .check_end_approval(&record)
-                .and_then(|()| self.check_policy(&mission));
-            if let Err(error) = &held {
-                tracing::error!(mission = %record.mission, %error, "a mission is not taken up");
-            }
-            if held.is_ok() && !self.gates.is_level_stopped(record.level) {
-                self.commands.start_mission(mission)?;
+            match self.taken_up(&record) {
+                Ok(Some(mission)) if !self.gates.is_level_stopped(record.level) => {
+                    self.commands.start_mission(mission)?;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(mission = %record.mission, %error, "a mission is not taken up");
+                }
             }
         }
         self.resume_lease()
@@ -206,13 +205,29 @@ impl Robot {
         self.log().append(&self.folder, event)
     }
 
+    /// The mission of a record, if it may go on: as the authority signed it, with an end that persons approved,
+    /// within the level policy in force, and with keys that are believed. None where they are not, and it was ended.
+    fn taken_up(&self, record: &MissionRecord) -> Result<Option<VerifiedMission>> {
+        if self.ending.end_if_keys_refused(record, None)? {
+            return Ok(None);
+        }
+        self.check_end_approval(record)?;
+        let mission = self.verified_mission(record)?;
+        self.check_policy(&mission)?;
+        Ok(Some(mission))
+    }
+
     /// Ends missions whose end has passed while nobody looked, and removes those that are over in the chip. Where a crash
     /// came between an anchor's move and the retire PCR's extend, what was armed dies now.
     fn finish_ended_missions(&self, clock: &ClockReading) -> Result<()> {
+        let refused = self.keys.missions_on_disk()?.refused;
+        if let Err(error) = self.ending.end_refused(&refused, None) {
+            tracing::error!(%error, "missions are refused and could not be ended; the next sweep tries again");
+        }
         let went_back = self.ending.judge_clock(clock)?;
         for (record, over) in self.keys.ended_missions(clock)? {
             tracing::warn!(mission = %record.mission, ?over, "a mission is over");
-            if matches!(over, MissionOver::Ended | MissionOver::Stopped) {
+            if over.is_in_chip() {
                 self.forget_ended(&record, over)?;
             } else {
                 self.ending.end(&record, over, None)?;
@@ -231,7 +246,7 @@ impl Robot {
     fn forget_ended(&self, record: &MissionRecord, over: MissionOver) -> Result<()> {
         let event = AgentEvent::MissionEnded(record.mission);
         if over == MissionOver::Ended && !self.log().contains(&event) {
-            self.keys.retire_mission_in_chip(record)?;
+            self.keys.retire_mission_in_chip(record.mission)?;
             self.log().append(&self.folder, event)?;
         }
         self.ending.forget(record, over, None)
@@ -410,10 +425,7 @@ fn pending_events(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<AgentEve
     let stops = unfinished
         .iter()
         .map(|intent| AgentEvent::Stop(alcub3_keys::event_of(intent)));
-    let missions = keys
-        .missions()?
-        .into_iter()
-        .map(|record| AgentEvent::MissionEnded(record.mission));
+    let missions = keys.mission_ids()?.into_iter().map(AgentEvent::MissionEnded);
     let start = AgentEvent::StoppedStart(keys.record().robot.clone());
     Ok(stops.chain(missions).chain([start]).collect())
 }

@@ -1,7 +1,7 @@
 //! Stopping and rearming.
 
 use crate::events::AgentLog;
-use crate::robot::Robot;
+use crate::robot::{Robot, mission_subject};
 use crate::run::random_id;
 use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
@@ -176,6 +176,8 @@ impl Robot {
         )?;
         let record = self.with_levels_in_force(self.rearm_record(&verified)?)?;
         let keys = self.keys.clone();
+        // A mission that is just being started is refused by the gate as it is now, and by no gate that was opened meanwhile.
+        let _turn = self.ending.take_turn();
         // Before the gate opens: a lease from before the stop must not save the robot a fresh attestation.
         self.drop_lease()?;
         let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
@@ -242,6 +244,8 @@ impl Robot {
     /// # Errors
     /// That there is no such mission, or the chip's; ending can then be tried again.
     pub fn complete_mission(&self, mission: MissionId, now_utc_ms: u64) -> Result<()> {
-        self.ending.complete(mission, now_utc_ms)
+        let ended = self.ending.complete(mission, now_utc_ms);
+        let (kind, subject) = (EntryKind::MissionEnd, mission_subject(mission));
+        self.refusals_audited(kind, subject, now_utc_ms, ended)
     }
 }

@@ -33,7 +33,6 @@ use tempfile::TempDir;
 /// What the attacker took before the stop, of each mission.
 struct Taken {
     record: MissionRecord,
-    file: Vec<u8>,
     /// Still loaded in the chip, with a session armed for it.
     loaded: Option<(MissionKey, PolicySession)>,
 }
@@ -52,9 +51,8 @@ impl Scene {
             .map(|_| {
                 let (record, key) = mission(&mut life);
                 let armed = life.robot().keys().arm(&key).unwrap();
-                let file = life.steal(&record);
                 let loaded = Some((key, armed));
-                Taken { record, file, loaded }
+                Taken { record, loaded }
             })
             .collect();
         let disk = TempDir::new().unwrap();
@@ -173,14 +171,14 @@ impl Scene {
                     "{attack}"
                 );
             }
-            let loaded = self.life.load_stolen(&taken.record, &taken.file);
+            let loaded = self.life.load_stolen(&taken.record);
             assert!(loaded.is_err(), "{attack}");
         }
         // Whatever is loaded now was loaded by two persons' leave, and still does not sign.
         self.taken.iter_mut().for_each(|taken| taken.loaded = None);
         self.life.rearm();
         for taken in &self.taken {
-            let key = self.life.load_stolen(&taken.record, &taken.file).unwrap();
+            let key = self.life.load_stolen(&taken.record).unwrap();
             let error = keys_of(&self.life).sign(&key, digest()).unwrap_err();
             assert!(refusal(&error).is_some(), "{attack}: {error}");
         }

@@ -397,7 +397,6 @@ fn rounds_of_crashes_leave_the_same_free_slots_and_nv() {
 fn narrow_stop_round(fragile: &mut Fragile, of_level: bool, ordinal: u64, side: Side) -> bool {
     let record = fragile.life.start_mission(60_000);
     let other = fragile.life.start_mission(60_000);
-    let stolen = fragile.life.steal(&record);
     let scope = if of_level {
         StopScope::Level(LEVEL)
     } else {
@@ -435,7 +434,7 @@ fn narrow_stop_round(fragile: &mut Fragile, of_level: bool, ordinal: u64, side: 
         life.robot().keys().sign(&key, digest()).unwrap();
         life.robot().complete_mission(other.mission, NOW_MS).unwrap();
     }
-    let key = life.load_stolen(&record, &stolen).unwrap();
+    let key = life.load_stolen(&record).unwrap();
     assert_eq!(
         refusal(&life.robot().keys().sign(&key, digest()).unwrap_err()),
         Some(ResponseCode::POLICY)
@@ -469,7 +468,6 @@ fn a_mission_is_ended_or_goes_on_after_a_crash_at_every_command_of_its_end() {
         let mut crashes = 0;
         for ordinal in 0.. {
             let record = fragile.life.start_mission(60_000);
-            let stolen = fragile.life.steal(&record);
             fragile.trigger.arm(ordinal, side, Among::All);
             let ended = fragile.life.robot().complete_mission(record.mission, NOW_MS);
             let died = fragile.trigger.fired();
@@ -477,7 +475,7 @@ fn a_mission_is_ended_or_goes_on_after_a_crash_at_every_command_of_its_end() {
             let life = &mut fragile.life;
             assert!(log_explains_the_pcrs(life));
             if life.robot().keys().missions().unwrap().is_empty() {
-                let key = life.load_stolen(&record, &stolen).unwrap();
+                let key = life.load_stolen(&record).unwrap();
                 assert!(life.robot().keys().sign(&key, digest()).is_err());
             } else {
                 assert!(ended.is_err(), "an acknowledged end holds");

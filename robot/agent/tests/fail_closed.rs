@@ -11,8 +11,7 @@
 mod reach;
 mod support;
 
-use alcub3_agent::{AgentError, Robot, Surroundings};
-use alcub3_attestation::evidence::Evidence;
+use alcub3_agent::{AgentError, Robot};
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
@@ -22,11 +21,11 @@ use alcub3_keys::StateFolder;
 use alcub3_security_hal::{FileStopJournal, StopCause, StopIntent, StopJournal, StopOrder, StopScope};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
-use alcub3_trust_model::{Integrity, Labels, Level, MissionId, RobotState, SessionId, StopId};
-use reach::{MINUTE_MS, log_explains_the_pcrs};
+use alcub3_trust_model::{Integrity, Labels, Level, MissionId, SessionId, StopId};
+use reach::{MINUTE_MS, in_the_gate, log_explains_the_pcrs};
 use std::process::Command;
 use std::sync::Arc;
-use support::{LEVEL, Life, NOW_MS, nonce, robot_id};
+use support::{LEVEL, Life, NOW_MS, robot_id};
 
 fn intent(stop: StopId) -> StopIntent {
     StopIntent::new(StopOrder {
@@ -112,14 +111,6 @@ fn strangers_approval(mission: MissionId, end_clock_ms: u64) -> Vec<u8> {
     Signature { scheme, bytes }.to_tpmt()
 }
 
-/// The missions under which commands are judged, as the robot's own evidence states them.
-fn active(life: &Life) -> Vec<MissionId> {
-    let nowhere = Surroundings::unknown(HashAlg::Sha256);
-    let evidence = life.robot().evidence(&nonce(4), &nowhere, None, NOW_MS).unwrap();
-    let state = Evidence::from_canonical(&evidence).unwrap().state.to_vec();
-    RobotState::from_canonical(&state).unwrap().missions
-}
-
 #[test]
 fn a_mission_without_the_persons_approval_does_not_start() {
     let mut life = Life::running();
@@ -136,7 +127,7 @@ fn a_mission_without_the_persons_approval_does_not_start() {
         .start_mission(&start, &approval.to_canonical(), NOW_MS)
         .unwrap_err();
     assert!(matches!(refused, AgentError::OtherApproval { .. }), "{refused}");
-    assert!(active(&life).is_empty());
+    assert!(in_the_gate(&life).is_empty());
     assert!(life.robot().keys().missions().unwrap().is_empty());
     assert!(log_explains_the_pcrs(&life));
 }
@@ -145,8 +136,8 @@ fn a_mission_without_the_persons_approval_does_not_start() {
 fn a_mission_whose_approval_was_exchanged_on_the_disk_is_not_taken_up() {
     let mut life = Life::running();
     let (kept, changed) = (life.start_mission(MINUTE_MS), life.start_mission(MINUTE_MS));
-    assert_eq!(active(&life).len(), 2);
-    let file = life.path().join(format!("missions/{}.cbor", changed.mission));
+    assert_eq!(in_the_gate(&life).len(), 2);
+    let file = life.mission_file(changed.mission);
     let mut bytes = std::fs::read(&file).unwrap();
     let forged = strangers_approval(changed.mission, changed.end_clock_ms);
     let genuine = &changed.end_approval;
@@ -155,7 +146,7 @@ fn a_mission_whose_approval_was_exchanged_on_the_disk_is_not_taken_up() {
     bytes[at.unwrap()..][..forged.len()].copy_from_slice(&forged);
     std::fs::write(&file, bytes).unwrap();
     life.open();
-    assert_eq!(active(&life), [kept.mission]);
+    assert_eq!(in_the_gate(&life), [kept.mission]);
 }
 
 fn approved_rearm(life: &mut Life) -> (Vec<u8>, SessionId) {

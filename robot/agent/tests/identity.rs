@@ -168,6 +168,8 @@ fn a_lost_disk_is_made_again_from_the_chip_and_the_authority() {
     life.robot()
         .evidence(&nonce(3), &surroundings, None, NOW_MS)
         .unwrap();
+    // The managed keys went with the disk; a store to make others in, and to vouch for missions, is there.
+    assert!(life.robot().list_keys(NOW_MS).unwrap().is_empty());
     life.start_mission(60_000);
 }
 

@@ -49,6 +49,32 @@ fn signs(life: &Life, key: &KeyRecord) -> bool {
     life.robot().sign_with_key(key.id, digest(), now_ms()).is_ok()
 }
 
+/// How often the audit log has an entry about this operation and subject.
+fn audited(life: &Life, what: &str) -> usize {
+    let log = std::fs::read(life.path().join("audit.log")).unwrap();
+    log.windows(what.len())
+        .filter(|window| *window == what.as_bytes())
+        .count()
+}
+
+#[test]
+fn a_look_that_a_refused_store_denies_is_on_record_and_one_that_it_grants_is_not() {
+    let mut life = Life::running();
+    let key = life.create(KeyPurpose::Identity).id;
+    let disk = old_disk(&mut life);
+    let (now, show) = (now_ms(), format!("show {key}"));
+    let robot = life.robot();
+    robot.list_keys(now).unwrap();
+    robot.show_key(key, now).unwrap();
+    assert_eq!((audited(&life, "list key-store"), audited(&life, &show)), (0, 0));
+    robot.change_key(key, Transition::Destroy, now).unwrap();
+    put_back(&mut life, &disk);
+    let robot = life.robot();
+    assert_eq!(reason(robot.list_keys(now)), "store-rolled-back");
+    assert_eq!(reason(robot.show_key(key, now)), "store-rolled-back");
+    assert_eq!((audited(&life, "list key-store"), audited(&life, &show)), (1, 1));
+}
+
 #[test]
 fn an_old_disk_is_refused_and_a_destroyed_key_stays_dead_for_root_too() {
     let mut life = Life::running();

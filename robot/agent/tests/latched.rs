@@ -23,7 +23,6 @@ use support::{LEVEL, Life, NOW_MS, copy_folder, digest};
 fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);
-    let stolen = life.steal(&record);
     let copy = tempfile::TempDir::new().unwrap();
     copy_folder(&life.path(), copy.path());
     assert!(life.stop().is_complete());
@@ -40,11 +39,11 @@ fn the_owner_authorisation_and_a_copy_of_the_disk_revive_nothing() {
     assert!(back.unwrap_err().is_refusal(ResponseCode::VALUE));
     life.open();
     assert!(life.robot().is_stopped() && life.robot().is_level_stopped(LEVEL));
-    refused(life.load_stolen(&record, &stolen), ResponseCode::POLICY);
+    refused(life.load_stolen(&record), ResponseCode::POLICY);
     // Nor after the lockdown PCR is back at its baseline.
     life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
     assert!(life.robot().is_stopped());
-    refused(life.load_stolen(&record, &stolen), ResponseCode::POLICY);
+    refused(life.load_stolen(&record), ResponseCode::POLICY);
 }
 
 #[test]
@@ -83,7 +82,6 @@ fn a_stop_stays_in_force_over_restart_resume_and_reset() {
 fn missions_of_an_old_disk_do_not_come_back_with_the_next_rearm() {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);
-    let stolen = life.steal(&record);
     let copy = tempfile::TempDir::new().unwrap();
     copy_folder(&life.path(), copy.path());
     assert!(life.stop().is_complete());
@@ -97,7 +95,7 @@ fn missions_of_an_old_disk_do_not_come_back_with_the_next_rearm() {
     life.rearm();
     life.open();
     assert!(!life.robot().is_stopped());
-    let key = life.load_stolen(&record, &stolen).unwrap();
+    let key = life.load_stolen(&record).unwrap();
     refused(life.robot().keys().sign(&key, digest()), ResponseCode::VALUE);
     assert!(life.robot().keys().missions().unwrap().is_empty());
 }
@@ -126,7 +124,6 @@ fn a_rearm_from_before_a_stop_opens_nothing_after_it() {
 fn no_rearm_opens_what_a_stop_could_not_confirm() {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);
-    let stolen = life.steal(&record);
     life.swtpm.control().kill().unwrap();
     let report = life.stop();
     assert!(!report.is_complete() && life.robot().is_stopped());
@@ -139,6 +136,6 @@ fn no_rearm_opens_what_a_stop_could_not_confirm() {
     // The next stop, or the next start, completes it.
     assert!(life.stop().is_complete());
     life.rearm();
-    let key = life.load_stolen(&record, &stolen).unwrap();
+    let key = life.load_stolen(&record).unwrap();
     assert!(life.robot().keys().sign(&key, digest()).is_err());
 }

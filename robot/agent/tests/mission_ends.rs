@@ -166,7 +166,6 @@ fn wall_time_ends_a_mission_whatever_the_chips_clock_says() {
 fn an_end_that_passed_while_the_robot_was_off_is_noticed_at_its_start() {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);
-    let stolen = life.steal(&record);
     life.robot = None;
     set_clock(&life, record.end_clock_ms + 1);
     life.open();
@@ -175,7 +174,7 @@ fn an_end_that_passed_while_the_robot_was_off_is_noticed_at_its_start() {
         [(record.mission, MissionOver::ChipClock)]
     );
     assert!(log_explains_the_pcrs(&life));
-    let key = life.load_stolen(&record, &stolen).unwrap();
+    let key = life.load_stolen(&record).unwrap();
     refused(life.robot().keys().arm(&key), ResponseCode::POLICY);
 }
 

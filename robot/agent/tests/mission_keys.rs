@@ -35,13 +35,6 @@ fn make(life: &Life, record: &MissionRecord, purpose: MissionKeyPurpose) -> Miss
     made.unwrap().pop().unwrap()
 }
 
-/// A mission's file with one key.
-fn framed(record: &MissionKeyRecord) -> Vec<u8> {
-    let bytes = record.to_canonical();
-    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
-    [&length[..], &bytes].concat()
-}
-
 /// Whether a key serves the purpose that is asked of it.
 fn uses(life: &Life, key: &MissionKeyRecord, asked: MissionKeyPurpose) -> Result<(), AgentError> {
     let (robot, mission, id) = (life.robot(), key.mission, key.key);
@@ -169,7 +162,7 @@ fn keys_are_there_after_a_restart_and_gone_with_their_mission() {
     assert_eq!(life.robot().keys().mission_key_count(kept.mission).unwrap(), 3);
     // What an end that was cut short leaves behind is removed by the next start.
     let left = life.path().join(format!("mission-keys/{}.keys", ended.mission));
-    std::fs::write(&left, framed(&gone)).unwrap();
+    std::fs::write(&left, gone.to_canonical()).unwrap();
     life.open();
     assert!(!left.exists());
     assert!(life.stop().is_complete());
@@ -199,16 +192,10 @@ fn changed_data_and_changed_blobs_are_refused() {
             assert!(life.robot().open_mission_data(&data, NOW_MS).is_err(), "{at}");
         }
     }
-    let file = life.path().join(format!("mission-keys/{}.keys", record.mission));
-    let mut changed = key.clone();
+    let mut changed = key;
     *changed.private.last_mut().unwrap() ^= 1;
-    std::fs::write(&file, framed(&changed)).unwrap();
-    life.open();
-    let error = life.robot().further_key(record.mission, key.key).unwrap_err();
-    let AgentError::Keys(error) = error else {
-        panic!("{error}")
-    };
-    assert_eq!(reach::refusal(&error), Some(ResponseCode::INTEGRITY));
+    let loaded = life.robot().keys().load_further_key_of(&record, &changed);
+    refused(loaded, ResponseCode::INTEGRITY);
 }
 
 fn reasons(verdict: GateVerdict) -> Vec<String> {

@@ -15,7 +15,8 @@ use alcub3_agent::{AgentError, MissionStart};
 use alcub3_keys::KeysError;
 use alcub3_trust_model::nv_map::MISSION_ANCHOR_COUNT;
 use alcub3_trust_model::{Integrity, Labels};
-use reach::MINUTE_MS;
+use reach::{MINUTE_MS, in_the_gate};
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::{LEVEL, Life, NOW_MS, digest};
 
 /// A mission asked for and approved, and not started yet.
@@ -74,6 +75,28 @@ fn there_are_as_many_missions_as_anchors_and_an_ended_one_makes_room() {
     let record = life.start_mission(MINUTE_MS);
     assert_eq!(record.anchor, missions[3].anchor);
     assert!(record.anchor_value > missions[3].anchor_value);
+}
+
+#[test]
+fn a_mission_whose_end_passes_while_it_starts_is_in_no_gate() {
+    let mut life = Life::running();
+    for _ in 0..20 {
+        let (start, approval) = approved(&mut life);
+        let (robot, started) = (life.robot(), AtomicBool::new(false));
+        std::thread::scope(|threads| {
+            // Its end in wall time has passed by now, whenever the start gets to it.
+            threads.spawn(|| {
+                while !started.load(Ordering::Relaxed) {
+                    robot.end_expired_missions(Some(NOW_MS + 2 * MINUTE_MS)).unwrap();
+                }
+            });
+            robot.start_mission(&start, &approval, NOW_MS).unwrap();
+            started.store(true, Ordering::Relaxed);
+        });
+        robot.end_expired_missions(Some(NOW_MS + 2 * MINUTE_MS)).unwrap();
+        assert!(robot.keys().missions().unwrap().is_empty());
+        assert_eq!(in_the_gate(&life), []);
+    }
 }
 
 #[test]

@@ -48,7 +48,10 @@ pub use identity::{
 };
 pub use mission_keys::{KeyOrigin, MissionData, MissionKeyRecord, ParentProof, mission_key_binding};
 pub use mission_record::MissionRecord;
-pub use missions::{MissionGrant, MissionKey, MissionOver, MovedEnd, ReservedAnchor};
+pub use missions::{
+    MissionGrant, MissionKey, MissionOver, MissionsOnDisk, MovedEnd, RecordFault, RefusedMission,
+    ReservedAnchor,
+};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
 pub use purge::{PURGE_RECEIPT_FILE, resume_purge};
 pub use receipts::{CountersBefore, Observed, StopReceipts};

@@ -6,7 +6,7 @@
 
 mod steps;
 
-pub(crate) use steps::{nv_public, primary};
+pub(crate) use steps::{nv_map, nv_public, primary};
 
 use crate::identity::{DeviceKey, DeviceKeySlot, DeviceKeys};
 use crate::journal::Journal;

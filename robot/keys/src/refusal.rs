@@ -1,6 +1,6 @@
 //! What the robot refuses to do with its mission keys, each with a reason code for programs and the audit log.
 
-use crate::missions::MissionOver;
+use crate::missions::{MissionOver, RecordFault};
 use alcub3_trust_model::{MissionId, MissionKeyPurpose};
 
 /// Why a mission key is not made, taken or used.
@@ -33,6 +33,14 @@ pub enum KeyRefusal {
         "the shared key is not under this robot's policy of the mission, so it could outlive it; ask again"
     )]
     ImportPolicy,
+    /// What the disk says of the mission is not believed; the mission ends.
+    #[error("mission {mission} is refused: {}; it ends, start another", fault.problem())]
+    MissionRecord {
+        /// The mission.
+        mission: MissionId,
+        /// What is wrong.
+        fault: RecordFault,
+    },
     /// The chip's clock or reset count is lower than it was: its state is an older one.
     #[error(
         "the TPM's clock went back: resetCount {reset_count} and {clock_ms} ms, after {seen_reset_count} and \
@@ -58,6 +66,7 @@ impl KeyRefusal {
             Self::Over { .. } => "mission-over",
             Self::ImportIntegrity => "import-integrity",
             Self::ImportPolicy => "import-policy",
+            Self::MissionRecord { fault, .. } => fault.code(),
             Self::ClockWentBack { .. } => "clock-went-back",
         }
     }

@@ -1,7 +1,7 @@
 //! A provisioned robot: its chip, its folder, its record.
 
 use crate::mission_keys::MissionKeyStore;
-use crate::missions::MissionKey;
+use crate::missions::{MissionFiles, MissionKey};
 use crate::provisioning::nv_public;
 use crate::record::RobotRecord;
 use crate::state::StateFolder;
@@ -31,6 +31,7 @@ pub struct RobotKeys {
     /// Before the folder, so that the store is closed when the folder's lock is let go.
     pub(crate) store: KeyStore,
     pub(crate) mission_keys: MissionKeyStore,
+    pub(crate) mission_files: MissionFiles,
     pub(crate) folder: Arc<StateFolder>,
     pub(crate) record: Arc<RobotRecord>,
     pub(crate) nv: NvMap,
@@ -72,6 +73,7 @@ impl RobotKeys {
         Ok(Self {
             tpm,
             mission_keys: MissionKeyStore::new(folder.clone()),
+            mission_files: MissionFiles::new(folder.clone()),
             folder,
             record,
             nv,

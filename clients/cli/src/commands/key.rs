@@ -170,19 +170,20 @@ impl FromStr for KeyName {
 
 impl Named {
     /// The key: by its identifier, or the one of this label that protects.
-    fn find(&self, robot: &Robot) -> Result<KeyId, KeysError> {
+    fn find(&self, robot: &Robot) -> Result<KeyId, CliError> {
         let label = match &self.key {
             KeyName::Id(id) => return Ok(*id),
             KeyName::Label(label) => label,
         };
-        let keys = robot.keys().managed_keys()?;
+        let keys = robot.list_keys(now_ms())?;
         let found = keys
             .iter()
             .find(|key| key.label == *label && key.state.lives() && key.protects);
         // A name that nothing has is looked for as an identifier that nothing has.
-        found.map(|key| key.id).ok_or(KeysError::NoSuchManagedKey {
+        let unknown = KeysError::NoSuchManagedKey {
             id: KeyId::new([0; 16]),
-        })
+        };
+        Ok(found.map(|key| key.id).ok_or(unknown)?)
     }
 }
 
@@ -223,7 +224,7 @@ fn do_it(command: &KeyCommand, robot: &Robot, context: &Context) -> Result<Answe
     match command {
         KeyCommand::List(arguments) => list(robot, arguments),
         KeyCommand::Create(arguments) => Ok(show(&robot.create_key(&plan(arguments)?, now_ms())?)),
-        KeyCommand::Show(named) => Ok(show(&robot.keys().managed_key(named.find(robot)?)?)),
+        KeyCommand::Show(named) => Ok(show(&robot.show_key(named.find(robot)?, now_ms())?)),
         KeyCommand::Rotate(named) => Ok(show(&robot.rotate_key(named.find(robot)?, now_ms())?)),
         KeyCommand::Activate(named) => change(named, Transition::Activate),
         KeyCommand::Suspend(named) => change(named, Transition::Suspend),
@@ -281,7 +282,7 @@ fn left(until_ms: u64) -> String {
 }
 
 fn list(robot: &Robot, arguments: &List) -> Result<Answer, CliError> {
-    let mut keys = robot.keys().managed_keys()?;
+    let mut keys = robot.list_keys(now_ms())?;
     keys.retain(|key| arguments.all || key.state.lives());
     keys.sort_by_key(|key| key.made.utc_ms);
     let rows = keys.iter().map(|key| {
@@ -375,7 +376,7 @@ fn sweep(robot: &Robot) -> Result<Answer, CliError> {
 fn sign(robot: &Robot, arguments: &Write) -> Result<Answer, CliError> {
     let message = files::read(&arguments.file, "a file to sign", MAX_FILE)?;
     let id = arguments.key.find(robot)?;
-    let kind = purpose_profile(robot.keys().managed_key(id)?.purpose).kind;
+    let kind = purpose_profile(robot.show_key(id, now_ms())?.purpose).kind;
     let (what, bytes) = if kind == KeyKind::Keyed {
         ("tag", robot.tag_with_key(id, &message, now_ms())?)
     } else {
@@ -397,7 +398,7 @@ fn verify(robot: &Robot, arguments: &Verify, context: &Context) -> Result<Answer
     let message = files::read(&arguments.file, "a signed file", MAX_FILE)?;
     let signature = files::read(&arguments.signature, "a signature", MAX_SIGNATURE)?;
     let id = arguments.key.find(robot)?;
-    let record = robot.keys().managed_key(id)?;
+    let record = robot.show_key(id, now_ms())?;
     let genuine = if purpose_profile(record.purpose).kind == KeyKind::Signing {
         is_signed(&record, &message, &signature)?
     } else {

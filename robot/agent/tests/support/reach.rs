@@ -16,6 +16,7 @@ use alcub3_tpm::{Chip, Lane, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::mission_end_ref;
+use alcub3_trust_model::{MissionId, RobotState};
 use std::path::PathBuf;
 
 impl Life {
@@ -64,25 +65,17 @@ impl Life {
         })
     }
 
-    fn mission_file(&self, record: &MissionRecord) -> PathBuf {
-        self.path().join(format!("missions/{}.cbor", record.mission))
+    pub fn mission_file(&self, mission: MissionId) -> PathBuf {
+        self.path().join(format!("missions/{mission}.cbor"))
     }
 
-    /// A mission's file as the disk holds it.
-    pub fn steal(&self, record: &MissionRecord) -> Vec<u8> {
-        std::fs::read(self.mission_file(record)).unwrap()
-    }
-
-    /// Loads a mission's key by its stolen file, which the robot has removed.
-    pub fn load_stolen(&self, record: &MissionRecord, file: &[u8]) -> Result<MissionKey, KeysError> {
+    /// Loads a mission's key by its stolen record, as a program of root's would that asks the chip alone.
+    pub fn load_stolen(&self, record: &MissionRecord) -> Result<MissionKey, KeysError> {
         assert!(matches!(
             self.robot().keys().load_mission_key(record.mission),
             Err(KeysError::NoSuchMission { .. })
         ));
-        std::fs::write(self.mission_file(record), file).unwrap();
-        let loaded = self.robot().keys().load_mission_key(record.mission);
-        std::fs::remove_file(self.mission_file(record)).unwrap();
-        loaded
+        self.robot().keys().load_first_key_of(record)
     }
 
     /// The verdict on a stop's receipt, by somebody who has the enrolment and nothing of the robot.
@@ -128,6 +121,14 @@ pub fn log_explains_the_pcrs(life: &Life) -> bool {
             let led_to = replayed.as_ref().and_then(|bank| bank.value(*pcr));
             led_to.unwrap_or(Digest::zero(alg)) == *evidence.pcrs.value(alg, *pcr).unwrap()
         })
+}
+
+/// The missions whose commands the gate judges, as the robot's evidence says.
+pub fn in_the_gate(life: &Life) -> Vec<MissionId> {
+    let nowhere = Surroundings::unknown(HashAlg::Sha256);
+    let evidence = life.robot().evidence(&nonce(4), &nowhere, None, NOW_MS).unwrap();
+    let state = Evidence::from_canonical(&evidence).unwrap().state.to_vec();
+    RobotState::from_canonical(&state).unwrap().missions
 }
 
 pub const MINUTE_MS: u64 = 60_000;

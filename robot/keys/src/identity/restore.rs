@@ -3,9 +3,10 @@
 
 use super::{DeviceKey, DeviceKeySlot, DeviceKeys, initial_device_key};
 use crate::hierarchy::LevelSeeds;
-use crate::provisioning::STEP_TIMEOUT;
+use crate::provisioning::{STEP_TIMEOUT, nv_map};
 use crate::record::RobotRecord;
 use crate::state::StateFolder;
+use crate::store::{Store, StoreChip, store_path};
 use crate::{KeysError, Result};
 use alcub3_attestation::certify::Signed;
 use alcub3_crypto::tpm::Name;
@@ -149,13 +150,15 @@ impl<'a> Restoring<'a> {
             Ok(restore(chip, &grant, &enrolled, curve))
         })??;
         let [ek, attestation_key, root] = restored.keys;
+        let storage_root = root.public().clone();
         DeviceKeys::of(self.folder).save(DeviceKeySlot::Initial, &restored.device_key)?;
+        self.replace_lost_store(curve, root)?;
         let record = RobotRecord {
             robot: self.grant.robot.clone(),
             curve,
             endorsement_key: ek.public().clone(),
             attestation_key: attestation_key.public().clone(),
-            storage_root: root.public().clone(),
+            storage_root,
             identity: restored.identity.public().clone(),
             parents: restored.parents,
             authority: self.authority,
@@ -164,6 +167,21 @@ impl<'a> Restoring<'a> {
         crate::record::save_hardware(self.folder, &self.hardware)?;
         record.save(self.folder)?;
         Ok(record)
+    }
+
+    /// An empty key store where none is left: the lost one's managed keys are given up with it, and missions need a store
+    /// that vouches for their records.
+    fn replace_lost_store(&self, curve: Curve, root: PersistentKey) -> Result<()> {
+        let path = store_path(self.folder.path());
+        if path.exists() {
+            return Ok(());
+        }
+        let chip = StoreChip {
+            tpm: self.tpm.clone(),
+            nv: nv_map(curve.hash())?,
+            storage_root: Key::from(root),
+        };
+        Store::start_over(&path, &chip)
     }
 
     fn curve(&self) -> Result<Curve> {

@@ -56,7 +56,7 @@ impl RobotKeys {
                 .run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
                     Ok(maker.make(chip, &keys, turn))
                 })??;
-            self.key_store().put(mission, &some)?;
+            self.key_store().put(&*self.mission_seal()?, mission, &some)?;
             made.extend(some);
         }
         Ok(made)

@@ -71,7 +71,9 @@ impl RobotKeys {
             public: shared.wrapped.public,
             private,
         };
-        self.key_store().put(record.mission, std::slice::from_ref(&key))?;
+        let keys = std::slice::from_ref(&key);
+        self.key_store()
+            .put(&*self.mission_seal()?, record.mission, keys)?;
         Ok(key)
     }
 

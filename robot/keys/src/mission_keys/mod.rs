@@ -25,9 +25,10 @@ impl RobotKeys {
     /// The further keys of a mission.
     ///
     /// # Errors
-    /// The folder's, or a record that is not readable.
+    /// [`KeyRefusal::MissionRecord`](crate::KeyRefusal::MissionRecord) where the file is not what this robot wrote; the
+    /// folder's.
     pub fn mission_keys(&self, mission: MissionId) -> Result<Vec<MissionKeyRecord>> {
-        self.key_store().list(mission)
+        self.key_store().list(&*self.mission_seal()?, mission)
     }
 
     /// How many further keys a mission has.
@@ -41,9 +42,9 @@ impl RobotKeys {
     /// One further key of a mission.
     ///
     /// # Errors
-    /// [`KeysError::NoSuchMissionKey`]; the folder's, or a record that is not readable.
+    /// [`KeysError::NoSuchMissionKey`], or as [`Self::mission_keys`].
     pub fn mission_key_record(&self, mission: MissionId, key: MissionKeyId) -> Result<MissionKeyRecord> {
-        let found = self.key_store().get(mission, key)?;
+        let found = self.key_store().get(&*self.mission_seal()?, mission, key)?;
         found.ok_or(KeysError::NoSuchMissionKey { mission, key })
     }
 }

@@ -1,5 +1,6 @@
 //! The end of a mission in the chip, and finding missions that are over there.
 
+use super::RecordFault;
 use crate::Result;
 use crate::mission_record::MissionRecord;
 use crate::robot::RobotKeys;
@@ -8,7 +9,7 @@ use alcub3_crypto::{Digest, HashAlg};
 use alcub3_tpm::ops::ClockReading;
 use alcub3_tpm::{Chip, Lane, TpmError};
 use alcub3_trust_model::MissionId;
-use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
 use std::collections::BTreeMap;
 
 /// Why a mission is over.
@@ -26,17 +27,25 @@ pub enum MissionOver {
     WallClock,
     /// The chip's clock went back: its state is an older one.
     ClockWentBack,
+    /// What the disk says of it is not believed.
+    Record(RecordFault),
 }
 
 impl MissionOver {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 12] = [
         Self::Ended,
         Self::Stopped,
         Self::Resets,
         Self::ChipClock,
         Self::WallClock,
         Self::ClockWentBack,
+        Self::Record(RecordFault::Edited),
+        Self::Record(RecordFault::RolledBack),
+        Self::Record(RecordFault::KeysEdited),
+        Self::Record(RecordFault::KeysRolledBack),
+        Self::Record(RecordFault::StoreRefused),
+        Self::Record(RecordFault::StoreUnavailable),
     ];
 
     /// The reason code, stable across releases.
@@ -48,7 +57,16 @@ impl MissionOver {
             Self::ChipClock => "tpm-clock",
             Self::WallClock => "wall-clock",
             Self::ClockWentBack => "clock-went-back",
+            Self::Record(fault) => fault.code(),
         }
+    }
+
+    /// Whether the chip has ended it already: the counter that says so has moved.
+    pub const fn is_in_chip(self) -> bool {
+        matches!(
+            self,
+            Self::Ended | Self::Stopped | Self::Record(RecordFault::RolledBack)
+        )
     }
 
     /// The reason of a code.
@@ -73,6 +91,7 @@ impl RobotKeys {
             end_in_chip(chip, handle, retire, &event)
         })
     }
+
     /// Missions that have a record and whose keys the chip will never let be used again: a crash cut their end short,
     /// their end on the TPM's clock has passed, or the records are an old disk's. `clock` was read now. Commands: 1 NV_Read
     /// for each counter that their policies name.
@@ -116,10 +135,29 @@ impl RobotKeys {
             };
             counters.insert(index.handle(), now);
             if now != value {
-                return Ok(Some(over));
+                // An end counts once. An anchor further on has had missions since.
+                let since = over == MissionOver::Ended && now != value.saturating_add(1);
+                let rolled_back = MissionOver::Record(RecordFault::RolledBack);
+                return Ok(Some(if since { rolled_back } else { over }));
             }
         }
         Ok(record.over_by(clock))
+    }
+
+    /// Moves every anchor that no believed mission lives by: the first half of ending missions whose records are not
+    /// believed, since what they say of their anchors is not believed either. Commands: 1 NV_Increment for each.
+    ///
+    /// # Errors
+    /// The chip's or the folder's.
+    pub fn move_unclaimed_anchors(&self) -> Result<()> {
+        let claimed: Vec<MissionAnchor> = self.missions()?.iter().map(|record| record.anchor).collect();
+        let unclaimed: Vec<u32> = MissionAnchor::all()
+            .filter(|anchor| !claimed.contains(anchor))
+            .map(|anchor| self.nv.spec(NvIndex::MissionAnchor(anchor)).handle)
+            .collect();
+        self.run(Lane::Command, move |chip| {
+            unclaimed.iter().try_for_each(|anchor| chip.nv_increment(*anchor))
+        })
     }
 
     /// The second half of [`Self::end_mission_in_chip`], for a mission whose anchor has moved already.
@@ -127,8 +165,8 @@ impl RobotKeys {
     ///
     /// # Errors
     /// The chip's.
-    pub fn retire_mission_in_chip(&self, record: &MissionRecord) -> Result<()> {
-        self.extend_retire(&AgentEvent::MissionEnded(record.mission))
+    pub fn retire_mission_in_chip(&self, mission: MissionId) -> Result<()> {
+        self.extend_retire(&AgentEvent::MissionEnded(mission))
     }
 
     /// Ends every policy session that was armed before, whoever armed it, without touching a counter; the event is for the

@@ -2,22 +2,28 @@
 
 mod ahead;
 mod ending;
+mod fault;
+mod files;
 mod starting;
 mod using;
 
 pub use ending::MissionOver;
+pub use fault::RecordFault;
+pub(crate) use files::MissionFiles;
+pub use files::{MissionsOnDisk, RefusedMission};
 pub use using::MissionKey;
 
+use crate::mission_keys::MissionKeyRecord;
 use crate::mission_record::MissionRecord;
 use crate::robot::{RobotKeys, read_counter};
-use crate::{KeysError, Result};
+use crate::store::{Seal, StoreError, store_path};
+use crate::{KeyRefusal, KeysError, Result};
 use alcub3_crypto::tpm::Signature;
 use alcub3_tpm::Lane;
 use alcub3_trust_model::nv_map::{MISSION_ANCHOR_COUNT, MissionAnchor, NvIndex};
 use alcub3_trust_model::{Level, MissionId};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-const FOLDER: &str = "missions";
 
 /// An anchor taken for a mission: its new value has never been before and, once moved, never returns.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -87,68 +93,103 @@ impl RobotKeys {
         })
     }
 
-    /// The active missions, by identifier.
+    /// The MAC key under which the records of missions and their keys are: the key store's. Commands: none once the store
+    /// was opened, which every start does.
+    pub(crate) fn mission_seal(&self) -> Result<Arc<Seal>> {
+        self.store
+            .seal(&store_path(self.folder.path()), &self.store_chip())
+    }
+
+    /// What the disk says of missions, and what of it is believed. One record that is not keeps none of the others.
     ///
     /// # Errors
-    /// The folder's, or a record that is not readable.
+    /// The folder's or the chip's.
+    pub fn missions_on_disk(&self) -> Result<MissionsOnDisk> {
+        let mut on_disk = MissionsOnDisk::default();
+        let ids = self.mission_files.ids()?;
+        if ids.is_empty() {
+            return Ok(on_disk);
+        }
+        let seal = match self.mission_seal() {
+            Err(KeysError::Store(error)) => {
+                let fault = unvouched(&error);
+                let refused = ids.iter().map(|id| self.mission_files.unvouched(*id, fault));
+                let refused: Result<Vec<Option<RefusedMission>>> = refused.collect();
+                on_disk.refused = refused?.into_iter().flatten().collect();
+                return Ok(on_disk);
+            }
+            seal => seal?,
+        };
+        for id in ids {
+            match self.mission_files.read(&seal, id)? {
+                Some(Ok(record)) => on_disk.believed.push(record),
+                Some(Err(refused)) => on_disk.refused.push(refused),
+                None => {}
+            }
+        }
+        Ok(on_disk)
+    }
+
+    /// The active missions, by identifier: those whose records are believed.
+    ///
+    /// # Errors
+    /// As [`Self::missions_on_disk`].
     pub fn missions(&self) -> Result<Vec<MissionRecord>> {
-        self.folder
-            .list(FOLDER)?
-            .iter()
-            .filter_map(|name| self.read_record(&format!("{FOLDER}/{name}")).transpose())
-            .collect()
+        Ok(self.missions_on_disk()?.believed)
+    }
+
+    /// The missions that have a record, believed or not. Commands: none.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn mission_ids(&self) -> Result<Vec<MissionId>> {
+        self.mission_files.ids()
     }
 
     /// One active mission.
     ///
     /// # Errors
-    /// [`KeysError::NoSuchMission`], or as [`Self::missions`].
+    /// [`KeysError::NoSuchMission`]; [`KeyRefusal::MissionRecord`] where its record is not believed; the folder's or the
+    /// chip's.
     pub fn mission(&self, mission: MissionId) -> Result<MissionRecord> {
-        let known = self
-            .missions()?
-            .into_iter()
-            .find(|record| record.mission == mission);
-        known.ok_or(KeysError::NoSuchMission { mission })
-    }
-
-    /// None where it was deleted since the folder was listed: an end or a stop may come at any time.
-    fn read_record(&self, name: &str) -> Result<Option<MissionRecord>> {
-        let Some(bytes) = self.folder.read(name)? else {
-            return Ok(None);
-        };
-        let record = MissionRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
-            name: name.into(),
-            source,
+        if !self.mission_files.ids()?.contains(&mission) {
+            return Err(KeysError::NoSuchMission { mission });
+        }
+        let refused = |fault| KeysError::from(KeyRefusal::MissionRecord { mission, fault });
+        let seal = self.mission_seal().map_err(|error| match error {
+            KeysError::Store(error) => refused(unvouched(&error)),
+            other => other,
         })?;
-        Ok(Some(record))
+        match self.mission_files.read(&seal, mission)? {
+            Some(Ok(record)) => Ok(record),
+            Some(Err(found)) => Err(refused(found.fault)),
+            None => Err(KeysError::NoSuchMission { mission }),
+        }
     }
 
     /// Deletes the records of missions in scope with all their keys, and says how many keys there were. They are dead in
-    /// the chip already.
+    /// the chip already. A record that is not believed is in no scope.
     ///
     /// # Errors
     /// The folder's; what could be deleted is.
     pub fn delete_missions(&self, in_scope: impl Fn(&MissionRecord) -> bool) -> Result<u64> {
-        let names = self
-            .folder
-            .list(FOLDER)?
-            .into_iter()
-            .map(|name| format!("{FOLDER}/{name}"));
-        let (mut ended, mut keys) = (Vec::new(), 0u64);
-        let mut unreadable = None;
-        for name in names {
-            match self.read_record(&name) {
-                Ok(Some(record)) if in_scope(&record) => {
-                    let further = self.key_store().remove_mission(record.mission)?;
-                    keys = keys.saturating_add(further).saturating_add(1);
-                    ended.push(name);
-                }
-                Ok(_) => {}
-                Err(error) => unreadable = Some(error),
-            }
+        let missions = self.missions()?.into_iter();
+        let ended: Vec<MissionId> = missions.filter(in_scope).map(|record| record.mission).collect();
+        self.delete_by_id(&ended)
+    }
+
+    /// Deletes what the disk holds of missions, believed or not, and says how many keys there were.
+    ///
+    /// # Errors
+    /// The folder's; what could be deleted is.
+    pub fn delete_by_id(&self, missions: &[MissionId]) -> Result<u64> {
+        let mut keys = 0u64;
+        for mission in missions {
+            let further = self.key_store().remove_mission(*mission)?;
+            keys = keys.saturating_add(further).saturating_add(1);
         }
-        self.folder.remove_all(FOLDER, &ended)?;
-        unreadable.map_or(Ok(keys), Err)
+        self.mission_files.remove(missions)?;
+        Ok(keys)
     }
 
     /// Takes a later end that the authority approved: its approval, its time, its token. Commands: none.
@@ -162,13 +203,14 @@ impl RobotKeys {
             moved: Some(moved.token),
             ..self.mission(mission)?
         };
-        self.folder.write(&file_of(mission), &record.to_canonical())?;
+        self.mission_files.write(&*self.mission_seal()?, &record)?;
         Ok(record)
     }
 
-    /// Removes every further key of every mission: after a stop of the whole robot.
+    /// Removes every record and every further key that is left of any mission: after a stop of the whole robot.
     pub(crate) fn remove_keys_of_stopped(&self) -> Result<u64> {
-        self.key_store().remove_all_but(&[])
+        let left = self.delete_by_id(&self.mission_ids()?)?;
+        Ok(left.saturating_add(self.key_store().remove_all_but(&[])?))
     }
 
     /// Removes keys whose mission has no record: what an end that was cut short left behind.
@@ -176,11 +218,41 @@ impl RobotKeys {
     /// # Errors
     /// The folder's.
     pub fn remove_orphaned_keys(&self) -> Result<u64> {
-        let missions: Vec<MissionId> = self.missions()?.iter().map(|record| record.mission).collect();
-        self.key_store().remove_all_but(&missions)
+        self.key_store().remove_all_but(&self.mission_ids()?)
+    }
+
+    /// Writes the records of missions and their keys anew under the present MAC key.
+    pub(crate) fn keep_missions(&self, missions: &[(MissionRecord, Vec<MissionKeyRecord>)]) -> Result<()> {
+        let seal = self.mission_seal()?;
+        for (record, keys) in missions {
+            self.key_store().remove_mission(record.mission)?;
+            self.key_store().begin(&seal, record.mission)?;
+            self.key_store().put(&seal, record.mission, keys)?;
+            self.mission_files.write(&seal, record)?;
+        }
+        Ok(())
+    }
+
+    /// The missions that are believed, with their keys.
+    pub(crate) fn missions_with_keys(&self) -> Result<Vec<(MissionRecord, Vec<MissionKeyRecord>)>> {
+        let mut whole = Vec::new();
+        for record in self.missions()? {
+            match self.mission_keys(record.mission) {
+                Ok(keys) => whole.push((record, keys)),
+                // The next start, or whoever uses one of its keys, finds the same and ends it.
+                Err(KeysError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(whole)
     }
 }
 
-fn file_of(mission: MissionId) -> String {
-    format!("{FOLDER}/{mission}.cbor")
+/// What it means for missions that the store, whose MAC key vouches for their records, gives none.
+fn unvouched(error: &StoreError) -> RecordFault {
+    if error.is_refusal() {
+        RecordFault::StoreRefused
+    } else {
+        RecordFault::StoreUnavailable
+    }
 }

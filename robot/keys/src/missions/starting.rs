@@ -1,6 +1,6 @@
 //! Starting a mission: its first key, made in the chip and certified by the AK.
 
-use super::{MissionGrant, MissionOver, file_of};
+use super::{MissionGrant, MissionOver};
 use crate::mission_record::MissionRecord;
 use crate::robot::{RobotKeys, read_counter};
 use crate::{KeyRefusal, KeysError, Result};
@@ -23,10 +23,12 @@ impl RobotKeys {
     /// CertifyCreation, the flushes.
     ///
     /// # Errors
-    /// [`KeysError::Refused`] where the clock went back or the mission would be over already; [`KeysError::Stopped`] where no rearm names the present epochs; [`KeysError::Grant`] where a stop came since the
-    /// mission was asked for, or the grant was used before; the chip's.
+    /// [`KeysError::Refused`] where the clock went back or the mission would be over already; [`KeysError::Store`] where no
+    /// key store vouches for its record; [`KeysError::Stopped`] where no rearm names the present epochs;
+    /// [`KeysError::Grant`] where a stop came since the mission was asked for, or the grant was used before; the chip's.
     pub fn start_mission(&self, grant: MissionGrant) -> Result<MissionRecord> {
         check_not_over(&grant, &self.observed_clock()?)?;
+        let seal = self.mission_seal()?;
         let level_profile = profile(grant.level);
         let parent = self.parent(grant.level)?;
         let use_parent = self.parent_use(grant.level)?;
@@ -38,8 +40,8 @@ impl RobotKeys {
             .run(Lane::Background, crate::robot::OPERATION_TIMEOUT, move |chip| {
                 Ok(keys.make_first_key(chip, &grant, &parent, &use_parent, &ak, mask))
             })??;
-        self.folder
-            .write(&file_of(record.mission), &record.to_canonical())?;
+        self.key_store().begin(&seal, record.mission)?;
+        self.mission_files.write(&seal, &record)?;
         Ok(record)
     }
 

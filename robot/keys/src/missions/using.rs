@@ -1,6 +1,7 @@
 //! Using mission keys: the policy as the chip replays it, armed sessions, signatures.
 
 use super::ahead::Ahead;
+use crate::mission_keys::MissionKeyRecord;
 use crate::mission_record::MissionRecord;
 use crate::robot::RobotKeys;
 use crate::{KeysError, Result};
@@ -92,9 +93,16 @@ impl RobotKeys {
     /// # Errors
     /// [`KeysError::NoSuchMission`]; [`KeysError::Stopped`]; the chip's refusal after a stop.
     pub fn load_mission_key(&self, mission: MissionId) -> Result<MissionKey> {
-        let record = self.mission(mission)?;
+        self.load_first_key_of(&self.mission(mission)?)
+    }
+
+    /// As [`Self::load_mission_key`], by a record that the caller holds: the chip alone judges it. Commands: as there.
+    ///
+    /// # Errors
+    /// [`KeysError::Stopped`]; the chip's refusal after a stop.
+    pub fn load_first_key_of(&self, record: &MissionRecord) -> Result<MissionKey> {
         let blobs = (record.public.clone(), record.private.clone());
-        self.load_blobs(&record, MissionKeyPurpose::Signing, blobs)
+        self.load_blobs(record, MissionKeyPurpose::Signing, blobs)
     }
 
     /// Loads a further key of a mission. Commands: as [`Self::load_mission_key`].
@@ -103,8 +111,15 @@ impl RobotKeys {
     /// As [`Self::load_mission_key`], and [`KeysError::NoSuchMissionKey`].
     pub fn load_further_key(&self, mission: MissionId, key: MissionKeyId) -> Result<MissionKey> {
         let record = self.mission(mission)?;
-        let key = self.mission_key_record(mission, key)?;
-        self.load_blobs(&record, key.purpose, (key.public, key.private))
+        self.load_further_key_of(&record, &self.mission_key_record(mission, key)?)
+    }
+
+    /// As [`Self::load_further_key`], by records that the caller holds: the chip alone judges them. Commands: as there.
+    ///
+    /// # Errors
+    /// As [`Self::load_first_key_of`].
+    pub fn load_further_key_of(&self, record: &MissionRecord, key: &MissionKeyRecord) -> Result<MissionKey> {
+        self.load_blobs(record, key.purpose, (key.public.clone(), key.private.clone()))
     }
 
     fn load_blobs(

@@ -236,7 +236,7 @@ fn storage_root(chip: &mut Chip, curve: Curve, owner: &Secret) -> Result<Persist
     )
 }
 
-pub(super) fn nv_map(name_alg: HashAlg) -> Result<NvMap> {
+pub(crate) fn nv_map(name_alg: HashAlg) -> Result<NvMap> {
     NvMap::new(name_alg).map_err(|_| KeysError::Grant {
         what: "the hash of the NV map",
     })

@@ -8,7 +8,7 @@ use crate::Result;
 use alcub3_trust_model::managed_key::StoreHeader;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A change of one record: its new body, or its removal.
 pub(super) type Change = (RecordKey, Option<Vec<u8>>);
@@ -17,7 +17,7 @@ pub(super) type Change = (RecordKey, Option<Vec<u8>>);
 #[derive(Debug)]
 pub(crate) struct Store {
     file: StoreFile,
-    seal: Seal,
+    seal: Arc<Seal>,
     header: StoreHeader,
     tags: Tags,
     /// The chip is known to have counted the header's generation.
@@ -42,14 +42,25 @@ impl Store {
         Ok(StoreFile::create(path, &header.to_canonical())?)
     }
 
+    /// Makes an empty store in place of one that was given up or lost. Every key anchor moves, so that no key of it works
+    /// again, and the generation moves by two: it may have had the next one already.
+    ///
+    /// Commands: 12 NV_Extend, 1 NV_Increment, and those of [`Self::create`].
+    pub(crate) fn start_over(path: &Path, chip: &StoreChip) -> Result<()> {
+        chip.move_key_anchors()?;
+        chip.count()?;
+        Self::create(path, chip, 1)
+    }
+
     /// Opens a store: reads and checks the whole of it, then that it is the generation the chip has counted.
     ///
-    /// Commands: 1 Load, 1 HMAC, 1 NV_Read, a flush; 1 NV_Increment where a crash came between a commit and its count.
-    fn open(path: &Path, chip: &StoreChip) -> Result<Self> {
+    /// Commands: 1 Load, 1 HMAC, 1 NV_Read, a flush; 1 NV_Increment where a crash came between a commit and its count. None
+    /// of the first, second and last where the MAC key is known already.
+    fn open(path: &Path, chip: &StoreChip, known: &KnownSeal) -> Result<Self> {
         let file = StoreFile::open(path)?;
         let header = StoreHeader::from_canonical(&file.header()?)
             .map_err(|error| StoreError::edited(format!("its header ({error})")))?;
-        let seal = chip.derive_for(&header)?;
+        let seal = known.of(&header, chip)?;
         let mut tags = Tags::new();
         file.each(|key, row| {
             let key = RecordKey::from_bytes(key);
@@ -148,11 +159,66 @@ impl Store {
     }
 }
 
+/// The MAC key that this process derived first, with the key in the chip that it came from. A store that is put in the
+/// place of the first one meanwhile does not replace it.
+#[derive(Clone, Default)]
+struct KnownSeal(Arc<Mutex<Option<Derived>>>);
+
+type Derived = (StoreHeader, Arc<Seal>);
+
+impl KnownSeal {
+    fn lock(&self) -> MutexGuard<'_, Option<Derived>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<Arc<Seal>> {
+        self.lock().as_ref().map(|(_, seal)| seal.clone())
+    }
+
+    /// The MAC key of a store. Commands: 1 Load, 1 HMAC, a flush; none where it is the known one.
+    fn of(&self, header: &StoreHeader, chip: &StoreChip) -> Result<Arc<Seal>> {
+        let same = |of: &StoreHeader| of.public == header.public && of.private == header.private;
+        if let Some((of, seal)) = self.lock().as_ref()
+            && same(of)
+        {
+            return Ok(seal.clone());
+        }
+        let seal = Arc::new(chip.derive_for(header)?);
+        self.lock().get_or_insert_with(|| (header.clone(), seal.clone()));
+        Ok(seal)
+    }
+
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+}
+
 /// The store of a robot, opened when it is first needed: a robot whose store is refused can still be stopped.
 #[derive(Clone, Default)]
-pub(crate) struct KeyStore(Arc<Mutex<Option<Store>>>);
+pub(crate) struct KeyStore {
+    open: Arc<Mutex<Option<Store>>>,
+    known: KnownSeal,
+}
 
 impl KeyStore {
+    fn lock(&self) -> MutexGuard<'_, Option<Store>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store's MAC key, which also vouches for the files of missions beside it. A store whose content is refused still
+    /// has it; one whose header is not what this robot wrote has none.
+    pub(crate) fn seal(&self, path: &Path, chip: &StoreChip) -> Result<Arc<Seal>> {
+        if let Some(known) = self.known.get() {
+            return Ok(known);
+        }
+        let opened = self.with(path, chip, |_| Ok(()));
+        match (self.known.get(), opened) {
+            (Some(known), _) => Ok(known),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(StoreError::edited("its header").into()),
+        }
+    }
+
     /// Works on the open store. After a failure that is not a refusal of the work itself the store is read anew, so that
     /// nothing in memory outlives what the disk or the chip says.
     pub(super) fn with<T>(
@@ -161,10 +227,10 @@ impl KeyStore {
         chip: &StoreChip,
         work: impl FnOnce(&mut Store) -> Result<T>,
     ) -> Result<T> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.lock();
         let mut store = match slot.take() {
             Some(store) => store,
-            None => Store::open(path, chip)?,
+            None => Store::open(path, chip, &self.known)?,
         };
         let done = work(&mut store);
         if !matches!(&done, Err(crate::KeysError::Store(_))) {
@@ -175,14 +241,16 @@ impl KeyStore {
 
     /// Closes the file, so that it can be taken away.
     pub(crate) fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = None;
     }
 
     /// Replaces the store while nobody works on it.
     pub(super) fn replace(&self, make: impl FnOnce() -> Result<()>) -> Result<()> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.lock();
         *slot = None;
-        make()
+        make()?;
+        self.known.forget();
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use alcub3_tpm::ops::Key;
 use alcub3_tpm::{Auth, Chip, Lane, ResponseCode, Tpm, TpmError};
 use alcub3_trust_model::domain;
 use alcub3_trust_model::managed_key::StoreHeader;
-use alcub3_trust_model::nv_map::{NvIndex, NvMap};
+use alcub3_trust_model::nv_map::{KeyAnchor, NvIndex, NvMap};
 
 /// A robot's chip as its store sees it.
 #[derive(Clone, Debug)]
@@ -84,6 +84,19 @@ impl StoreChip {
     pub(super) fn count(&self) -> Result<()> {
         let handle = self.nv.spec(NvIndex::StoreAnchor).handle;
         self.run(move |chip| chip.nv_increment(handle))
+    }
+}
+
+impl StoreChip {
+    /// Moves every key anchor: no managed key of before works again. Commands: 12 NV_Extend.
+    pub(super) fn move_key_anchors(&self) -> Result<()> {
+        let nv = self.nv;
+        self.run(move |chip| {
+            KeyAnchor::all().try_for_each(|anchor| {
+                let handle = nv.spec(NvIndex::KeyAnchor(anchor)).handle;
+                chip.nv_extend(handle, domain::KEY_ANCHOR.as_bytes())
+            })
+        })
     }
 }
 

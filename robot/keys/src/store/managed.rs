@@ -6,12 +6,10 @@ use super::making::KeyPlan;
 use super::seal::{RecordKey, RecordKind};
 use crate::robot::RobotKeys;
 use crate::{KeysError, Result};
-use alcub3_tpm::Lane;
+use alcub3_trust_model::KeyId;
 use alcub3_trust_model::managed_key::{
     EndCause, KeyRecord, KeyState, Transition, UseRefusal, purpose_profile,
 };
-use alcub3_trust_model::nv_map::{KeyAnchor, NvIndex};
-use alcub3_trust_model::{KeyId, domain};
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "keys.redb";
@@ -229,7 +227,8 @@ impl RobotKeys {
 
     /// Gives all managed keys up and makes an empty store: the way out of a store that is refused. Every anchor moves, so
     /// that no key of the old store works again, and the generation moves on. It moves by two: an old store whose last commit
-    /// was not counted has the next generation already, and the new one must not share it.
+    /// was not counted has the next generation already, and the new one must not share it. Missions go on, their records
+    /// under the new store's MAC key; what a crash keeps from that ends with the next start.
     ///
     /// NV writes: every anchor's and two of the store's. Commands: 12 NV_Extend, 1 NV_Increment, 1 Create, 1 Load, 1 HMAC,
     /// 1 NV_Read, a flush; then those of opening it, which counts its generation.
@@ -237,20 +236,12 @@ impl RobotKeys {
     /// # Errors
     /// The chip's or the folder's; it can be tried again.
     pub fn start_store_over(&self) -> Result<()> {
-        let handles: Vec<u32> = KeyAnchor::all()
-            .map(|anchor| self.nv.spec(NvIndex::KeyAnchor(anchor)).handle)
-            .collect();
-        self.store.replace(|| {
-            self.run(Lane::Background, move |chip| {
-                handles
-                    .iter()
-                    .try_for_each(|handle| chip.nv_extend(*handle, domain::KEY_ANCHOR.as_bytes()))
-            })?;
-            let chip = self.store_chip();
-            chip.count()?;
-            Store::create(&store_path(self.folder.path()), &chip, 1)
-        })?;
+        let missions = self.missions_with_keys()?;
+        let path = store_path(self.folder.path());
+        self.store
+            .replace(|| Store::start_over(&path, &self.store_chip()))?;
         // Opening it counts the generation.
-        self.with_store(|_, _| Ok(()))
+        self.with_store(|_, _| Ok(()))?;
+        self.keep_missions(&missions)
     }
 }

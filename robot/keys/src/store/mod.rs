@@ -29,4 +29,5 @@ pub(crate) use chip::StoreChip;
 pub use error::StoreError;
 pub use making::KeyPlan;
 pub(crate) use managed::store_path;
+pub(crate) use seal::{RecordKey, RecordKind, Seal};
 pub use sweep::Swept;

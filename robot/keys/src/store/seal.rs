@@ -14,6 +14,12 @@ pub(crate) struct RecordKey(Vec<u8>);
 pub(crate) enum RecordKind {
     /// A managed key.
     ManagedKey = 1,
+    /// A mission's record, in a file beside the store; its generation is its anchor's value.
+    Mission = 2,
+    /// A key of a mission, in the mission's file beside the store; its generation is its place in the file.
+    MissionKey = 3,
+    /// How many keys a mission has, in a file beside the store; its generation is that number.
+    MissionKeyCount = 4,
 }
 
 impl RecordKey {
@@ -38,6 +44,7 @@ impl fmt::Display for RecordKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.0.first() {
             Some(kind) if *kind == RecordKind::ManagedKey as u8 => "key",
+            // The others are files, which have names.
             _ => "record",
         };
         out.write_str(kind)?;
@@ -55,15 +62,15 @@ pub(super) type Tags = BTreeMap<RecordKey, Digest>;
 
 /// The store's MAC key.
 #[derive(Debug)]
-pub(super) struct Seal(MacKey);
+pub(crate) struct Seal(MacKey);
 
 impl Seal {
-    pub(super) fn new(alg: HashAlg, derived: &Secret) -> Self {
+    pub(crate) fn new(alg: HashAlg, derived: &Secret) -> Self {
         Self(MacKey::new(alg, derived.expose()))
     }
 
     /// The tag of a record, under its key and the generation that wrote it.
-    pub(super) fn record(&self, key: &RecordKey, generation: u64, body: &[u8]) -> Digest {
+    pub(crate) fn record(&self, key: &RecordKey, generation: u64, body: &[u8]) -> Digest {
         let (key, domain) = (key.as_bytes(), domain::STORE_RECORD.as_bytes());
         self.0.tag(&[
             domain,
@@ -73,6 +80,11 @@ impl Seal {
             &length(body),
             body,
         ])
+    }
+
+    /// A record with its generation and its tag, as [`Self::open`] takes it apart.
+    pub(crate) fn sealed(&self, key: &RecordKey, generation: u64, body: &[u8]) -> Vec<u8> {
+        row(generation, &self.record(key, generation, body), body)
     }
 
     /// The tag over a generation's whole content. It costs a few hash blocks a record in memory; what is written is
@@ -89,16 +101,27 @@ impl Seal {
     }
 
     /// Takes a row of the database apart and checks it: the record's tag and body.
-    pub(super) fn open<'a>(&self, key: &RecordKey, row: &'a [u8]) -> Option<(Digest, &'a [u8])> {
+    pub(crate) fn open<'a>(&self, key: &RecordKey, row: &'a [u8]) -> Option<(Digest, &'a [u8])> {
+        let (_, tag, body) = self.open_generation(key, row)?;
+        Some((tag, body))
+    }
+
+    /// As [`Self::open`], with the generation before the tag.
+    pub(crate) fn open_generation<'a>(
+        &self,
+        key: &RecordKey,
+        row: &'a [u8],
+    ) -> Option<(u64, Digest, &'a [u8])> {
         let (generation, rest) = row.split_first_chunk::<8>()?;
+        let generation = u64::from_be_bytes(*generation);
         let (tag, body) = rest.split_at_checked(self.0.alg().size())?;
-        let expected = self.record(key, u64::from_be_bytes(*generation), body);
+        let expected = self.record(key, generation, body);
         let genuine = alcub3_crypto::constant_time_eq(expected.as_bytes(), tag);
-        genuine.then_some((expected, body))
+        genuine.then_some((generation, expected, body))
     }
 }
 
-/// A row of the database: the generation, the record's tag, its body.
+/// A row of the database, or what a file beside it holds: the generation, the record's tag, its body.
 pub(super) fn row(generation: u64, tag: &Digest, body: &[u8]) -> Vec<u8> {
     [&generation.to_be_bytes(), tag.as_bytes(), body].concat()
 }
