@@ -14,7 +14,8 @@ use crate::{CertifiedCounter, CounterError, VerifiedEnrolment};
 
 const VERSION: u64 = 1;
 
-/// The robot asks for a later end. The certification carries [`extension_binding`] and shows that the mission lives.
+/// The robot asks for a later end. The certifications carry [`extension_binding`] and show that the mission lives: its anchor
+/// moves when it ends, the epochs when a stop of its level or of the robot kills it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExtensionRequest {
     /// The exchange.
@@ -27,9 +28,13 @@ pub struct ExtensionRequest {
     pub duration_ms: u64,
     /// The mission anchor's value, certified.
     pub anchor_value: Signed,
+    /// The robot's epoch, certified.
+    pub robot_epoch: Signed,
+    /// The level's epoch, certified.
+    pub level_epoch: Signed,
 }
 
-/// The extra data of the certification: H(domain ‖ session ‖ mission).
+/// The extra data of the certifications: H(domain ‖ session ‖ mission).
 pub fn extension_binding(alg: HashAlg, session: SessionId, mission: MissionId) -> Digest {
     alg.digest(&[
         domain::EXTENSION_REQUEST.as_bytes(),
@@ -41,7 +46,7 @@ pub fn extension_binding(alg: HashAlg, session: SessionId, mission: MissionId) -
 impl ExtensionRequest {
     /// The message.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::EXTENSION_REQUEST, VERSION, 5);
+        let mut out = Encoder::structure(domain::EXTENSION_REQUEST, VERSION, 7);
         out.u64(2)
             .bytes(self.session.as_bytes())
             .u64(3)
@@ -51,6 +56,8 @@ impl ExtensionRequest {
             .u64(5)
             .u64(self.duration_ms);
         wire::put_signed(out.u64(6), &self.anchor_value);
+        wire::put_signed(out.u64(7), &self.robot_epoch);
+        wire::put_signed(out.u64(8), &self.level_epoch);
         out.finish()
     }
 
@@ -66,6 +73,8 @@ impl ExtensionRequest {
             mission: MissionId::new(*m.at(4, "mission")?.bytes_of("mission")?),
             duration_ms: m.at(5, "duration_ms")?.u64("duration_ms")?,
             anchor_value: wire::signed(m.at(6, "anchor_value")?, "anchor_value")?,
+            robot_epoch: wire::signed(m.at(7, "robot_epoch")?, "robot_epoch")?,
+            level_epoch: wire::signed(m.at(8, "level_epoch")?, "level_epoch")?,
         };
         m.finish()?;
         Ok(request)
@@ -81,12 +90,18 @@ pub enum ExtensionError {
     /// The exchange is not the one this authority opened.
     #[error("the request belongs to another exchange")]
     WrongSession,
-    /// The anchor's value is not proven.
+    /// The anchor's or an epoch's value is not proven.
     #[error(transparent)]
     Counter(#[from] CounterError),
     /// The anchor has moved on, or the TPM was reset too often: the mission is over in the chip.
     #[error("the mission is over in the robot's TPM; start another")]
     OverInChip,
+    /// A stop of the robot or of the mission's level came since the mission began: its keys are dead in the chip.
+    #[error("{}: a stop has killed the mission in the robot's TPM; rearm the robot and start another", self.code())]
+    Stopped,
+    /// The certifications are of different boots of the TPM.
+    #[error("the TPM was reset between the certifications: ask again")]
+    ResetBetween,
     /// The mission has ended, by the TPM's clock or in wall time.
     #[error("the mission has reached its end, which is moved only before; start another")]
     Ended,
@@ -110,6 +125,7 @@ impl ExtensionError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLong { .. } => "mission-too-long",
+            Self::Stopped => "mission-stopped",
             _ => "end-not-moved",
         }
     }
@@ -140,10 +156,7 @@ impl ExtendedToken {
         if !same_robot || request.mission != token.mission {
             return Err(ExtensionError::WrongMission);
         }
-        let binding = extension_binding(enrolment.nv_map().name_alg(), session, request.mission);
-        let index = NvIndex::MissionAnchor(token.anchor);
-        let anchor = CertifiedCounter::verify(enrolment, index, &request.anchor_value, &binding)?;
-        check_lives(token, anchor, now_ms)?;
+        check_lives(token, &counters(request, token, enrolment, session)?, now_ms)?;
         Self::later(token, request.duration_ms, profiles)
     }
 
@@ -199,7 +212,35 @@ impl ExtendedToken {
     }
 }
 
-fn check_lives(token: &MissionToken, anchor: CertifiedCounter, now_ms: u64) -> Result<(), ExtensionError> {
+/// What the request certifies: the mission's anchor, the robot's and the level's epoch.
+fn counters(
+    request: &ExtensionRequest,
+    token: &MissionToken,
+    enrolment: &VerifiedEnrolment,
+    session: SessionId,
+) -> Result<[CertifiedCounter; 3], ExtensionError> {
+    let binding = extension_binding(enrolment.nv_map().name_alg(), session, request.mission);
+    let counter = |index, signed| CertifiedCounter::verify(enrolment, index, signed, &binding);
+    let counters = [
+        counter(NvIndex::MissionAnchor(token.anchor), &request.anchor_value)?,
+        counter(NvIndex::RobotEpoch, &request.robot_epoch)?,
+        counter(NvIndex::LevelEpoch(token.labels.level), &request.level_epoch)?,
+    ];
+    let [anchor, robot, level] = counters.map(|counter| counter.clock().reset_count);
+    if anchor != robot || anchor != level {
+        return Err(ExtensionError::ResetBetween);
+    }
+    Ok(counters)
+}
+
+fn check_lives(
+    token: &MissionToken,
+    [anchor, robot_epoch, level_epoch]: &[CertifiedCounter; 3],
+    now_ms: u64,
+) -> Result<(), ExtensionError> {
+    if robot_epoch.value() != token.robot_epoch || level_epoch.value() != token.level_epoch {
+        return Err(ExtensionError::Stopped);
+    }
     let clock: ClockInfo = anchor.clock();
     if anchor.value() != token.anchor_value || clock.reset_count > token.max_reset_count() {
         return Err(ExtensionError::OverInChip);

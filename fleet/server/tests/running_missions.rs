@@ -23,20 +23,20 @@ use support::approvals::{HOUR, MISSION, approve, propose};
 use support::robot::{BOUND, Robot};
 use support::{NOW, World};
 
-fn approved_mission(world: &mut World, robot: &Robot, level: Level) -> MissionId {
+fn approved_mission(world: &mut World, robot: &Robot, level: Level) -> (MissionId, Level) {
     let proposal = propose(world, robot, level, HOUR).unwrap();
     let mut votes = vec![world.alice.vote(proposal.ballot())];
     if level >= Level::Secret {
         votes.push(world.bob.vote(proposal.ballot()));
     }
     approve(world, proposal, &votes).unwrap();
-    MISSION
+    (MISSION, level)
 }
 
 fn propose_extension(
     world: &mut World,
     robot: &Robot,
-    mission: MissionId,
+    mission: (MissionId, Level),
     duration_ms: u64,
     now_ms: u64,
 ) -> Result<MissionProposal, MissionApprovalError> {
@@ -52,7 +52,7 @@ fn an_end_is_moved_by_as_many_persons_as_the_level_takes_and_no_further_than_it_
     let mut robot = Robot::new("rover-1");
     let mut world = World::ready(&mut robot);
     let mission = approved_mission(&mut world, &robot, Level::Secret);
-    let before = world.authority.mission(&mission).unwrap().unwrap();
+    let before = world.authority.mission(&MISSION).unwrap().unwrap();
     // Counted from the start, whenever it is asked for.
     let too_long = propose_extension(&mut world, &robot, mission, 4 * HOUR + 1, NOW + 10_000);
     assert!(
@@ -74,7 +74,7 @@ fn an_end_is_moved_by_as_many_persons_as_the_level_takes_and_no_further_than_it_
     let alone = [world.alice.vote(proposal.ballot())];
     let refused = approve(&mut world, proposal, &alone).unwrap_err();
     assert!(matches!(refused, MissionApprovalError::Approval(_)), "{refused}");
-    assert_eq!(world.authority.mission(&mission).unwrap(), Some(before));
+    assert_eq!(world.authority.mission(&MISSION).unwrap(), Some(before));
 
     let proposal = propose_extension(&mut world, &robot, mission, 4 * HOUR, NOW + 10_000).unwrap();
     let votes = [
@@ -87,7 +87,7 @@ fn an_end_is_moved_by_as_many_persons_as_the_level_takes_and_no_further_than_it_
     let token = verified.token();
     assert_eq!(token.not_after_ms, token.not_before_ms + 4 * HOUR);
     assert_eq!(token.end_clock_ms, robot.clock.clock_ms + 4 * HOUR);
-    assert_eq!(world.authority.mission(&mission).unwrap(), Some(approval.token));
+    assert_eq!(world.authority.mission(&MISSION).unwrap(), Some(approval.token));
     // There is nothing left to ask for.
     let again = propose_extension(&mut world, &robot, mission, 4 * HOUR, NOW + 10_000);
     assert!(
@@ -101,7 +101,13 @@ fn a_mission_that_is_over_or_unknown_is_not_extended() {
     let mut robot = Robot::new("rover-1");
     let mut world = World::ready(&mut robot);
     let mission = approved_mission(&mut world, &robot, Level::Cui);
-    let unknown = propose_extension(&mut world, &robot, MissionId::new([5; 16]), 2 * HOUR, NOW);
+    let unknown = propose_extension(
+        &mut world,
+        &robot,
+        (MissionId::new([5; 16]), Level::Cui),
+        2 * HOUR,
+        NOW,
+    );
     assert!(
         matches!(unknown, Err(MissionApprovalError::Unknown(_))),
         "{unknown:?}"
@@ -127,6 +133,38 @@ fn a_mission_that_is_over_or_unknown_is_not_extended() {
         "{over:?}"
     );
     assert_eq!(world.vault.open_sessions(), 0);
+}
+
+#[test]
+fn a_mission_that_a_stop_has_killed_is_not_extended() {
+    for index in [NvIndex::RobotEpoch, NvIndex::LevelEpoch(Level::Cui)] {
+        let mut robot = Robot::new("rover-1");
+        let mut world = World::ready(&mut robot);
+        let mission = approved_mission(&mut world, &robot, Level::Cui);
+        // Another level's stop is none of this mission's.
+        robot.set_counter(NvIndex::LevelEpoch(Level::Secret), 2);
+        propose_extension(&mut world, &robot, mission, 2 * HOUR, NOW).unwrap();
+        robot.set_counter(index, 2);
+        let stopped = propose_extension(&mut world, &robot, mission, 2 * HOUR, NOW).unwrap_err();
+        let said = |error: &ExtensionError| {
+            error.code() == "mission-stopped" && error.to_string().contains(error.code())
+        };
+        assert!(
+            matches!(&stopped, MissionApprovalError::Extension(error) if said(error)),
+            "{index:?}: {stopped}"
+        );
+        // An epoch of another level does not stand in for the mission's own.
+        let session = world.authority.open_extension(&robot.id, NOW).unwrap();
+        let request = robot.extension_request(session, (MISSION, Level::Secret), 2 * HOUR);
+        let other = world.authority.propose_extension(&request, &mut world.vault, NOW);
+        assert!(
+            matches!(
+                &other,
+                Err(MissionApprovalError::Extension(ExtensionError::Counter(_)))
+            ),
+            "{other:?}"
+        );
+    }
 }
 
 #[test]
@@ -298,7 +336,7 @@ fn a_missions_receipt_is_judged_by_the_anchor_it_was_approved_under() {
     let anchor = MissionAnchor::new(2).unwrap();
     let alive_at = {
         let (token, key) = (
-            world.authority.mission(&mission).unwrap().unwrap(),
+            world.authority.mission(&MISSION).unwrap().unwrap(),
             world.authority.verifying_key(),
         );
         let verified = VerifiedMission::as_approved(&token, &key, &robot.id).unwrap();
@@ -306,7 +344,7 @@ fn a_missions_receipt_is_judged_by_the_anchor_it_was_approved_under() {
         verified.token().anchor_value
     };
     let mut judged = |anchor, values| {
-        let receipt = robot.stop_mission(mission, anchor, values);
+        let receipt = robot.stop_mission(mission.0, anchor, values);
         let verdict = world.authority.verify_receipt(&robot.id, &receipt).unwrap();
         (verdict.outcome, verdict.reasons)
     };

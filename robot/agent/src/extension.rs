@@ -23,7 +23,7 @@ impl Robot {
     pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
     /// Asks for a later end of a mission, in an exchange that the authority opened; `duration_ms` counts from the mission's
-    /// start. Commands: 1 NV_Certify.
+    /// start. Commands: 3 NV_Certify.
     ///
     /// # Errors
     /// That there is no such mission, or the chip's.
@@ -35,17 +35,21 @@ impl Robot {
     ) -> Result<Vec<u8>> {
         let record = self.keys.mission(mission)?;
         let binding = extension_binding(self.keys.hash(), session, mission);
-        let index = NvIndex::MissionAnchor(record.anchor);
-        let certified = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
+        let certify = |index| -> Result<Signed> {
+            let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
+            Ok(Signed {
+                message: made.message,
+                signature: made.signature,
+            })
+        };
         let request = ExtensionRequest {
             session,
             robot: self.robot().clone(),
             mission,
             duration_ms,
-            anchor_value: Signed {
-                message: certified.message,
-                signature: certified.signature,
-            },
+            anchor_value: certify(NvIndex::MissionAnchor(record.anchor))?,
+            robot_epoch: certify(NvIndex::RobotEpoch)?,
+            level_epoch: certify(NvIndex::LevelEpoch(record.level))?,
         };
         Ok(request.to_canonical())
     }

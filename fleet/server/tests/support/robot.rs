@@ -385,7 +385,12 @@ impl Robot {
         .to_canonical()
     }
 
-    pub fn extension_request(&self, session: SessionId, mission: MissionId, duration_ms: u64) -> Vec<u8> {
+    pub fn extension_request(
+        &self,
+        session: SessionId,
+        (mission, level): (MissionId, Level),
+        duration_ms: u64,
+    ) -> Vec<u8> {
         let binding = extension_binding(self.alg(), session, mission);
         let anchor = NvIndex::MissionAnchor(MissionAnchor::new(2).unwrap());
         ExtensionRequest {
@@ -394,6 +399,8 @@ impl Robot {
             mission,
             duration_ms,
             anchor_value: self.certify_counter(anchor, &binding),
+            robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
+            level_epoch: self.certify_counter(NvIndex::LevelEpoch(level), &binding),
         }
         .to_canonical()
     }

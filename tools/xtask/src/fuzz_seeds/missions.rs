@@ -125,6 +125,8 @@ fn messages() -> SeedResult<Vec<Seed>> {
         mission: MISSION,
         duration_ms: 7_200_000,
         anchor_value: signed(),
+        robot_epoch: signed(),
+        level_epoch: signed(),
     };
     let request = SharedKeyRequest {
         session: SESSION,
