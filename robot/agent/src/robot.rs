@@ -71,9 +71,12 @@ impl Robot {
     /// What keeps the robot from being in a state it can explain. A missing or outdated rearm is none: the robot is
     /// then stopped.
     pub fn open(tpm: Tpm, folder: Arc<StateFolder>, adapters: Adapters) -> Result<Self> {
-        let keys = RobotKeys::open(tpm, folder.clone(), PcrMap::DEFAULT)?;
+        let keys = RobotKeys::reach(tpm, folder.clone(), PcrMap::DEFAULT)?;
         let journal = folder.path().join(JOURNAL);
-        Self::open_with(keys.clone(), folder, adapters).inspect_err(|_| lock_unfinished(&keys, &journal))
+        let taken_up = keys.clone().take_up().map_err(AgentError::from);
+        taken_up
+            .and_then(|keys| Self::open_with(keys, folder, adapters))
+            .inspect_err(|_| lock_unfinished(&keys, &journal))
     }
 
     fn open_with(keys: RobotKeys, folder: Arc<StateFolder>, mut adapters: Adapters) -> Result<Self> {

@@ -17,7 +17,7 @@ use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, HashAlg, SigningKey};
 use alcub3_fleet_protocol::mission::MissionApproval;
-use alcub3_keys::StateFolder;
+use alcub3_keys::{KeysError, StateFolder};
 use alcub3_security_hal::{FileStopJournal, StopCause, StopIntent, StopJournal, StopOrder, StopScope};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
@@ -100,6 +100,27 @@ fn unfinished_stops_are_locked_in_the_chip_even_where_the_start_fails() {
     assert_eq!(life.robot().recovered_stops()[0].stop, stop);
     assert_ne!(lockdown(&life), before);
     assert!(log_explains_the_pcrs(&life));
+}
+
+/// A level policy that is not believed keeps the robot from running, and not from being stopped.
+#[test]
+fn an_unfinished_stop_is_locked_in_the_chip_where_the_level_policy_is_damaged() {
+    let mut life = Life::running();
+    let epoch = life.robot().keys().counter(NvIndex::RobotEpoch).unwrap().value;
+    life.robot = None;
+    let mut journal = FileStopJournal::open(&life.path().join("stops"), robot_id()).unwrap();
+    journal.begin(&intent(StopId::new([7; 16]))).unwrap();
+    std::fs::write(life.path().join("level-policy.cose"), b"damaged").unwrap();
+    let folder = Arc::new(StateFolder::open(&life.path()).unwrap());
+    let failed = Robot::open(life.tpm.clone(), folder, Vec::new()).map(|_| ());
+    assert!(
+        matches!(failed, Err(AgentError::Keys(KeysError::LevelPolicy(_)))),
+        "{failed:?}"
+    );
+    let now = life
+        .chip(|chip| chip.nv_counter(NvIndex::RobotEpoch.handle()))
+        .unwrap();
+    assert_eq!(now, epoch + 1);
 }
 
 /// An approval of a mission's end by somebody who is not one of the persons.

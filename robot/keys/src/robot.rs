@@ -44,16 +44,22 @@ pub struct RobotKeys {
 }
 
 impl RobotKeys {
-    /// Opens a provisioned robot: pins the session salt to the EK of the record and learns what a stop needs, so that
-    /// the stop itself is two commands.
+    /// Opens a provisioned robot: reaches it, and takes up the level policy in force.
+    ///
+    /// # Errors
+    /// As [`Self::reach`] and [`Self::take_up`].
+    pub fn open(tpm: Tpm, folder: Arc<StateFolder>, pcrs: PcrMap) -> Result<Self> {
+        Self::reach(tpm, folder, pcrs)?.take_up()
+    }
+
+    /// Reaches a provisioned robot as far as a stop needs it, whatever else is wrong with the folder: pins the session salt
+    /// to the EK of the record and learns what a stop asks of the chip, so that the stop itself is two commands. For anything
+    /// else [`Self::take_up`] comes first: until then the built-in profiles hold.
     ///
     /// # Errors
     /// [`KeysError::NotProvisioned`]; a pin mismatch if the chip is not the one that was provisioned.
-    pub fn open(tpm: Tpm, folder: Arc<StateFolder>, pcrs: PcrMap) -> Result<Self> {
+    pub fn reach(tpm: Tpm, folder: Arc<StateFolder>, pcrs: PcrMap) -> Result<Self> {
         let record = Arc::new(RobotRecord::load(&folder)?.ok_or(KeysError::NotProvisioned)?);
-        // A provisioning that ended right after its record left the authorisations behind: the authority has them.
-        crate::journal::Journal::wipe(&folder)?;
-        let policy = crate::level_policy::in_force(&folder, &record.authority)?;
         let nv = NvMap::new(record.curve.hash()).map_err(|_| KeysError::Grant {
             what: "the hash of the NV map",
         })?;
@@ -79,10 +85,22 @@ impl RobotKeys {
             nv,
             pcrs,
             banks,
-            profiles: policy.map_or_else(LevelProfiles::builtin, |policy| *policy.profiles()),
+            profiles: LevelProfiles::builtin(),
             next_anchor: Arc::default(),
             store: KeyStore::default(),
         })
+    }
+
+    /// Takes up the level policy in force, and wipes what a provisioning that ended right after its record left behind: the
+    /// authority has those authorisations. Commands: none.
+    ///
+    /// # Errors
+    /// [`KeysError::LevelPolicy`] for a policy that is not the authority's; the folder's.
+    pub fn take_up(mut self) -> Result<Self> {
+        crate::journal::Journal::wipe(&self.folder)?;
+        let policy = crate::level_policy::in_force(&self.folder, &self.record.authority)?;
+        self.profiles = policy.map_or_else(LevelProfiles::builtin, |policy| *policy.profiles());
+        Ok(self)
     }
 
     /// The robot's public facts.

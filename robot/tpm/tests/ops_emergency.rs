@@ -173,9 +173,8 @@ fn pinned() -> (Chip, Bus, Swtpm) {
     (chip, bus, swtpm)
 }
 
-#[test]
-fn a_faked_success_of_a_stop_is_not_believed() {
-    let (mut chip, bus, _swtpm) = pinned();
+fn pinned_with_epoch() -> (Chip, Bus, Swtpm) {
+    let (mut chip, bus, swtpm) = pinned();
     let public = alcub3_tpm::ops::NvPublic {
         index: EPOCH,
         name_alg: HashAlg::Sha256,
@@ -188,6 +187,12 @@ fn a_faked_success_of_a_stop_is_not_believed() {
     };
     chip.nv_define(&nothing(), &public, &nothing()).unwrap();
     chip.nv_increment(EPOCH).unwrap();
+    (chip, bus, swtpm)
+}
+
+#[test]
+fn a_faked_success_of_a_stop_is_not_believed() {
+    let (mut chip, bus, _swtpm) = pinned_with_epoch();
     for code in [PCR_EXTEND, NV_INCREMENT] {
         bus.attack(When::Code(code), Attack::FakeSuccess(Vec::new()));
     }
@@ -219,19 +224,7 @@ fn a_faked_success_of_a_stop_is_not_believed() {
 /// A chip that spares its NV memory answers TPM_RC_NV_RATE for a while: what is armed does not live on meanwhile.
 #[test]
 fn an_increment_that_is_put_off_does_not_hold_up_the_extend() {
-    let (mut chip, bus, _swtpm) = pinned();
-    let public = alcub3_tpm::ops::NvPublic {
-        index: EPOCH,
-        name_alg: HashAlg::Sha256,
-        attributes: nv_attribute::COUNTER
-            | nv_attribute::AUTHREAD
-            | nv_attribute::AUTHWRITE
-            | nv_attribute::NO_DA,
-        auth_policy: Vec::new(),
-        size: 8,
-    };
-    chip.nv_define(&nothing(), &public, &nothing()).unwrap();
-    chip.nv_increment(EPOCH).unwrap();
+    let (mut chip, bus, _swtpm) = pinned_with_epoch();
     let before = chip.nv_counter(EPOCH).unwrap();
     let nv_rate = [0x80, 1, 0, 0, 0, 10, 0, 0, 0x09, 0x20].to_vec();
     bus.attack(When::NextOf(NV_INCREMENT), Attack::Answer(nv_rate));
@@ -247,6 +240,21 @@ fn an_increment_that_is_put_off_does_not_hold_up_the_extend() {
         stop.extend.is_ok() && stop.increment.is_ok() && stop.protected,
         "{stop:?}"
     );
+    assert!(chip.nv_counter(EPOCH).unwrap() > before);
+}
+
+/// As above, of a chip whose protecting session is spoiled, so that the increment goes bare: what is put off then is asked for
+/// again as well.
+#[test]
+fn a_bare_increment_that_is_put_off_goes_again_after_the_extend() {
+    let (mut chip, bus, _swtpm) = pinned_with_epoch();
+    let before = chip.nv_counter(EPOCH).unwrap();
+    // Without what the chip knows of the epoch the protected increment fails before it is sent.
+    chip.forget_nv(EPOCH);
+    let nv_rate = [0x80, 1, 0, 0, 0, 10, 0, 0, 0x09, 0x20].to_vec();
+    bus.attack(When::NextOf(NV_INCREMENT), Attack::Answer(nv_rate));
+    let stop = chip.emergency_stop_commands(LOCKDOWN, &digests(), EPOCH);
+    assert!(stop.extend.is_ok() && stop.increment.is_ok(), "{stop:?}");
     assert!(chip.nv_counter(EPOCH).unwrap() > before);
 }
 

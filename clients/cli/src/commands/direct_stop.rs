@@ -1,6 +1,6 @@
 //! A stop straight in the TPM, for when the robot's own files cannot be used: full disk, damaged record, folder in use.
 //!
-//! It does what makes a stop permanent, and nothing else: lockdown PCR, then the robot's epoch (DESIGN §6, step 4). There
+//! It does what makes a stop permanent, and nothing else: the robot's epoch, then the lockdown PCR (decision 0010). There
 //! is no receipt, and the agent's log does not explain the PCR, so that the robot is not found trusted before its next
 //! boot. That is the price of a stop that does not depend on a disk.
 

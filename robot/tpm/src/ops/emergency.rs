@@ -22,6 +22,10 @@ pub struct StopCommands {
     pub protected: bool,
 }
 
+fn is_put_off(error: &TpmError) -> bool {
+    matches!(error, TpmError::Refused { code, .. } if code.is_transient())
+}
+
 impl Chip {
     /// Learns what a stop needs to know beforehand, so that it takes two commands: the Name of the epoch index.
     /// Commands: as [`Self::nv_read_public`].
@@ -56,7 +60,7 @@ impl Chip {
         self.job.deadline = in_half();
         let (extend, extend_proven) =
             self.at_any_cost(|chip, protect| chip.pcr_extend_protected(lockdown_pcr, digests, protect));
-        if matches!(&incremented.0, Err(TpmError::Refused { code, .. }) if code.is_transient()) {
+        if incremented.0.as_ref().is_err_and(is_put_off) {
             incremented = self.increment_at_any_cost(epoch);
         }
         let (increment, increment_proven) = incremented;
@@ -81,10 +85,14 @@ impl Chip {
                 @ (TpmError::Transport { .. } | TpmError::DeadlineExceeded { .. } | TpmError::Cancelled),
             ) => (Err(error), false),
             // Put off: it goes again as it is.
-            Err(error @ TpmError::Refused { code, .. }) if code.is_transient() => (Err(error), false),
+            Err(error) if is_put_off(&error) => (Err(error), false),
             Err(error) if self.salt_key().is_none() => (Err(error), false),
             Err(error) => {
-                let bare = command(self, Protect::Bare);
+                let bare = match command(self, Protect::Bare) {
+                    // Put off as well: the caller is to know, since it has waited for neither.
+                    Err(put_off) if is_put_off(&put_off) => return (Err(put_off), false),
+                    bare => bare,
+                };
                 // On a bus that forges answers, "done" without a session says nothing.
                 let forged = matches!(error, TpmError::Forged { .. } | TpmError::Malformed { .. });
                 let done = bare.is_ok() && !forged;
