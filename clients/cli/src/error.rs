@@ -140,6 +140,9 @@ pub(crate) enum CliError {
     /// A rearm was not approved.
     #[error("the rearm is refused: {0}")]
     Rearm(#[from] alcub3_server::RearmApprovalError),
+    /// A purge's receipt was not judged.
+    #[error(transparent)]
+    PurgeReceipt(#[from] alcub3_server::PurgeReceiptError),
     /// A purge was not approved.
     #[error("the purge is refused: {0}")]
     Purge(#[from] alcub3_server::PurgeApprovalError),
@@ -387,7 +390,7 @@ impl CliError {
             Self::Attestation(_) => "attestation",
             Self::Mission(_) => "mission-refused",
             Self::Rearm(_) => "rearm-refused",
-            Self::Purge(_) => "purge-refused",
+            Self::Purge(_) | Self::PurgeReceipt(_) => "purge-refused",
             Self::Receipt { .. } => "bad-receipt",
             Self::Duplication(_) => "duplication-refused",
             Self::Succession(_) => "succession-refused",

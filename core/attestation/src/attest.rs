@@ -73,6 +73,15 @@ pub struct ClockInfo {
     pub safe: bool,
 }
 
+impl ClockInfo {
+    /// Whether this is of an earlier boot than another, or of the same one and earlier.
+    #[must_use]
+    pub const fn is_before(&self, other: &Self) -> bool {
+        let same_boot = self.reset_count == other.reset_count;
+        self.reset_count < other.reset_count || (same_boot && self.clock_ms < other.clock_ms)
+    }
+}
+
 /// What a quote states (TPMS_QUOTE_INFO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuoteInfo<'a> {

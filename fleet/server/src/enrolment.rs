@@ -48,7 +48,7 @@ pub enum EnrolmentError {
     /// A part that makes a robot what it is belongs to another robot.
     #[error(
         "{}: the {} {:?} is enrolled as part of robot {holder}; a robot has one identity: take the \
-         part out, or enrol {holder} again without it; where {holder} lost its TPM, release its name and enrol under that",
+         part out, or enrol {holder} again without it; where {holder} lost its TPM, release its name and enrol under that; where it was purged, have the receipt judged",
         HardwareReason::IdentityPartElsewhere.code(), part.class.name(), part.serial
     )]
     HardwareTaken {
@@ -87,12 +87,13 @@ impl Authority {
     /// [`EnrolmentError`] says what is not as it must be.
     pub fn begin_enrolment(&mut self, request: &[u8], now_ms: u64) -> Result<Vec<u8>, EnrolmentError> {
         let received = Machine::receive(request)?;
-        self.check_name(
+        let (robot, name) = (
             &received.request().robot,
-            received.request().endorsement_key.name().as_bytes(),
-            None,
-        )?;
-        self.check_hardware(&received.request().robot, &received.request().hardware)?;
+            received.request().endorsement_key.name(),
+        );
+        self.check_name(robot, name.as_bytes(), None)?;
+        self.check_cleared(robot, name.as_bytes())?;
+        self.check_hardware(robot, &received.request().hardware)?;
         let roots = endorsement::read_roots(self.path())?;
         let endorsement = endorsement::judge(received.request(), &roots, now_ms)?;
         let admission = self.admission();
@@ -130,12 +131,17 @@ impl Authority {
         let robot = &enrolled.record.robot;
         let endorsement_key = enrolled.record.endorsement_key.as_bytes();
         let succeeds = self.check_name(robot, endorsement_key, Some(&anchors.rearm))?;
-        self.check_anew(&enrolled.record)?;
-        self.check_hardware(robot, &enrolled.hardware)?;
+        self.check_cleared(robot, endorsement_key)?;
+        let was_purged = purge::is_purged(&self.folder, robot)?;
+        for holder in self.check_hardware(robot, &enrolled.hardware)? {
+            purge::used_up(&self.folder, &holder)?;
+            robots::remove_hardware(&self.folder, &holder)?;
+        }
         self.put_custody(robot, &enrolled.custody)?;
         robots::put_hardware(&self.folder, robot, &enrolled.hardware)?;
         certificates::supersede_all(&self.folder, robot)?;
-        if succeeds {
+        // After a purge the counters are new ones: nothing that was approved for the old ones may fit them.
+        if succeeds || was_purged {
             epochs::succeed(&self.folder, robot)?;
         }
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
@@ -176,22 +182,31 @@ impl Authority {
         Ok(self.folder.put(CUSTODY, robot.as_str(), &sealed)?)
     }
 
-    /// A robot has one identity: no part that makes it what it is may be another robot's.
-    fn check_hardware(&self, robot: &RobotId, record: &HardwareRecord) -> Result<(), EnrolmentError> {
-        match robots::holder_of_identity(&self.folder, robot, record)? {
-            Some((holder, part)) => Err(EnrolmentError::HardwareTaken { holder, part }),
-            None => Ok(()),
+    /// A robot has one identity: no part that makes it what it is may be another robot's, unless that one's purge is proven.
+    /// Gives those whose hardware this robot takes over so.
+    fn check_hardware(
+        &self,
+        robot: &RobotId,
+        record: &HardwareRecord,
+    ) -> Result<Vec<RobotId>, EnrolmentError> {
+        let mut cleared = Vec::new();
+        for (holder, part) in robots::holders_of_identity(&self.folder, robot, record)? {
+            if !purge::is_cleared(&self.folder, &holder)? {
+                return Err(EnrolmentError::HardwareTaken { holder, part });
+            }
+            cleared.push(holder);
         }
+        Ok(cleared)
     }
 
-    /// A purged robot comes back with keys of a new provisioning, not with those that were to be cleared.
-    fn check_anew(&self, record: &EnrolmentRecord) -> Result<(), EnrolmentError> {
-        let robot = &record.robot;
-        if !purge::is_purged(&self.folder, robot)? {
+    /// A purged robot's TPM makes the same attestation and identity keys again: it comes back only once it is proven that it
+    /// was cleared. A TPM that succeeds it has keys of its own.
+    fn check_cleared(&self, robot: &RobotId, endorsement_key: &[u8]) -> Result<(), EnrolmentError> {
+        if !purge::is_purged(&self.folder, robot)? || purge::is_cleared(&self.folder, robot)? {
             return Ok(());
         }
         let earlier = self.enrolment(robot)?;
-        if earlier.record().identity.name() == record.identity.name() {
+        if earlier.record().endorsement_key.as_bytes() == endorsement_key {
             return Err(RobotError::Purged(robot.clone()).into());
         }
         Ok(())

@@ -56,7 +56,7 @@ pub use exchanges::{EXCHANGE_MS, ExchangeError};
 pub use level_policy::LevelPolicyIssueError;
 pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
-pub use purge::{PurgeApprovalError, PurgeProposal};
+pub use purge::{PurgeApprovalError, PurgeProposal, PurgeReceiptError};
 pub use rearm::{RearmApprovalError, RearmProposal};
 pub use restore::RestoreRefusal;
 pub use robots::{RobotError, Standing};

@@ -2,9 +2,11 @@
 
 use std::error::Error;
 
+use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::receipt::{Expected, PurgeReason, PurgeVerdict, verify_purge_receipt};
 use alcub3_command_authority::cose::SignError;
 use alcub3_fleet_protocol::purge::{CertifiedPurge, PurgeError, PurgeOrder, PurgeRequest, VerifiedPurge};
-use alcub3_trust_model::canonical::DecodeError;
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
 use alcub3_trust_model::policies::{PolicyBuildError, purge_message};
 use alcub3_trust_model::{RobotId, SessionId};
 
@@ -17,6 +19,48 @@ use crate::robots::RobotError;
 use crate::store::{StateFolder, StoreError};
 
 const COLLECTION: &str = "purges";
+/// The receipt of each ordered purge, once it was judged and found to prove it.
+const CLEARED: &str = "purged";
+const DOMAIN: &str = "alcub3/authority-purge/v1";
+const VERSION: u64 = 1;
+
+/// What is kept of an order.
+struct Ordered {
+    /// The signed order.
+    order: Vec<u8>,
+    /// The TPM's clock when it certified its epoch for the order.
+    asked: ClockInfo,
+}
+
+impl Ordered {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(DOMAIN, VERSION, 3);
+        out.u64(2).bytes(&self.order);
+        out.u64(3).u64(self.asked.clock_ms);
+        out.u64(4).u64(self.asked.reset_count.into());
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(DOMAIN, VERSION)?;
+        fields.key(r, 2, "order")?;
+        let order = r.bytes("order")?.to_vec();
+        fields.key(r, 3, "clock_ms")?;
+        let clock_ms = r.u64("clock_ms")?;
+        fields.key(r, 4, "reset_count")?;
+        let asked = ClockInfo {
+            clock_ms,
+            reset_count: r.u32("reset_count")?,
+            restart_count: 0,
+            safe: true,
+        };
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self { order, asked })
+    }
+}
 
 /// A purge whose epoch is certified and that waits for its votes.
 #[derive(Clone, Debug)]
@@ -24,6 +68,7 @@ pub struct PurgeProposal {
     session: SessionId,
     robot: RobotId,
     robot_epoch: u64,
+    asked: ClockInfo,
     ballot: Ballot,
 }
 
@@ -114,6 +159,7 @@ impl Authority {
             session,
             robot,
             robot_epoch: certified.robot_epoch().value(),
+            asked: certified.robot_epoch().clock(),
             ballot,
         })
     }
@@ -134,6 +180,7 @@ impl Authority {
             session,
             robot,
             robot_epoch,
+            asked,
             ballot,
         } = proposal;
         let (signature, mut approvers) = sign_ballot(&self.operators, vault, &ballot, votes)?;
@@ -154,10 +201,69 @@ impl Authority {
         let enrolment = self.enrolment(&robot)?;
         VerifiedPurge::verify(&order, &anchors, enrolment.nv_map(), &robot)?;
         epochs::note_approved(&self.folder, &robot, robot_epoch)?;
-        self.folder.put(COLLECTION, robot.as_str(), &order)?;
+        let ordered = Ordered { order, asked };
+        self.folder.remove(CLEARED, robot.as_str())?;
+        self.folder.put(COLLECTION, robot.as_str(), &ordered.encode())?;
         certificates::supersede_all(&self.folder, &robot)?;
-        Ok(order)
+        Ok(ordered.order)
     }
+
+    /// Judges the receipt of a purge that this authority ordered, and keeps it where it proves that the chip was cleared:
+    /// then, and only then, the chip may be enrolled once more. The receipt must be of the newest order, and the chip's counts
+    /// must have gone back from where they were when the order was asked for: the stop's receipt in it could be from before
+    /// an earlier purge.
+    ///
+    /// # Errors
+    /// [`PurgeReceiptError`] where there is no order, or the records do not read. A receipt that proves nothing is a verdict.
+    pub fn take_purge_receipt(
+        &mut self,
+        robot: &RobotId,
+        receipt: &[u8],
+    ) -> Result<PurgeVerdict, PurgeReceiptError> {
+        let ordered = self.folder.get(COLLECTION, robot.as_str())?;
+        let ordered = ordered.ok_or_else(|| PurgeReceiptError::NotOrdered(robot.clone()))?;
+        let ordered = Ordered::decode(&ordered)?;
+        let enrolment = self.enrolment(robot)?;
+        let expected = Expected {
+            attestation_key: enrolment.attestation_key(),
+            nv: *enrolment.nv_map(),
+            pcrs: self.config.pcrs,
+            robot: Some(robot),
+            stop: None,
+            alive_at: None,
+            anchor: None,
+        };
+        let mut verdict = verify_purge_receipt(receipt, &expected);
+        let named = verdict.statement.as_ref().map(|statement| statement.order);
+        if named.is_some_and(|named| named.alg().digest(&[&ordered.order]) != named) {
+            verdict.reasons.push(PurgeReason::OtherOrder);
+        }
+        let went_back = verdict.clock.is_some_and(|clock| clock.is_before(&ordered.asked));
+        if !went_back && !verdict.reasons.contains(&PurgeReason::NotCleared) {
+            verdict.reasons.push(PurgeReason::NotCleared);
+        }
+        if verdict.is_proven() {
+            self.folder.put(CLEARED, robot.as_str(), receipt)?;
+        }
+        Ok(verdict)
+    }
+}
+
+/// A purge's receipt could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeReceiptError {
+    /// No purge is ordered, or the robot was enrolled anew since.
+    #[error("no purge of robot {0} is under way: nobody ordered one since it was enrolled")]
+    NotOrdered(RobotId),
+    /// The order that was kept does not read.
+    #[error("a stored purge order does not read: {0}; restore the state folder from a backup")]
+    Record(#[from] DecodeError),
+    /// The robot's records.
+    #[error(transparent)]
+    Robot(#[from] RobotError),
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Whether two persons ordered the purge of a robot that was not enrolled anew since.
@@ -165,7 +271,19 @@ pub(crate) fn is_purged(folder: &StateFolder, robot: &RobotId) -> Result<bool, S
     Ok(folder.get(COLLECTION, robot.as_str())?.is_some())
 }
 
+/// Whether a purge of the robot was ordered and its receipt proved that its chip was cleared, and no robot was enrolled with
+/// the chip since.
+pub(crate) fn is_cleared(folder: &StateFolder, robot: &RobotId) -> Result<bool, StoreError> {
+    Ok(is_purged(folder, robot)? && folder.get(CLEARED, robot.as_str())?.is_some())
+}
+
+/// The chip of a robot that was purged is enrolled under another name: the receipt has served.
+pub(crate) fn used_up(folder: &StateFolder, robot: &RobotId) -> Result<(), StoreError> {
+    folder.remove(CLEARED, robot.as_str())
+}
+
 /// A robot that was enrolled anew is no longer the one that was purged.
 pub(crate) fn enrolled_anew(folder: &StateFolder, robot: &RobotId) -> Result<(), StoreError> {
+    used_up(folder, robot)?;
     folder.remove(COLLECTION, robot.as_str())
 }

@@ -89,7 +89,8 @@ pub enum RobotError {
     },
     /// Two persons ordered its purge.
     #[error(
-        "robot {0} was purged by order of two persons: it is served no more, and the identity that was purged is not enrolled again"
+        "robot {0} was purged by order of two persons: it is served no more, and its TPM is enrolled again only once the \
+         purge's receipt was judged and proves that it was cleared"
     )]
     Purged(RobotId),
     /// The state folder.
@@ -247,21 +248,27 @@ pub(crate) fn put_hardware(
     folder.put(HARDWARE, robot.as_str(), &record.to_canonical())
 }
 
-/// The enrolled robot, other than this one, that has a part which makes a robot what it is in common with a record.
-pub(crate) fn holder_of_identity(
+/// A purged robot whose chip another robot has now holds no hardware any more.
+pub(crate) fn remove_hardware(folder: &StateFolder, robot: &RobotId) -> Result<(), StoreError> {
+    folder.remove(HARDWARE, robot.as_str())
+}
+
+/// The enrolled robots, other than this one, that have a part which makes a robot what it is in common with a record.
+pub(crate) fn holders_of_identity(
     folder: &StateFolder,
     robot: &RobotId,
     record: &HardwareRecord,
-) -> Result<Option<(RobotId, Part)>, RobotError> {
+) -> Result<Vec<(RobotId, Part)>, RobotError> {
+    let mut holders = Vec::new();
     for name in folder.keys(HARDWARE)? {
         let Some(other) = RobotId::new(name).ok().filter(|other| other != robot) else {
             continue;
         };
         if let Some(part) = shared_identity(record, &hardware(folder, &other)?) {
-            return Ok(Some((other, part)));
+            holders.push((other, part));
         }
     }
-    Ok(None)
+    Ok(holders)
 }
 
 pub(crate) fn reference(folder: &StateFolder, robot: &RobotId) -> Result<ReferenceValues, RobotError> {

@@ -18,12 +18,13 @@ use alcub3_attestation::certify::Signed;
 use alcub3_attestation::receipt::{
     Expected, PurgeReason, PurgeReceipt, PurgeStatement, PurgeVerdict, verify_purge_receipt,
 };
+use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_keys::{KeysError, PURGE_RECEIPT_FILE, StateFolder, resume_purge};
 use alcub3_security_hal::StopReport;
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::ResponseCode;
-use alcub3_tpm::ops::PolicyInputs;
+use alcub3_tpm::ops::{Hierarchy, PolicyInputs};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::policies::command_code;
@@ -120,6 +121,12 @@ fn a_purged_chip_takes_a_new_provisioning() {
     let folder = StateFolder::open(&life.path()).unwrap();
     let request = request(&life.authority);
     let record = provision(&life.tpm, &folder, &request, &mut life.authority).unwrap();
+    assert!(
+        resume_purge(&life.tpm, &folder, PcrMap::DEFAULT)
+            .unwrap()
+            .is_none(),
+        "the receipt of before is none of the new robot's"
+    );
     // The chip is the same chip, and nothing of the owner is what it was.
     assert_eq!(record.attestation_key.name(), before.attestation_key.name());
     assert_ne!(record.storage_root.name(), before.storage_root.name());
@@ -202,6 +209,36 @@ fn without_two_persons_the_chip_refuses_to_be_cleared() {
         })
         .unwrap_err();
     assert!(error.is_refusal(ResponseCode::POLICY_FAIL), "{error}");
+}
+
+fn not_proven(error: &AgentError, reason: &str) -> bool {
+    matches!(error, AgentError::Keys(KeysError::PurgeNotProven { reasons }) if *reasons == [reason])
+}
+
+#[test]
+fn the_folder_is_kept_unless_the_receipt_proves_the_purge() {
+    let (mut life, report) = stopped();
+    let room = life.room();
+    let mut damaged = report.clone();
+    *damaged.receipt.as_mut().unwrap().last_mut().unwrap() ^= 1;
+    let error = purge(&mut life, &damaged).unwrap_err();
+    assert!(not_proven(&error, "stop-not-proven"), "{error}");
+    assert_eq!(life.room(), room, "nothing was cleared");
+    life.open();
+    let report = life.stop();
+    // A chip that says it was cleared, its lockout authorisation being unset, and was not.
+    let custody = &life.authority.enrolled.as_ref().unwrap().custody;
+    let [endorsement, lockout] = [custody.endorsement.clone(), custody.lockout.clone()];
+    life.chip(move |chip| {
+        let empty = Secret::from_slice(&[]);
+        chip.change_hierarchy_auth(Hierarchy::Endorsement, &endorsement, &empty)?;
+        chip.change_hierarchy_auth(Hierarchy::Lockout, &lockout, &empty)
+    })
+    .unwrap();
+    let error = purge(&mut life, &report).unwrap_err();
+    assert!(not_proven(&error, "not-cleared"), "{error}");
+    assert!(!life.path().join(PURGE_RECEIPT_FILE).exists());
+    assert!(life.path().join("robot.cbor").exists(), "nothing was wiped");
 }
 
 #[test]

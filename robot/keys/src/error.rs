@@ -145,6 +145,16 @@ pub enum KeysError {
     /// The chip makes another attestation key from the robot's template.
     #[error("this is not the robot's chip: it makes another attestation key; connect the right TPM")]
     OtherChip,
+    /// The receipt of a purge, or of the stop before it, proves nothing: the state folder is kept.
+    #[error(
+        "the purge is not proven ({}): the state folder is kept; keep it for those who ordered the purge, or stop the robot \
+         and purge it again",
+        reasons.join(", ")
+    )]
+    PurgeNotProven {
+        /// The reasons' codes.
+        reasons: Vec<&'static str>,
+    },
     /// A label that cannot be used.
     #[error("the label {label:?} {problem}")]
     Label {

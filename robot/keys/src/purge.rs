@@ -10,7 +10,9 @@ use crate::robot::{OPERATION_TIMEOUT, RobotKeys};
 use crate::state::{StateError, StateFolder};
 use crate::{KeysError, Result};
 use alcub3_attestation::certify::Signed;
-use alcub3_attestation::receipt::{PurgeReceipt, PurgeStatement};
+use alcub3_attestation::receipt::{
+    Expected, Outcome, PurgeReason, PurgeReceipt, PurgeStatement, verify_purge_receipt, verify_receipt,
+};
 use alcub3_crypto::Digest;
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::tpm::template::PublicTemplate;
@@ -50,7 +52,9 @@ impl RobotKeys {
     /// VerifySignature, PolicyAuthorize), Clear, CreatePrimary, PCR_Read, Quote, the flushes.
     ///
     /// # Errors
-    /// POLICY where the robot's epoch is not the order's; the chip's or the folder's. [`resume_purge`] then goes on.
+    /// [`KeysError::PurgeNotProven`] before anything is changed where the stop is not proven, and with the folder kept where the
+    /// receipt is not; POLICY where the robot's epoch is not the order's; the chip's or the folder's. [`resume_purge`] then
+    /// goes on.
     pub fn purge(&self, order: &VerifiedPurge, stop_receipt: Vec<u8>, now_utc_ms: u64) -> Result<Vec<u8>> {
         let intent = Intent {
             robot_epoch: order.order().robot_epoch,
@@ -59,19 +63,24 @@ impl RobotKeys {
             stop_receipt,
             purged_utc_ms: now_utc_ms,
         };
+        check_stop(&intent.stop_receipt, &expected(&self.record, self.pcrs))?;
         self.folder.write(INTENT, &intent.to_canonical())?;
         self.store.close();
         complete(&self.tpm, &self.folder, &self.record, &intent, self.pcrs)
     }
 }
 
-/// Finishes a purge that was cut short; `None` where none was begun. The receipt of one that was through is given again.
+/// Finishes a purge that was cut short; `None` where none was begun. The receipt of one that was through is given again, until
+/// the folder holds another robot.
 ///
 /// # Errors
 /// As [`RobotKeys::purge`].
 pub fn resume_purge(tpm: &Tpm, folder: &StateFolder, pcrs: PcrMap) -> Result<Option<Vec<u8>>> {
     let Some(bytes) = folder.read(INTENT)? else {
-        return Ok(folder.read(PURGE_RECEIPT_FILE)?);
+        return match RobotRecord::load(folder)? {
+            Some(_) => Ok(None),
+            None => Ok(folder.read(PURGE_RECEIPT_FILE)?),
+        };
     };
     let intent = Intent::from_canonical(&bytes).map_err(|source| KeysError::Record {
         name: INTENT.into(),
@@ -99,9 +108,37 @@ fn complete(
         Ok(clear_and_sign(chip, &of_robot, &of_chip, pcrs))
     })??;
     let receipt = receipt.to_canonical();
+    let verdict = verify_purge_receipt(&receipt, &expected(record, pcrs));
+    if !verdict.is_proven() {
+        let reasons = verdict.reasons.iter().map(|reason| reason.code()).collect();
+        return Err(KeysError::PurgeNotProven { reasons });
+    }
     folder.write(PURGE_RECEIPT_FILE, &receipt)?;
     wipe_but_receipt(folder)?;
     Ok(receipt)
+}
+
+/// What this robot's receipts are judged by, here as anywhere.
+fn expected(record: &RobotRecord, pcrs: PcrMap) -> Expected<'_> {
+    let enrolment = record.enrolled.enrolment();
+    Expected {
+        attestation_key: enrolment.attestation_key(),
+        nv: *enrolment.nv_map(),
+        pcrs,
+        robot: Some(&record.robot),
+        stop: None,
+        alive_at: None,
+        anchor: None,
+    }
+}
+
+/// A stop that is not proven would leave a purge that is not.
+fn check_stop(receipt: &[u8], expected: &Expected<'_>) -> Result<()> {
+    if verify_receipt(receipt, expected).outcome == Outcome::Refused {
+        let reasons = vec![PurgeReason::Stop.code()];
+        return Err(KeysError::PurgeNotProven { reasons });
+    }
+    Ok(())
 }
 
 fn clear_and_sign(

@@ -8,10 +8,8 @@ use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs, NamedFile};
 use crate::tpm_access;
 use alcub3_agent::Robot;
-use alcub3_crypto::VerifyingKey;
 use alcub3_keys::{StateFolder, resume_purge};
 use alcub3_security_hal::{StopCause, StopScope};
-use alcub3_trust_model::RobotId;
 use alcub3_trust_model::pcr_map::PcrMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,10 +47,7 @@ pub(super) fn run(arguments: &Purge, context: &Context) -> Result<Answer, CliErr
         files::write_private(path, &bytes)?;
     }
     let robot = receipt::purged_robot(&bytes)?;
-    let key = enrolled_key(&authority.authority, &robot)?;
-    receipt::judge_purge(&bytes, &key, Some(&robot), context.style())
-}
-
-fn enrolled_key(authority: &alcub3_server::Authority, robot: &RobotId) -> Result<VerifyingKey, CliError> {
-    Ok(authority.enrolment(robot)?.attestation_key().clone())
+    // Judged and kept by the authority: with it the chip may be enrolled again.
+    let verdict = authority.authority.take_purge_receipt(&robot, &bytes)?;
+    Ok(receipt::purge_answer(&verdict, context.style()))
 }

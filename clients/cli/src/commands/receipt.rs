@@ -117,19 +117,23 @@ pub(super) fn purged_robot(receipt: &[u8]) -> Result<RobotId, CliError> {
 }
 
 /// Judges a purge's receipt, for people and programs.
-pub(super) fn judge_purge(
+fn judge_purge(
     receipt: &[u8],
     key: &VerifyingKey,
     robot: Option<&RobotId>,
     style: Style,
 ) -> Result<Answer, CliError> {
     let verdict = verify_purge_receipt(receipt, &expected(key, robot, None)?);
-    let json = purge_json(&verdict);
-    Ok(Answer::verdict(
+    Ok(purge_answer(&verdict, style))
+}
+
+/// The judgement of a purge's receipt, for people and programs.
+pub(super) fn purge_answer(verdict: &PurgeVerdict, style: Style) -> Answer {
+    Answer::verdict(
         verdict.is_proven(),
-        json,
-        purge_text(&verdict, style),
-    ))
+        purge_json(verdict),
+        purge_text(verdict, style),
+    )
 }
 
 fn purge_json(verdict: &PurgeVerdict) -> Value {

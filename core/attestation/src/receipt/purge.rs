@@ -5,7 +5,7 @@
 //! earlier count, prove that the chip was cleared between them: all owner keys, all indices and every authorisation are
 //! gone. The earlier quote is the one in the receipt of the stop before the purge; the later one names it.
 
-use super::verify::{Expected, Outcome, ReceiptVerdict, is_older, pcr_value, verify_receipt};
+use super::verify::{Expected, Outcome, ReceiptVerdict, pcr_value, verify_receipt};
 use super::{MAX_SIGNED_BYTES, bounded};
 use crate::attest::ClockInfo;
 use crate::certify::Signed;
@@ -157,17 +157,20 @@ pub enum PurgeReason {
     Quote,
     /// The clock did not go back.
     NotCleared,
+    /// It was purged by another order than the one that the verifier knows.
+    OtherOrder,
 }
 
 impl PurgeReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Malformed,
         Self::Robot,
         Self::Stop,
         Self::OtherStop,
         Self::Quote,
         Self::NotCleared,
+        Self::OtherOrder,
     ];
 
     /// The stable code.
@@ -180,6 +183,7 @@ impl PurgeReason {
             Self::OtherStop => "other-stop",
             Self::Quote => "quote",
             Self::NotCleared => "not-cleared",
+            Self::OtherOrder => "other-order",
         }
     }
 
@@ -191,6 +195,7 @@ impl PurgeReason {
             Self::Robot => "the receipt is of another robot",
             Self::Stop => "the receipt of the stop before the purge is refused, or has no quote",
             Self::OtherStop => "the receipt of the stop is not the one that the robot's statement names",
+            Self::OtherOrder => "the robot's statement names another order than the newest one for it",
             Self::Quote => "the quote after the purge is not the robot's over this statement and PCR value",
             Self::NotCleared => {
                 "the TPM's reset count and clock after the purge are not before those at the stop: it was not cleared"
@@ -262,7 +267,7 @@ pub fn verify_purge_receipt(bytes: &[u8], expected: &Expected<'_>) -> PurgeVerdi
     // No reset, restart or loss of power does this: an unorderly one may turn Clock back a little, and raises resetCount.
     if before
         .zip(after)
-        .is_some_and(|(before, after)| !is_older(&after, &before))
+        .is_some_and(|(before, after)| !after.is_before(&before))
     {
         reasons.push(PurgeReason::NotCleared);
     }

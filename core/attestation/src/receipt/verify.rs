@@ -311,7 +311,7 @@ impl Check<'_> {
     /// never goes back; after a power cut it may.
     fn order(&mut self, before: Option<ClockInfo>, quote: Option<ClockInfo>, after: Option<ClockInfo>) {
         let later = [quote, after].into_iter().flatten();
-        let backwards = before.is_some_and(|before| later.clone().any(|later| is_older(&later, &before)));
+        let backwards = before.is_some_and(|before| later.clone().any(|later| later.is_before(&before)));
         let two_boots = quote
             .zip(after)
             .is_some_and(|(quote, after)| quote.reset_count != after.reset_count);
@@ -334,11 +334,6 @@ impl Check<'_> {
         steps.sort_unstable();
         steps
     }
-}
-
-pub(super) fn is_older(this: &ClockInfo, that: &ClockInfo) -> bool {
-    let same_boot = this.reset_count == that.reset_count;
-    this.reset_count < that.reset_count || (same_boot && this.clock_ms < that.clock_ms)
 }
 
 pub(super) fn pcr_value(pcr: u8, value: Digest) -> Option<PcrValues> {

@@ -68,7 +68,8 @@ pub fn stopped_world() -> (World, Robot) {
     (world, robot)
 }
 
-pub fn purge(world: &mut World, robot: &Robot) -> Result<(), PurgeApprovalError> {
+/// Orders a purge; gives the order.
+pub fn purge(world: &mut World, robot: &Robot) -> Result<Vec<u8>, PurgeApprovalError> {
     let session = world.authority.open_purge(&robot.id, NOW)?;
     let request = robot.purge_request(session);
     let proposal = world.authority.propose_purge(&request, &mut world.vault, NOW)?;
@@ -78,8 +79,7 @@ pub fn purge(world: &mut World, robot: &Robot) -> Result<(), PurgeApprovalError>
     ];
     world
         .authority
-        .approve_purge(proposal, &votes, &mut world.vault, NOW)?;
-    Ok(())
+        .approve_purge(proposal, &votes, &mut world.vault, NOW)
 }
 
 pub fn rearm(world: &mut World, robot: &Robot) -> Result<(), RearmApprovalError> {

@@ -9,7 +9,9 @@ use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
 use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
-use alcub3_attestation::receipt::{Receipt, Statement, Step, StepTime, epoch_before_data};
+use alcub3_attestation::receipt::{
+    PurgeReceipt, PurgeStatement, Receipt, Statement, Step, StepTime, epoch_before_data,
+};
 use alcub3_crypto::tpm::{Name, Public, PublicTemplate, Signature, attribute};
 use alcub3_crypto::{
     Curve, Digest, HashAlg, Secret, SigningKey, VerifyingKey, aes_cfb_decrypt, hmac, kdfa, kdfe,
@@ -80,16 +82,45 @@ pub struct Robot {
 }
 
 impl Robot {
-    /// The same chip after it was cleared and provisioned again: its endorsement key stays, the others are new.
+    /// The same chip after it was cleared and provisioned again, under a name: the keys of the endorsement hierarchy stay, as
+    /// do counters' values, which a chip never gives twice.
     #[allow(dead_code, reason = "not every test file purges")]
-    pub fn provisioned_anew(self) -> Self {
+    pub fn provisioned_anew(self, name: &str) -> Self {
+        let new = Self::on(self.curve, name);
         Self {
-            root: self.root,
-            certificate: self.certificate,
-            ek_key: self.ek_key,
-            ek: self.ek,
-            ..Self::on(self.curve, self.id.as_str())
+            id: new.id,
+            root_public: new.root_public,
+            stops: new.stops,
+            stopped: false,
+            clock: ClockInfo {
+                clock_ms: 100,
+                reset_count: 0,
+                ..self.clock
+            },
+            ..self
         }
+    }
+
+    /// The receipt of a purge by an order after the stop of `stop_receipt`, as the chip signs it at its clock of now.
+    pub fn purge_receipt(&self, order: &[u8], stop_receipt: &[u8]) -> Vec<u8> {
+        let lockdown = PcrMap::DEFAULT.lockdown();
+        let statement = PurgeStatement {
+            robot: self.id.clone(),
+            order: self.alg().digest(&[order]),
+            stop_receipt: self.alg().digest(&[stop_receipt]),
+            purged_utc_ms: NOW,
+            pcr: Digest::zero(BANK),
+        };
+        let extra = statement.qualifying_data(self.alg());
+        let selection = PcrSelection::of(BANK, &[lockdown]).unwrap();
+        let quoted = PcrValues::new(selection, vec![statement.pcr]).unwrap();
+        let attested = [selection.encode(), sized(quoted.digest(self.alg()).as_bytes())].concat();
+        PurgeReceipt {
+            quote: self.sign(self.attest(0x8018, extra.as_bytes(), &attested)),
+            statement,
+            stop_receipt: stop_receipt.to_vec(),
+        }
+        .to_canonical()
     }
 
     pub fn new(name: &str) -> Self {
