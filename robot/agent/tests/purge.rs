@@ -219,7 +219,7 @@ fn not_proven(error: &AgentError, reason: &str) -> bool {
 fn the_folder_is_kept_unless_the_receipt_proves_the_purge() {
     let (mut life, report) = stopped();
     let room = life.room();
-    let mut damaged = report.clone();
+    let mut damaged = report;
     *damaged.receipt.as_mut().unwrap().last_mut().unwrap() ^= 1;
     let error = purge(&mut life, &damaged).unwrap_err();
     assert!(not_proven(&error, "stop-not-proven"), "{error}");
