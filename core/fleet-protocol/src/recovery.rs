@@ -23,6 +23,7 @@ const MAX_HOLDERS: usize = 16;
 const MAX_SEALED: usize = 512;
 const MAX_BLOB: usize = 2048;
 const MAX_LABEL: usize = 64;
+const MAX_SIGNATURE: usize = 1024;
 const SECRET_LEN: usize = 32;
 /// The secret encrypts one thing once, so that one nonce is enough.
 const NONCE: [u8; 12] = [0; 12];
@@ -145,6 +146,9 @@ pub struct RecoveryItem {
     pub parent: Name,
     /// The key.
     pub object: WrappedObject,
+    /// The two-person key's TPMT_SIGNATURE by which it was duplicated: over this key, this parent, robot and level. Who
+    /// recovers it asks for it again, so that nobody else's key comes in under a parent that is public.
+    pub approval: Vec<u8>,
 }
 
 impl RecoverySet {
@@ -470,7 +474,7 @@ impl WrappedShare {
 impl RecoveryItem {
     /// The message.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::RECOVERY_ITEM, VERSION, 5);
+        let mut out = Encoder::structure(domain::RECOVERY_ITEM, VERSION, 6);
         out.u64(2)
             .text(self.robot.as_str())
             .u64(3)
@@ -480,6 +484,7 @@ impl RecoveryItem {
             .u64(5)
             .bytes(self.parent.as_bytes());
         self.object.put(out.u64(6));
+        out.u64(7).bytes(&self.approval);
         out.finish()
     }
 
@@ -494,6 +499,7 @@ impl RecoveryItem {
         let label = wire::short_text(m.at(4, "label")?, "label", MAX_LABEL)?;
         let parent = wire::name(m.at(5, "parent")?, "parent")?;
         let object = WrappedObject::read(m.at(6, "object")?)?;
+        let approval = wire::bounded(m.at(7, "approval")?, "approval", MAX_SIGNATURE)?;
         m.finish()?;
         Ok(Self {
             robot,
@@ -501,6 +507,7 @@ impl RecoveryItem {
             label,
             parent,
             object,
+            approval,
         })
     }
 }

@@ -152,6 +152,7 @@ impl AgentError {
             Self::Keys(KeysError::Stopped) => Some("emergency-stop"),
             Self::Keys(KeysError::Store(error)) if error.is_refusal() => Some(error.code()),
             Self::Keys(KeysError::Grant { .. }) | Self::OtherApproval { .. } => Some("other-approval"),
+            Self::Keys(KeysError::DuplicateNotApproved { .. }) => Some("not-approved"),
             Self::Keys(KeysError::PurgeNotProven { .. }) => Some("purge-not-proven"),
             Self::Keys(KeysError::BelowFloor(below)) => Some(below.code()),
             Self::Mission(error) => Some(error.code()),

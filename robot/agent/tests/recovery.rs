@@ -149,6 +149,18 @@ fn a_duplicate_takes_no_label_of_another_key_and_is_of_the_parent_and_kind_it_cl
     let keys = successor.robot().keys();
     let refusal = |items: &[RecoveryItem]| keys.recover(None, items).unwrap_err();
 
+    // Keys of the right kind that nobody approved for this parent: a stranger's, who knows the parent; or under one person's
+    // signature, or an approval of another key.
+    let mut strangers = item.clone();
+    strangers.object = other.object.clone();
+    let mut unsigned = item.clone();
+    unsigned.approval = Vec::new();
+    let mut of_another = item.clone();
+    of_another.approval = other.approval.clone();
+    for item in [strangers, unsigned, of_another] {
+        let error = refusal(&[item]);
+        assert!(matches!(error, KeysError::DuplicateNotApproved { .. }), "{error}");
+    }
     let twice = RecoveryItem {
         label: item.label.clone(),
         ..other

@@ -177,6 +177,15 @@ pub enum KeysError {
         /// What the key is called.
         label: String,
     },
+    /// Nobody approved that the key in a duplicate was duplicated to its parent.
+    #[error(
+        "not-approved: no two persons approved the duplicate {label:?} of this key to this parent; it is somebody else's, and \
+         not taken"
+    )]
+    DuplicateNotApproved {
+        /// What the key is called.
+        label: String,
+    },
     /// What is in a duplicate is no recoverable key of the level it names.
     #[error("the duplicate {label:?} holds no recoverable key of this robot's at {level}; it is not taken")]
     NotRecoverable {

@@ -21,7 +21,7 @@ use alcub3_tpm::ops::{Approval, Hierarchy, Key, PolicyInputs};
 use alcub3_tpm::{Auth, Chip, Lane, OsEntropy};
 use alcub3_trust_model::Level;
 use alcub3_trust_model::recovery::Recoverable;
-use checks::{check_item, check_labels_differ, check_new_parent};
+use checks::{check_approval, check_item, check_labels_differ, check_new_parent};
 use holder::open_at;
 use key::{Loading, Under};
 
@@ -200,6 +200,7 @@ impl RobotKeys {
         check_new_parent(self.profiles.of(key.level), new_parent)?;
         let recoverable = self.recoverable(key.level);
         let policy = recoverable.duplication_policy(key.public.name(), new_parent.name())?;
+        let approved = approval.to_tpmt();
         let inputs = PolicyInputs::new().approval(Approval {
             key: self.anchors().rearm.clone(),
             policy_ref: recoverable.policy_ref(),
@@ -225,6 +226,7 @@ impl RobotKeys {
                 duplicate: made.duplicate,
                 seed: made.seed,
             },
+            approval: approved,
         })
     }
 
@@ -310,6 +312,10 @@ impl RobotKeys {
         }
         self.record.parent(item.level)?;
         check_item(item, parent, &self.recoverable_templates(item.level)?)?;
+        let message = self
+            .recoverable(item.level)
+            .duplication_message(item.object.public.name(), item.parent)?;
+        check_approval(item, &self.anchors().rearm, &message)?;
         match self.kept_as(&item.label)? {
             // A recovery that is made again.
             Some(kept) if kept.is_recovered() && kept.public == item.object.public => Ok(()),

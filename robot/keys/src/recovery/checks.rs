@@ -3,7 +3,7 @@
 use crate::{KeysError, Result};
 use alcub3_crypto::Suite;
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::tpm::{Name, Public, attribute};
+use alcub3_crypto::tpm::{Name, Public, Signature, attribute};
 use alcub3_fleet_protocol::recovery::RecoveryItem;
 use alcub3_trust_model::LevelProfile;
 use std::collections::BTreeSet;
@@ -46,6 +46,22 @@ pub(super) fn check_item(item: &RecoveryItem, parent: Name, templates: &[PublicT
     Err(KeysError::NotRecoverable {
         label: item.label.clone(),
         level: item.level,
+    })
+}
+
+/// Two persons approved the duplication of this key to this parent: the parent is public, and anybody can wrap to it.
+pub(super) fn check_approval(item: &RecoveryItem, two_person_key: &Public, message: &[u8]) -> Result<()> {
+    let signed = Signature::from_tpmt_signature(&item.approval).is_ok_and(|approval| {
+        approval.scheme.hash() == two_person_key.name_alg()
+            && two_person_key
+                .verifying_key()
+                .is_ok_and(|key| approval.verify(&key, message).is_ok())
+    });
+    if signed {
+        return Ok(());
+    }
+    Err(KeysError::DuplicateNotApproved {
+        label: item.label.clone(),
     })
 }
 

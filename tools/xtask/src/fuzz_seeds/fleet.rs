@@ -337,6 +337,7 @@ fn recovery(robot: &RobotId) -> SeedResult<Vec<(&'static str, Vec<u8>)>> {
         label: "telemetry".to_owned(),
         parent: set.parent().name(),
         object: share.object.clone(),
+        approval: vec![1; 72],
     };
     Ok(vec![
         ("recovery-set", set.to_canonical()),
