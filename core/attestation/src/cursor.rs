@@ -26,6 +26,11 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.offset..).unwrap_or_default()
     }
 
+    /// What was read since an offset.
+    pub(crate) fn since(&self, offset: usize) -> &'a [u8] {
+        self.bytes.get(offset..self.offset).unwrap_or_default()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rest().is_empty()
     }

@@ -20,6 +20,7 @@ pub mod ear;
 pub mod ek_certificate;
 pub mod event_log;
 pub mod evidence;
+pub mod ima;
 pub mod mission_key;
 pub mod pcr;
 pub mod quote;

@@ -25,7 +25,7 @@ pub(super) fn describe(event: &Event<'_>) -> String {
         .unwrap_or_else(|| short_hex(event.data))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {

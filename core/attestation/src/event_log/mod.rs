@@ -7,7 +7,7 @@
 
 pub mod agent;
 pub mod builder;
-mod describe;
+pub(crate) mod describe;
 mod error;
 mod event_type;
 mod header;

@@ -11,6 +11,7 @@ use super::{Seed, SeedResult, seed};
 
 pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
     let mut seeds = event_logs()?;
+    seeds.extend(ima_lists());
     seeds.extend(audit()?);
     seeds.push(seed(
         "robot_state",
@@ -43,6 +44,51 @@ fn event_logs() -> SeedResult<Vec<Seed>> {
     }
     seeds.push(seed("event_log", "sha1-legacy", legacy_log()));
     Ok(seeds)
+}
+
+/// A list of each template in the ascii form, and one entry in the binary form.
+fn ima_lists() -> Vec<Seed> {
+    let (hash, digest) = (
+        "1d8d532d463c9f8c205d0df7787669a85f93e260",
+        format!("sha256:{}", "ab".repeat(32)),
+    );
+    let fields = [
+        ("ima", format!("{} /bin/sh", "cd".repeat(20))),
+        ("ima-ng", format!("{digest} /bin/sh")),
+        ("ima-ngv2", format!("verity:{digest} /bin/sh")),
+        ("ima-sig", format!("{digest} /bin/sh 0302")),
+        ("ima-sigv2", format!("ima:{digest} /bin/sh ")),
+        ("ima-buf", format!("{digest} dm_table_load 646d")),
+        ("ima-modsig", format!("{digest} /m.ko 0302 {digest} 30aa")),
+        (
+            "evm-sig",
+            format!("{digest} /bin/sh 0502 security.ima 04000000 aabb 0 1000 33261"),
+        ),
+    ];
+    let line = |(template, fields): &(&str, String)| format!("10 {hash} {template} {fields}\n");
+    let mut seeds: Vec<Seed> = fields
+        .iter()
+        .map(|entry| seed("ima_log", entry.0, line(entry).into_bytes()))
+        .collect();
+    let data = [
+        &[40, 0, 0, 0][..],
+        b"sha256:\0",
+        &[0xab; 32],
+        &[3, 0, 0, 0],
+        b"/a\0",
+    ]
+    .concat();
+    let length = u8::try_from(data.len()).unwrap_or_default();
+    let head = [
+        &[10, 0, 0, 0][..],
+        &[1; 20],
+        &[6, 0, 0, 0],
+        b"ima-ng",
+        &[length, 0, 0, 0],
+    ]
+    .concat();
+    seeds.push(seed("ima_log", "binary", [head, data].concat()));
+    seeds
 }
 
 /// A whole boot in the form real machines log it.

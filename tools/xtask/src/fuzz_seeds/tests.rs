@@ -8,6 +8,7 @@ use alcub3_attestation::checkquote;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::Evidence;
+use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::receipt::{PurgeReceipt, Receipt, Statement};
 use alcub3_command_authority::cose::Message;
 use alcub3_command_authority::{
@@ -118,6 +119,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
         "level_policy" => is_level_policy(bytes),
         "own_records" => reencoded(bytes).is_some_and(|again| again == bytes),
+        "ima_log" => ImaLog::parse(bytes).is_ok(),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {
             Receipt::from_canonical(bytes).is_ok()
