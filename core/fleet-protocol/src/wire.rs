@@ -48,6 +48,11 @@ pub(crate) fn robot(r: &mut Reader<'_>) -> Result<RobotId, DecodeError> {
     RobotId::new(text).map_err(|_| r.fault("robot", Fault::Value))
 }
 
+pub(crate) fn operator(r: &mut Reader<'_>, field: &'static str) -> Result<OperatorId, DecodeError> {
+    let text = r.text(field)?;
+    OperatorId::new(text).map_err(|_| r.fault(field, Fault::Value))
+}
+
 pub(crate) fn session(r: &mut Reader<'_>) -> Result<SessionId, DecodeError> {
     Ok(SessionId::new(*r.bytes_of("session")?))
 }
@@ -118,10 +123,7 @@ pub(crate) fn signed(r: &mut Reader<'_>, field: &'static str) -> Result<Signed, 
 
 /// Who approved, ascending by name and so each once.
 pub(crate) fn approvers(r: &mut Reader<'_>) -> Result<Vec<OperatorId>, DecodeError> {
-    let approvers = list(r, "approvers", MAX_APPROVERS, |r| {
-        let text = r.text("approvers")?;
-        OperatorId::new(text).map_err(|_| r.fault("approvers", Fault::Value))
-    })?;
+    let approvers = list(r, "approvers", MAX_APPROVERS, |r| operator(r, "approvers"))?;
     let ascending = approvers
         .iter()
         .zip(approvers.iter().skip(1))

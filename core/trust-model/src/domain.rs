@@ -69,6 +69,14 @@ pub const MISSION_DATA: &str = "alcub3/mission-data/v1";
 pub const SHARED_KEY_REQUEST: &str = "alcub3/shared-key-request/v1";
 /// A shared mission key, wrapped for one robot.
 pub const SHARED_KEY: &str = "alcub3/shared-key/v1";
+/// The chip of whoever commands with shared keys, as its owner presents it.
+pub const COMMANDER_REQUEST: &str = "alcub3/commander-request/v1";
+/// The authority's challenge to that chip.
+pub const COMMANDER_CHALLENGE: &str = "alcub3/commander-challenge/v1";
+/// The answer to it, and what the proof in it covers.
+pub const COMMANDER_ANSWER: &str = "alcub3/commander-answer/v1";
+/// A shared mission key, wrapped for whoever commands with it.
+pub const COMMANDER_KEY: &str = "alcub3/commander-key/v1";
 /// A robot's request to be rearmed.
 pub const REARM_REQUEST: &str = "alcub3/rearm-request/v1";
 /// The authority's approval of a rearm.
@@ -148,7 +156,7 @@ pub const RESTORE_GRANT: &str = "alcub3/restore-grant/v1";
 pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 67] = [
+pub const ALL: [&str; 71] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -182,6 +190,10 @@ pub const ALL: [&str; 67] = [
     MISSION_DATA,
     SHARED_KEY_REQUEST,
     SHARED_KEY,
+    COMMANDER_REQUEST,
+    COMMANDER_CHALLENGE,
+    COMMANDER_ANSWER,
+    COMMANDER_KEY,
     REARM_REQUEST,
     REARM_APPROVAL,
     SEALED,

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
+use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{CryptoError, HashAlg};
-use alcub3_fleet_protocol::enrolment::{Endorsement, EnrolRequest};
+use alcub3_fleet_protocol::enrolment::Endorsement;
 use alcub3_trust_model::HardwareTier;
 
 /// The folder of roots that vouch for vendors' TPMs, inside the state folder.
@@ -74,15 +75,15 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, RootsError> {
     Ok(paths)
 }
 
-/// Why a robot's endorsement was not accepted.
+/// Why a chip's endorsement was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum EndorsementError {
     /// The certificate.
     #[error(transparent)]
     Certificate(#[from] EkError),
-    /// The certificate is of another key than the robot's endorsement key.
+    /// The certificate is of another key than the chip's endorsement key.
     #[error(
-        "the endorsement certificate is of another key than the robot's TPM uses: read the certificate of this key"
+        "the endorsement certificate is of another key than the TPM uses: read the certificate of this key"
     )]
     OtherKey,
     /// The key cannot be used.
@@ -90,20 +91,21 @@ pub enum EndorsementError {
     Key(#[from] CryptoError),
 }
 
-/// Verifies the certificate of an enrolment request at a time (UTC in milliseconds).
+/// Verifies the certificate of an endorsement key, with what lies between it and a root, at a time (UTC in milliseconds).
 pub(crate) fn judge(
-    request: &EnrolRequest,
+    key: &Public,
+    (certificate, chain): (&[u8], &[Vec<u8>]),
     roots: &Roots,
     now_ms: u64,
 ) -> Result<Endorsement, EndorsementError> {
-    let chain: Vec<&[u8]> = request.certificate_chain.iter().map(Vec::as_slice).collect();
-    let verified = verify(&request.endorsement_certificate, &chain, roots, now_ms / 1000)?;
-    if !verified.certifies(&request.endorsement_key) {
+    let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+    let verified = verify(certificate, &chain, roots, now_ms / 1000)?;
+    if !verified.certifies(key) {
         return Err(EndorsementError::OtherKey);
     }
     Ok(Endorsement {
-        key: request.endorsement_key.verifying_key()?,
-        certificate: HashAlg::Sha256.digest(&[&request.endorsement_certificate]),
+        key: key.verifying_key()?,
+        certificate: HashAlg::Sha256.digest(&[certificate]),
         tier: tier(&verified),
     })
 }

@@ -95,7 +95,12 @@ impl Authority {
         self.check_cleared(robot, name.as_bytes())?;
         self.check_hardware(robot, &received.request().hardware)?;
         let roots = endorsement::read_roots(self.path())?;
-        let endorsement = endorsement::judge(received.request(), &roots, now_ms)?;
+        let asked = received.request();
+        let certificates = (
+            asked.endorsement_certificate.as_slice(),
+            asked.certificate_chain.as_slice(),
+        );
+        let endorsement = endorsement::judge(&asked.endorsement_key, certificates, &roots, now_ms)?;
         let admission = self.admission();
         let mut entropy = self.entropy;
         let (challenged, message) =

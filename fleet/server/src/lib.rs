@@ -20,6 +20,7 @@ mod attestation;
 mod authority;
 mod backup;
 mod certificates;
+mod commanders;
 mod endorsement;
 mod enrolment;
 mod entropy;
@@ -49,6 +50,7 @@ pub use backup::{BackupError, BackupProposal};
 pub use certificates::{
     AUTHORITY_CERTIFICATE_MS, CertificateStanding, CertificationError, LOCAL_CERTIFICATE_MS,
 };
+pub use commanders::{CommanderChip, CommanderRefusal};
 pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;

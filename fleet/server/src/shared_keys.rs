@@ -1,20 +1,20 @@
 //! Sharing a mission's secret among robots: each gets it wrapped for its own chip under its own mission's policy.
 //!
-//! The secret is made when it is wrapped and wiped when that is done: afterwards only chips hold it. The authority, or
-//! whoever commands with it, holds it in a TPM as well, or not at all.
+//! The secret is made when it is wrapped and wiped when that is done: afterwards only chips hold it. So does whoever commands
+//! with it: in a chip that this authority admitted ([`Authority::admit_commander`]).
 
 use alcub3_command_authority::cose::SignError;
-use alcub3_crypto::Digest;
-use alcub3_crypto::tpm::Public;
 use alcub3_fleet_protocol::TrustAnchors;
+use alcub3_fleet_protocol::commander::CommanderKey;
 use alcub3_fleet_protocol::shared_key::{
-    Recipient, SharedKey, SharedKeyError, SharedKeyRequest, SharedSecret, VerifiedSharedKey, WrappedKey,
+    Recipient, SharedKey, SharedKeyError, SharedKeyRequest, SharedSecret, VerifiedSharedKey,
 };
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{OperatorId, RobotId, SessionId};
+use alcub3_trust_model::{HardwareTier, Level, OperatorId, RobotId, SessionId};
 
 use crate::approval::ApprovalVault;
 use crate::authority::Authority;
+use crate::commanders::CommanderRefusal;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::missions::MissionApprovalError;
 use crate::robots::RobotError;
@@ -24,8 +24,8 @@ use crate::robots::RobotError;
 pub struct SharedKeys {
     /// For each robot, in the order of the requests: the message that gives it its copy.
     pub messages: Vec<(RobotId, Vec<u8>)>,
-    /// The copy of whoever commands with it, wrapped to the storage key that was named.
-    pub commander: Option<WrappedKey>,
+    /// The message that gives the commander the copy for their chip, where the secret is a command key.
+    pub commander: Option<Vec<u8>>,
 }
 
 /// Why a secret was not shared. No robot gets it then.
@@ -54,6 +54,17 @@ pub enum SharedKeyApprovalError {
     /// Nobody asked.
     #[error("no robot asked for the key")]
     Nobody,
+    /// The commander has no admitted chip.
+    #[error(transparent)]
+    Commander(#[from] CommanderRefusal),
+    /// The commander's chip is of a weaker kind than a mission's level asks for.
+    #[error("{level} asks for a stronger TPM than the commander's, which is {found}; admit another chip")]
+    CommanderTier {
+        /// The level.
+        level: Level,
+        /// What the chip is.
+        found: HardwareTier,
+    },
     /// The secret could not be made or wrapped.
     #[error(transparent)]
     Secret(#[from] SharedKeyError),
@@ -80,16 +91,15 @@ impl Authority {
         Ok(exchanges::open(&self.folder, &mut entropy, Purpose::SharedKey, robot, now_ms)?.session)
     }
 
-    /// Makes one secret and wraps it for every robot that asked. `issuer` is whose commands a command key stands for;
-    /// `commander` is a storage key, and the policy of the copy under it, of whoever commands with the secret.
+    /// Makes one secret and wraps it for every robot that asked, and a command key for the chip of whoever commands with it:
+    /// it stands for that person's commands alone.
     ///
     /// # Errors
     /// [`SharedKeyApprovalError`]; then nobody has the secret, which is wiped.
     pub fn share_mission_key<V: ApprovalVault>(
         &mut self,
         requests: &[Vec<u8>],
-        issuer: Option<&OperatorId>,
-        commander: Option<(&Public, &Digest)>,
+        commander: Option<&OperatorId>,
         vault: &mut V,
         now_ms: u64,
     ) -> Result<SharedKeys, SharedKeyApprovalError> {
@@ -105,15 +115,48 @@ impl Authority {
         let secret = SharedSecret::generate(first.purpose(), first.alg(), &mut entropy)?;
         let mut messages = Vec::with_capacity(recipients.len());
         for recipient in &recipients {
-            let key = secret.wrap_for(recipient, issuer, &mut entropy);
+            let key = secret.wrap_for(recipient, commander, &mut entropy);
             let key = key.map_err(|source| of_robot(recipient.robot(), source))?;
             messages.push((recipient.robot().clone(), self.sign_shared(&key)?));
         }
-        let commander = commander.map(|(parent, policy)| secret.wrap_to(parent, policy, &mut entropy));
+        let commander = commander
+            .map(|operator| self.wrap_for_commander(&secret, operator, &recipients))
+            .transpose()?;
         Ok(SharedKeys {
             messages,
-            commander: commander.transpose()?,
+            commander,
         })
+    }
+
+    /// Wraps a secret for a commander's admitted chip, which must be fit for each mission's level.
+    fn wrap_for_commander(
+        &self,
+        secret: &SharedSecret,
+        operator: &OperatorId,
+        recipients: &[Recipient],
+    ) -> Result<Vec<u8>, SharedKeyApprovalError> {
+        let chip = self.commander(operator)?;
+        for recipient in recipients {
+            let (_, mission) = self.approved_mission(recipient.mission(), recipient.robot())?;
+            let level = mission.token().labels.level;
+            if !self.profile_for(level, chip.tier).admits_tier(chip.tier) {
+                return Err(SharedKeyApprovalError::CommanderTier {
+                    level,
+                    found: chip.tier,
+                });
+            }
+        }
+        let missions = recipients
+            .iter()
+            .map(|to| (to.robot().clone(), to.mission()))
+            .collect();
+        let mut entropy = self.entropy;
+        let key = CommanderKey {
+            operator: operator.clone(),
+            missions,
+            wrapped: secret.wrap_for_commander(&chip.storage_key, &mut entropy)?,
+        };
+        Ok(key.unsigned(self.signing().suite()).sign(self.signing())?)
     }
 
     fn recipient(

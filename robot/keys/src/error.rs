@@ -200,6 +200,9 @@ pub enum KeysError {
          wrote"
     )]
     NoStorageKey,
+    /// A command key is used in another chip than the one that took it.
+    #[error("the command key was taken by another TPM; name that one with --tpm")]
+    OtherCommander,
     /// A recovery set was not made, or its shares recover nothing.
     #[error(transparent)]
     Recovery(#[from] alcub3_fleet_protocol::recovery::RecoveryError),

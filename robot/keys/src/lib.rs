@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod clock_watch;
+mod commander;
 mod derivation;
 mod error;
 mod evidence;
@@ -39,6 +40,7 @@ mod stop;
 mod store;
 
 pub use clock_watch::SeenClock;
+pub use commander::{CommanderTpm, HeldCommandKey, PresentedChip};
 pub use derivation::{DERIVED_KEY_LEN, DerivedPurpose, MAX_CONTEXT_LEN};
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};

@@ -6,7 +6,9 @@
 
 mod steps;
 
-pub(crate) use steps::{nv_map, nv_public, primary};
+pub(crate) use steps::{
+    ek_template, endorsement_certificate, endorsement_policy, nv_map, nv_public, primary,
+};
 
 use crate::identity::{DeviceKey, DeviceKeySlot, DeviceKeys};
 use crate::journal::Journal;

@@ -9,6 +9,7 @@ mod holder;
 mod key;
 
 pub use holder::ShareHolder;
+pub(crate) use holder::storage_key;
 pub use key::RecoverableKey;
 
 use crate::robot::RobotKeys;

@@ -113,6 +113,12 @@ pub(crate) fn storage_root(public: &Public) -> Result<Curve, KeyFault> {
     curve_of(public)
 }
 
+/// Checks the endorsement key: it opens credentials, was made by the TPM, and never leaves it. That it is a TPM's is for its
+/// certificate to say.
+pub(crate) fn endorsement_key(public: &Public) -> Result<(), KeyFault> {
+    attributes(public, BOUND | RESTRICTED | DECRYPT, SIGN)
+}
+
 fn on(curve: Curve, found: Result<Curve, KeyFault>) -> Result<(), KeyFault> {
     if found? == curve {
         Ok(())
@@ -130,10 +136,7 @@ pub(super) fn request(request: &EnrolRequest) -> Result<Curve, EnrolError> {
     let curve = named("attestation", attestation_key(&request.attestation_key))?;
     named("storage root", on(curve, storage_root(&request.storage_root)))?;
     named("identity", on(curve, device_key(&request.identity)))?;
-    named(
-        "endorsement",
-        attributes(&request.endorsement_key, BOUND | RESTRICTED | DECRYPT, SIGN),
-    )?;
+    named("endorsement", endorsement_key(&request.endorsement_key))?;
     hardware(request)?;
     identity(request, curve)?;
     Ok(curve)

@@ -3,7 +3,7 @@
 use alcub3_command_authority::MissionToken;
 use alcub3_command_authority::cose::{Message as Cose, Unsigned};
 use alcub3_crypto::{Suite, VerifyingKey};
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
+use alcub3_trust_model::canonical::{DecodeError, Encoder};
 use alcub3_trust_model::{MissionId, MissionKeyPurpose, OperatorId, RobotId, SessionId, domain};
 
 use super::{SharedKeyError, WrappedKey};
@@ -65,8 +65,7 @@ impl SharedKey {
         let mission = MissionId::new(*m.at(4, "mission")?.bytes_of("mission")?);
         let purpose = m.at(5, "purpose")?.id_of("purpose", MissionKeyPurpose::from_id)?;
         let issuer = if m.has(6, "issuer")? {
-            let text = m.r.text("issuer")?;
-            Some(OperatorId::new(text).map_err(|_| m.r.fault("issuer", Fault::Value))?)
+            Some(wire::operator(&mut m.r, "issuer")?)
         } else {
             None
         };

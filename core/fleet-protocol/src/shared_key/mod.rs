@@ -15,7 +15,7 @@ use alcub3_attestation::pcr::PcrSelection;
 use alcub3_attestation::quote::{QuoteError, verify_quoted_digest};
 use alcub3_command_authority::MissionToken;
 use alcub3_command_authority::cose::CoseError;
-use alcub3_crypto::tpm::policy::Policy;
+use alcub3_crypto::tpm::policy::{Policy, PolicyError};
 use alcub3_crypto::tpm::{ObjectKind, Public, Signature, StructureError, attribute};
 use alcub3_crypto::{CryptoError, Digest, EntropyError, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder};
@@ -131,6 +131,9 @@ pub enum SharedKeyError {
     /// The robot's chip works with another hash than the secret was made for.
     #[error("the robots of one shared key need chips of one suite: wrap another secret for this one")]
     OtherHash,
+    /// The commander's chip is weaker than the robots'.
+    #[error("the commander's storage key is weaker than the robots' suite: admit a chip with a P-384 storage key")]
+    WeakCommander,
     /// A command key without an issuer, another key with one, or an issuer that the mission does not name.
     #[error("a command key speaks for one issuer of the mission, and no other key for any")]
     Issuer,
@@ -152,6 +155,9 @@ pub enum SharedKeyError {
     /// The policy cannot be built.
     #[error(transparent)]
     Policy(#[from] PolicyBuildError),
+    /// The commander's policy cannot be built.
+    #[error(transparent)]
+    CommanderPolicy(#[from] PolicyError),
     /// The secret could not be wrapped.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -247,6 +253,11 @@ impl Recipient {
     /// The robot.
     pub const fn robot(&self) -> &RobotId {
         &self.robot
+    }
+
+    /// Its mission.
+    pub const fn mission(&self) -> MissionId {
+        self.mission
     }
 
     /// What the key is for.

@@ -5,6 +5,7 @@ use alcub3_crypto::{Digest, Entropy, HashAlg, Secret};
 use alcub3_trust_model::{MissionKeyPurpose, OperatorId};
 
 use super::{Recipient, SharedKey, SharedKeyError};
+use crate::commander::commander_policy;
 
 /// Bytes of an AES-256 data key.
 const DATA_KEY_LEN: usize = 32;
@@ -67,11 +68,28 @@ impl SharedSecret {
         })
     }
 
-    /// Wraps it to any storage key under a policy: for the TPM of whoever commands with it.
+    /// Wraps a command key for the chip of whoever commands with it. That the storage key is a TPM's is for the caller to
+    /// know: [`crate::commander`] proves it.
     ///
     /// # Errors
-    /// [`SharedKeyError::Crypto`] where `parent` is no storage key that secrets are wrapped to.
-    pub fn wrap_to(
+    /// [`SharedKeyError::Purpose`] for another key, [`SharedKeyError::WeakCommander`] where the storage key is weaker than the
+    /// robots' suite; [`SharedKeyError::Crypto`] where it is none.
+    pub fn wrap_for_commander(
+        &self,
+        storage_key: &Public,
+        entropy: &mut dyn Entropy,
+    ) -> Result<WrappedKey, SharedKeyError> {
+        if self.purpose != MissionKeyPurpose::CommandMac {
+            return Err(SharedKeyError::Purpose);
+        }
+        if storage_key.name_alg().size() < self.alg.size() {
+            return Err(SharedKeyError::WeakCommander);
+        }
+        let policy = commander_policy(self.alg)?.digest();
+        self.wrap_to(storage_key, &policy, entropy)
+    }
+
+    fn wrap_to(
         &self,
         parent: &Public,
         policy: &Digest,

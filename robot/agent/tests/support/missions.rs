@@ -5,9 +5,9 @@ use crate::support::{LEVEL, LONG, Life, NOW_MS, SoftAuthority, open_tpm, robot_i
 use alcub3_command_authority::{
     Arguments, AttestationLease, CommandEnvelope, CommandName, MissionToken, Value, VerifiedMission,
 };
-use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Digest, HashAlg, Suite};
+use alcub3_fleet_protocol::commander::commander_policy;
 use alcub3_fleet_protocol::extension::{ExtendedToken, ExtensionRequest};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_fleet_protocol::shared_key::{Recipient, SharedKeyRequest, SharedSecret};
@@ -16,7 +16,6 @@ use alcub3_testkit::Swtpm;
 use alcub3_tpm::ops::{Key, PolicyInputs};
 use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::policies::command_code;
 use alcub3_trust_model::{Integrity, Labels, LevelProfiles, MissionKeyPurpose, OperatorId, SessionId};
 
 pub fn alice() -> OperatorId {
@@ -167,9 +166,8 @@ impl Commander {
             })
             .unwrap()
             .object;
-        let policy = commander_policy();
         let wrapped = secret
-            .wrap_to(parent.public(), &policy.digest(), &mut OsEntropy)
+            .wrap_for_commander(parent.public(), &mut OsEntropy)
             .unwrap();
         let key = tpm
             .run(Lane::Background, LONG, move |chip| {
@@ -194,7 +192,8 @@ impl Commander {
     fn tag(&self, data: Vec<u8>) -> Digest {
         let key = self.key.clone();
         let tag = self.tpm.run(Lane::Command, LONG, move |chip| {
-            let session = chip.policy_session(&commander_policy(), &PolicyInputs::new())?;
+            let policy = commander_policy(HashAlg::Sha256).unwrap();
+            let session = chip.policy_session(&policy, &PolicyInputs::new())?;
             chip.hmac(&key, Auth::Policy(&session), &data)
         });
         Digest::from_slice(HashAlg::Sha256, tag.unwrap().expose()).unwrap()
@@ -218,12 +217,6 @@ pub fn share(life: &mut Life, record: &MissionRecord, secret: &SharedSecret) -> 
     life.robot()
         .take_shared_key(session, record.mission, &message, NOW_MS)
         .unwrap()
-}
-
-/// The commander's copy makes HMACs, and nothing else.
-fn commander_policy() -> Policy {
-    let assertions = vec![Assertion::CommandCode(command_code::HMAC)];
-    Policy::new(HashAlg::Sha256, assertions).unwrap()
 }
 
 pub fn command_secret() -> SharedSecret {

@@ -12,6 +12,7 @@ pub use fault::RecordFault;
 pub(crate) use files::MissionFiles;
 pub use files::{MissionsOnDisk, RefusedMission};
 pub use using::MissionKey;
+pub(crate) use using::tag_of;
 
 use crate::mission_keys::MissionKeyRecord;
 use crate::mission_record::MissionRecord;

@@ -239,7 +239,7 @@ impl RobotKeys {
     }
 }
 
-fn tag_of(hash: HashAlg, tag: &Secret) -> std::result::Result<Digest, TpmError> {
+pub(crate) fn tag_of(hash: HashAlg, tag: &Secret) -> std::result::Result<Digest, TpmError> {
     Digest::from_slice(hash, tag.expose()).ok_or(TpmError::Unsupported {
         what: "an HMAC of another length than the key's hash",
     })

@@ -108,7 +108,7 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
     })
 }
 
-fn ek_template(curve: Curve) -> PublicTemplate {
+pub(crate) fn ek_template(curve: Curve) -> PublicTemplate {
     match curve {
         Curve::P256 => PublicTemplate::ek_ecc_p256(),
         Curve::P384 => PublicTemplate::ek_ecc_p384(),
@@ -293,7 +293,7 @@ pub(crate) fn nv_public(spec: &NvSpec) -> NvPublic {
 }
 
 /// The first EK certificate in the chip's NV, in the order of the handle map; empty if there is none.
-fn endorsement_certificate(chip: &mut Chip) -> Result<Vec<u8>> {
+pub(crate) fn endorsement_certificate(chip: &mut Chip) -> Result<Vec<u8>> {
     for (index, _) in handle_map::EK_CERTIFICATES {
         match chip.nv_read(index) {
             Ok(certificate) => return Ok(certificate),
@@ -360,7 +360,7 @@ pub(super) fn finish(
 }
 
 /// A session that satisfies PolicyA of the EK Credential Profile: PolicySecret of the endorsement hierarchy.
-fn endorsement_policy(
+pub(crate) fn endorsement_policy(
     chip: &mut Chip,
     ek: &Public,
     endorsement: &Secret,

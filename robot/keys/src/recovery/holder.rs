@@ -24,15 +24,7 @@ impl ShareHolder {
     /// # Errors
     /// The chip's: BAD_AUTH where it is owned and has no storage root of ours.
     pub fn open(tpm: Tpm, curve: Curve) -> Result<Self> {
-        let parent = tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
-            if let Some(found) = chip.persistent_key(handle_map::STORAGE_ROOT)? {
-                return Ok(Key::from(found));
-            }
-            let template = PublicTemplate::storage_parent(curve);
-            let template = template.as_tpmt_bytes();
-            let made = chip.create_primary(Hierarchy::Owner, Auth::Empty, template, None, &[])?;
-            Ok(Key::from(made.object))
-        })?;
+        let parent = storage_key(&tpm, curve)?;
         Ok(Self { tpm, parent })
     }
 
@@ -53,6 +45,20 @@ impl ShareHolder {
             ..share.clone()
         })
     }
+}
+
+/// The storage key of a TPM that need not be a robot's: the persistent storage root, or else the one that the empty owner
+/// authorisation makes again each time.
+pub(crate) fn storage_key(tpm: &Tpm, curve: Curve) -> Result<Key> {
+    Ok(tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
+        if let Some(found) = chip.persistent_key(handle_map::STORAGE_ROOT)? {
+            return Ok(Key::from(found));
+        }
+        let template = PublicTemplate::storage_parent(curve);
+        let template = template.as_tpmt_bytes();
+        let made = chip.create_primary(Hierarchy::Owner, Auth::Empty, template, None, &[])?;
+        Ok(Key::from(made.object))
+    })?)
 }
 
 /// A share's bytes, by the TPM that it is wrapped to.
