@@ -10,6 +10,7 @@ use alcub3_keys::{KeyRefusal, KeysError};
 use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
 use alcub3_tpm::transport::TransportError;
+use alcub3_trust_model::OperatorId;
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::nv_map::NvMapError;
 use std::error::Error;
@@ -152,6 +153,36 @@ pub(crate) enum CliError {
     /// A name was not released.
     #[error("the release of the name is refused: {0}")]
     Succession(#[from] alcub3_server::SuccessionError),
+    /// A commander's chip was not admitted.
+    #[error("the commander's chip is refused: {0}")]
+    Commander(#[from] alcub3_server::CommanderRefusal),
+    /// A message of the authority to a commander, or the other way, is refused.
+    #[error("{}: {source}", path.display())]
+    CommanderMessage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: alcub3_fleet_protocol::commander::CommanderError,
+    },
+    /// A file is no key that a commander took.
+    #[error("{} is no command key of `alcub3 commander take`: {source}", path.display())]
+    HeldKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// A shared key speaks for somebody else.
+    #[error("the shared key speaks for {holder}, and the command is to be of {issuer}")]
+    OtherIssuer {
+        /// Who is to command.
+        issuer: OperatorId,
+        /// Whose key it is.
+        holder: OperatorId,
+    },
+    /// A mission's secret was not shared.
+    #[error("the shared key is refused: {0}")]
+    SharedKey(#[from] alcub3_server::SharedKeyApprovalError),
     /// A policy was not signed.
     #[error("the policy is refused: {0}")]
     LevelPolicy(#[from] alcub3_server::LevelPolicyIssueError),
@@ -314,11 +345,13 @@ impl CliError {
             | Self::Approvers { .. }
             | Self::SameApprover
             | Self::NoInput
+            | Self::OtherIssuer { .. }
             | Self::NotAnArgument { .. } => Exit::Usage,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
             Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
                 Exit::No
             }
+            Self::Commander(_) | Self::CommanderMessage { .. } | Self::SharedKey(_) => Exit::No,
             Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
             Self::PolicyFile { .. }
             | Self::LevelPolicy(_)
@@ -382,9 +415,11 @@ impl CliError {
             Self::KeyExists { .. } => "key-exists",
             Self::KeyExposed { .. } => "key-exposed",
             Self::Json { .. } => "output",
-            Self::Approvers { .. } | Self::SameApprover | Self::NoInput | Self::NotAnArgument { .. } => {
-                "usage"
-            }
+            Self::Approvers { .. }
+            | Self::SameApprover
+            | Self::NoInput
+            | Self::OtherIssuer { .. }
+            | Self::NotAnArgument { .. } => "usage",
             Self::Reference { .. } | Self::Root { .. } | Self::Token { .. } => "bad-value",
             Self::Authority(_) | Self::Operator(_) | Self::RobotRecords(_) => "authority",
             Self::Attestation(_) => "attestation",
@@ -394,6 +429,10 @@ impl CliError {
             Self::Receipt { .. } => "bad-receipt",
             Self::Duplication(_) => "duplication-refused",
             Self::Succession(_) => "succession-refused",
+            Self::Commander(_) | Self::CommanderMessage { .. } => "commander-refused",
+            Self::HeldKey { .. } => "bad-key",
+            Self::SharedKey(_) => "shared-key-refused",
+            Self::Keys(KeysError::OtherCommander) => "other-tpm",
             Self::LevelPolicy(_) | Self::PolicyFile { .. } => "bad-policy",
             Self::Backup { .. } | Self::StorageKey { .. } => "bad-backup",
             Self::Vault(_) => "authority-tpm",
@@ -436,9 +475,15 @@ impl CliError {
             Self::Agent(AgentError::Link(_)) => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
             }
-            Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) | Self::Duplication(_) => {
-                "mend what the reason names, then begin again"
+            Self::CommanderMessage { .. } => {
+                "check that the file is the one you mean, and that --authority-key is the key of `authority show --key`"
             }
+            Self::Mission(_)
+            | Self::Rearm(_)
+            | Self::Purge(_)
+            | Self::Duplication(_)
+            | Self::Commander(_)
+            | Self::SharedKey(_) => "mend what the reason names, then begin again",
             Self::Tpm(_) | Self::Vault(_) => "see `alcub3 tpm doctor`",
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => {
                 "see `alcub3 tpm doctor` and `alcub3 identity show`"
@@ -480,6 +525,8 @@ impl CliError {
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
             Self::Token { .. } => Some("restore the state folder, or end the mission"),
             Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),
+            Self::OtherIssuer { .. } => Some("give --issuer and --mac of the same person"),
+            Self::HeldKey { .. } => Some("name the file that `alcub3 commander take --out` wrote, unchanged"),
             Self::SelfTest { .. } => {
                 Some("do not use this program on this machine: build it again, or replace the machine")
             }

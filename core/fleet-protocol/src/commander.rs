@@ -16,7 +16,9 @@
 use alcub3_command_authority::cose::{CoseError, Message as Cose, SignError, Unsigned};
 use alcub3_crypto::tpm::policy::{Assertion, Policy, PolicyError};
 use alcub3_crypto::tpm::{Public, make_credential};
-use alcub3_crypto::{CryptoError, Digest, Entropy, EntropyError, HashAlg, MacKey, Secret, Suite, VerifyingKey};
+use alcub3_crypto::{
+    CryptoError, Digest, Entropy, EntropyError, HashAlg, MacKey, Secret, Suite, VerifyingKey,
+};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
 use alcub3_trust_model::policies::command_code;
 use alcub3_trust_model::{MissionId, MissionKeyPurpose, OperatorId, RobotId, SessionId, domain};

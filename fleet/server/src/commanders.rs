@@ -212,8 +212,7 @@ impl CommanderChip {
         let operator = OperatorId::new(operator).map_err(|_| r.fault("operator", Fault::Value))?;
         fields.key(r, 3, "endorsement_key")?;
         let name = r.bytes("endorsement_key")?;
-        let endorsement_key =
-            Name::from_bytes(name).map_err(|_| r.fault("endorsement_key", Fault::Value))?;
+        let endorsement_key = Name::from_bytes(name).map_err(|_| r.fault("endorsement_key", Fault::Value))?;
         fields.key(r, 4, "endorsement_certificate")?;
         let endorsement_certificate = r.digest("endorsement_certificate")?;
         fields.key(r, 5, "storage_key")?;
@@ -259,10 +258,6 @@ impl Challenged {
         let chip = CommanderChip::decode(r.bytes("chip")?)?;
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self {
-            session,
-            proof,
-            chip,
-        })
+        Ok(Self { session, proof, chip })
     }
 }

@@ -122,10 +122,7 @@ impl Authority {
         let commander = commander
             .map(|operator| self.wrap_for_commander(&secret, operator, &recipients))
             .transpose()?;
-        Ok(SharedKeys {
-            messages,
-            commander,
-        })
+        Ok(SharedKeys { messages, commander })
     }
 
     /// Wraps a secret for a commander's admitted chip, which must be fit for each mission's level.

@@ -1,4 +1,4 @@
-//! Missions that run: their end is moved, their secret is shared. Who must approve, what is refused.
+//! Missions that run: their end is moved. Who must approve, what is refused.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -11,27 +11,13 @@ mod support;
 
 use alcub3_attestation::receipt::{Outcome, ReceiptReason};
 use alcub3_command_authority::VerifiedMission;
-use alcub3_crypto::tpm::{Public, attribute};
 use alcub3_fleet_protocol::extension::ExtensionError;
-use alcub3_fleet_protocol::shared_key::{SharedKeyError, VerifiedSharedKey};
-use alcub3_server::{
-    ApprovalPurpose, ApprovalVault, MissionApprovalError, MissionProposal, SharedKeyApprovalError,
-};
+use alcub3_server::{MissionApprovalError, MissionProposal};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
-use alcub3_trust_model::{Level, MissionId, SessionId};
-use support::approvals::{HOUR, MISSION, approve, propose};
-use support::robot::{BOUND, Robot};
+use alcub3_trust_model::{Level, MissionId};
+use support::approvals::{HOUR, MISSION, approve, approved_mission};
+use support::robot::Robot;
 use support::{NOW, World};
-
-fn approved_mission(world: &mut World, robot: &Robot, level: Level) -> (MissionId, Level) {
-    let proposal = propose(world, robot, level, HOUR).unwrap();
-    let mut votes = vec![world.alice.vote(proposal.ballot())];
-    if level >= Level::Secret {
-        votes.push(world.bob.vote(proposal.ballot()));
-    }
-    approve(world, proposal, &votes).unwrap();
-    (MISSION, level)
-}
 
 fn propose_extension(
     world: &mut World,
@@ -183,148 +169,6 @@ fn two_extensions_at_once_do_not_undo_each_other() {
         "{refused}"
     );
     assert_eq!(world.vault.open_sessions(), 0);
-}
-
-/// A robot with a mission of a level, and the parent that its rearm opens.
-fn sharing(level: Level) -> (World, Robot, Public) {
-    let mut robot = Robot::new("rover-1");
-    let mut world = World::ready(&mut robot);
-    approved_mission(&mut world, &robot, level);
-    let rearm = world
-        .vault
-        .approval_public(ApprovalPurpose::Rearm)
-        .unwrap()
-        .name();
-    let parent = robot.level_parent(rearm, level, BOUND | attribute::NO_DA);
-    (world, robot, parent)
-}
-
-fn open(world: &mut World, robot: &Robot) -> SessionId {
-    world.authority.open_shared_key(&robot.id, NOW).unwrap()
-}
-
-#[test]
-fn a_secret_is_wrapped_for_a_proven_parent_and_said_to_be_an_issuers() {
-    let (mut world, robot, parent) = sharing(Level::Secret);
-    let session = open(&mut world, &robot);
-    let request = robot.shared_key_request(session, MISSION, &parent, Level::Secret);
-    let issuer = world.pilot.id.clone();
-    let requests = [request.to_canonical()];
-    let shared = world
-        .authority
-        .share_mission_key(&requests, Some(&issuer), None, &mut world.vault, NOW)
-        .unwrap();
-    let (to, message) = &shared.messages[0];
-    assert_eq!((to, shared.messages.len()), (&robot.id, 1));
-    let token = world.authority.mission(&MISSION).unwrap().unwrap();
-    let key = world.authority.verifying_key();
-    let mission = VerifiedMission::as_approved(&token, &key, &robot.id).unwrap();
-    let verified = VerifiedSharedKey::verify(message, &key, mission.token(), session).unwrap();
-    assert_eq!(verified.key().issuer.as_ref(), Some(&issuer));
-    let public = &verified.key().wrapped.public;
-    let copied = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::USER_WITH_AUTH;
-    assert_eq!(public.attributes() & copied, 0);
-    for at in 0..message.len() {
-        let mut changed = message.clone();
-        changed[at] ^= 1;
-        let verified = VerifiedSharedKey::verify(&changed, &key, mission.token(), session);
-        assert!(verified.is_err(), "byte {at}");
-    }
-    let again = world
-        .authority
-        .share_mission_key(&requests, Some(&issuer), None, &mut world.vault, NOW);
-    assert!(
-        matches!(again, Err(SharedKeyApprovalError::Exchange(_))),
-        "an exchange counts once"
-    );
-}
-
-#[test]
-fn nothing_is_wrapped_for_what_is_not_proven() {
-    let (mut world, robot, parent) = sharing(Level::Cui);
-    let rearm = world
-        .vault
-        .approval_public(ApprovalPurpose::Rearm)
-        .unwrap()
-        .name();
-    let user = BOUND | attribute::NO_DA | attribute::USER_WITH_AUTH;
-    let parents = [
-        (
-            "opened by a password",
-            robot.level_parent(rearm, Level::Cui, user),
-        ),
-        (
-            "of another level",
-            robot.level_parent(rearm, Level::Secret, BOUND),
-        ),
-        (
-            "of another rearm key",
-            robot.level_parent(parent.name(), Level::Cui, BOUND),
-        ),
-        (
-            "that may leave its chip",
-            robot.level_parent(rearm, Level::Cui, attribute::NO_DA),
-        ),
-    ];
-    let issuer = world.pilot.id.clone();
-    let share = |world: &mut World, request: Vec<u8>| {
-        world
-            .authority
-            .share_mission_key(&[request], Some(&issuer), None, &mut world.vault, NOW)
-    };
-    for (what, other) in parents {
-        let session = open(&mut world, &robot);
-        let request = robot.shared_key_request(session, MISSION, &other, Level::Cui);
-        let refused = share(&mut world, request.to_canonical());
-        let source = SharedKeyError::OtherParent;
-        assert!(
-            matches!(&refused, Err(SharedKeyApprovalError::Request { source: found, .. }) if found.to_string() == source.to_string()),
-            "{what}: {refused:?}"
-        );
-    }
-    // Certified and quoted for another exchange, or with the PCRs of another level.
-    let (session, other) = (open(&mut world, &robot), open(&mut world, &robot));
-    let mut request = robot.shared_key_request(other, MISSION, &parent, Level::Cui);
-    request.session = session;
-    assert!(share(&mut world, request.to_canonical()).is_err());
-    let session = open(&mut world, &robot);
-    let request = robot.shared_key_request(session, MISSION, &parent, Level::Secret);
-    assert!(share(&mut world, request.to_canonical()).is_err());
-    // A parent that was swapped after it was certified.
-    let session = open(&mut world, &robot);
-    let mut request = robot.shared_key_request(session, MISSION, &parent, Level::Cui);
-    request.parent = robot.level_parent(rearm, Level::Cui, BOUND | attribute::NO_DA);
-    assert!(share(&mut world, request.to_canonical()).is_err());
-    let nobody = world
-        .authority
-        .share_mission_key(&[], None, None, &mut world.vault, NOW);
-    assert!(matches!(nobody, Err(SharedKeyApprovalError::Nobody)));
-}
-
-#[test]
-fn a_command_key_without_an_issuer_of_the_mission_is_refused() {
-    let (mut world, robot, parent) = sharing(Level::Cui);
-    for issuer in [None, Some(world.alice.id.clone())] {
-        let session = open(&mut world, &robot);
-        let request = robot.shared_key_request(session, MISSION, &parent, Level::Cui);
-        let refused = world.authority.share_mission_key(
-            &[request.to_canonical()],
-            issuer.as_ref(),
-            None,
-            &mut world.vault,
-            NOW,
-        );
-        assert!(
-            matches!(
-                &refused,
-                Err(SharedKeyApprovalError::Request {
-                    source: SharedKeyError::Issuer,
-                    ..
-                })
-            ),
-            "{refused:?}"
-        );
-    }
 }
 
 /// Root can have any counter certified at any time: only who knows the mission's anchor can tell what its receipt proves.

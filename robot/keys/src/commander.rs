@@ -172,10 +172,12 @@ impl HeldCommandKey {
         self.curve
     }
 
-    /// The suite of the commands that it authenticates; none where the file was changed.
-    pub fn suite(&self) -> Option<Suite> {
-        let suites = [Suite::HmacSha256, Suite::HmacSha384];
-        suites.into_iter().find(|suite| suite.hash() == self.hash())
+    /// The suite of the commands that it authenticates.
+    pub fn suite(&self) -> Suite {
+        match self.hash() {
+            HashAlg::Sha384 => Suite::HmacSha384,
+            _ => Suite::HmacSha256,
+        }
     }
 
     fn hash(&self) -> HashAlg {
@@ -219,6 +221,9 @@ impl HeldCommandKey {
         fields.key(r, 5, "public")?;
         let public = r.bytes("public")?;
         let public = Public::from_tpmt(public).map_err(|_| r.fault("public", Fault::Value))?;
+        if !matches!(public.name_alg(), HashAlg::Sha256 | HashAlg::Sha384) {
+            return Err(r.fault("public", Fault::Value));
+        }
         fields.key(r, 6, "private")?;
         let private = r.bytes("private")?.to_vec();
         fields.finish(r)?;

@@ -25,7 +25,7 @@ pub(crate) struct Attest {
     #[arg(long, value_name = "FILE", requires = "out", conflicts_with = "take")]
     request: Option<PathBuf>,
     /// Where the evidence goes
-    #[arg(long, value_name = "FILE", requires = "request")]
+    #[arg(short, long, value_name = "FILE", requires = "request")]
     out: Option<PathBuf>,
     /// Take the result of an authority elsewhere, with the lease in it
     #[arg(long, value_name = "FILE")]
@@ -99,7 +99,7 @@ pub(crate) struct Appraise {
     #[arg(long, value_name = "ROBOT", requires = "out")]
     request: Option<RobotId>,
     /// Where the request, or the result for the robot, goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
     authority: AuthorityArgs,

@@ -1,23 +1,25 @@
 //! `command sign` and `command validate`.
 
-use super::files;
+use super::{commander, files};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::Answer;
-use crate::{key_file, parties};
+use crate::{key_file, parties, tpm_access};
+use alcub3_command_authority::cose::SignError;
 use alcub3_command_authority::{
     Arguments, CommandEnvelope, CommandName, MAX_ENVELOPE_BYTES, Value as Argument,
 };
+use alcub3_keys::CommanderTpm;
 use alcub3_security_hal::GateVerdict;
 use alcub3_trust_model::{Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum EnvelopeCommand {
-    /// Sign a command for a robot
+    /// Sign a command for a robot, or authenticate it with a shared key in the commander's chip
     Sign(Sign),
     /// Let the robot judge a signed command; the verdict goes into its audit log
     Validate(Validate),
@@ -44,9 +46,8 @@ pub(crate) struct Sign {
     /// Who commands
     #[arg(long, value_name = "NAME")]
     issuer: OperatorId,
-    /// The issuer's private key
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    by: By,
     /// The issuer's number of this command under this lease, from 1 upward, each used once
     #[arg(long)]
     sequence: u64,
@@ -60,8 +61,20 @@ pub(crate) struct Sign {
     #[arg(long, value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     valid_ms: u64,
     /// Where the envelope goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+}
+
+/// What authenticates the command.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct By {
+    /// The issuer's private key
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The issuer's shared key (`commander take`), instead of a private key; --tpm names the chip that took it
+    #[arg(long, value_name = "FILE")]
+    mac: Option<PathBuf>,
 }
 
 /// Arguments of `command validate`.
@@ -79,13 +92,12 @@ fn name(text: &str) -> Result<CommandName, String> {
 /// Runs the command.
 pub(crate) fn run(command: &EnvelopeCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
-        EnvelopeCommand::Sign(arguments) => sign(arguments),
+        EnvelopeCommand::Sign(arguments) => sign(arguments, context),
         EnvelopeCommand::Validate(arguments) => validate(arguments, context),
     }
 }
 
-fn sign(arguments: &Sign) -> Result<Answer, CliError> {
-    let key = key_file::read_private(&arguments.key)?;
+fn sign(arguments: &Sign, context: &Context) -> Result<Answer, CliError> {
     let issued_at_ms = now_ms();
     let envelope = CommandEnvelope {
         robot: arguments.robot.clone(),
@@ -99,7 +111,14 @@ fn sign(arguments: &Sign) -> Result<Answer, CliError> {
         labels: Labels::new(arguments.level, arguments.integrity),
         arguments: parse_arguments(&arguments.arg)?,
     };
-    let signed = envelope.unsigned(key.suite()).sign(&key)?;
+    let signed = match (&arguments.by.key, &arguments.by.mac) {
+        (_, Some(mac)) => authenticated(&envelope, mac, context)?,
+        (Some(key), None) => {
+            let key = key_file::read_private(key)?;
+            envelope.unsigned(key.suite()).sign(&key)?
+        }
+        (None, None) => return Err(CliError::NoInput),
+    };
     files::write_private(&arguments.out, &signed)?;
     let json =
         json!({"envelope": arguments.out, "bytes": signed.len(), "expires_at_ms": envelope.expires_at_ms});
@@ -107,6 +126,23 @@ fn sign(arguments: &Sign) -> Result<Answer, CliError> {
         json,
         format!("{} signed: {}", arguments.command, arguments.out.display()),
     ))
+}
+
+/// The envelope with the MAC that the commander's chip makes.
+fn authenticated(envelope: &CommandEnvelope, mac: &Path, context: &Context) -> Result<Vec<u8>, CliError> {
+    let held = commander::read_held(mac)?;
+    if *held.operator() != envelope.issuer {
+        return Err(CliError::OtherIssuer {
+            issuer: envelope.issuer.clone(),
+            holder: held.operator().clone(),
+        });
+    }
+    let chip = CommanderTpm::open(tpm_access::open(context.tpm_spec())?, held.curve())?;
+    let unsigned = envelope.unsigned(held.suite());
+    let tag = chip.mac(&held, &unsigned.to_be_signed())?;
+    Ok(unsigned
+        .finish(tag.as_bytes().to_vec())
+        .map_err(SignError::from)?)
 }
 
 fn parse_arguments(words: &[String]) -> Result<Arguments, CliError> {

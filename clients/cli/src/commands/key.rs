@@ -115,7 +115,7 @@ pub(crate) struct Write {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the result goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 
@@ -139,7 +139,7 @@ pub(crate) struct Decrypt {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the plain text goes, for its owner alone
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 

@@ -1,6 +1,6 @@
 //! `mission`: what a robot may do, until when, at whose command.
 
-use super::mission_key;
+use super::{mission_key, mission_share};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
@@ -29,6 +29,9 @@ pub(crate) enum MissionCommand {
     /// Further keys of a mission
     #[command(subcommand)]
     Key(mission_key::KeyCommand),
+    /// One secret for several robots of a mission, and for whoever commands them with it
+    #[command(subcommand)]
+    Share(mission_share::ShareCommand),
 }
 
 /// A mission by its identifier.
@@ -109,6 +112,7 @@ pub(crate) fn run(command: &MissionCommand, context: &Context) -> Result<Answer,
         MissionCommand::List => parties::with_robot(context, |robot, _| list(robot)),
         MissionCommand::Extend(arguments) => extend(arguments, context),
         MissionCommand::Key(command) => mission_key::run(command, context),
+        MissionCommand::Share(command) => mission_share::run(command, context),
         MissionCommand::Complete(Named { mission }) => {
             parties::with_robot(
                 context,

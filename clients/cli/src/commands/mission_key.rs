@@ -70,7 +70,7 @@ pub(crate) struct Use {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the result goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct Open {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where the data goes
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 }
 
@@ -125,7 +125,8 @@ fn create(arguments: &Create, context: &Context) -> Result<Answer, CliError> {
     ))
 }
 
-fn to_json(record: &MissionKeyRecord) -> Value {
+/// A key as JSON.
+pub(super) fn to_json(record: &MissionKeyRecord) -> Value {
     json!({
         "key": record.key, "purpose": record.purpose, "origin": record.origin.name(),
         "certified": matches!(record.origin, KeyOrigin::Certified { .. }), "issuer": record.issuer(),

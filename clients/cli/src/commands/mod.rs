@@ -4,6 +4,7 @@ mod attest;
 mod authority;
 mod checkquote;
 mod command;
+mod commander;
 mod demo;
 mod direct_stop;
 mod ek;
@@ -15,6 +16,7 @@ mod key;
 mod level_sealing;
 mod mission;
 mod mission_key;
+mod mission_share;
 mod policy;
 mod provision;
 mod purge;
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     /// Signed commands
     #[command(subcommand, name = "command")]
     Envelope(command::EnvelopeCommand),
+    /// The chip of whoever commands with a shared key
+    #[command(subcommand)]
+    Commander(commander::CommanderCommand),
     /// Emergency stop, and arming again
     Estop(estop::Estop),
     /// What each level asks for
@@ -99,6 +104,7 @@ impl Command {
             Self::Unseal(arguments) => level_sealing::unseal(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),
             Self::Envelope(command) => command::run(&command, context),
+            Self::Commander(command) => commander::run(&command, context),
             Self::Estop(arguments) => estop::run(&arguments, context),
             Self::Policy(command) => policy::run(&command, context),
             Self::Authority(command) => authority::run(&command, context),

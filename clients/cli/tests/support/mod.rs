@@ -1,6 +1,8 @@
 //! Runs the command as its users do.
 #![allow(dead_code, unreachable_pub, clippy::print_stdout)]
 
+pub mod fleet;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

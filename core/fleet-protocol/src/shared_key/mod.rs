@@ -132,7 +132,9 @@ pub enum SharedKeyError {
     #[error("the robots of one shared key need chips of one suite: wrap another secret for this one")]
     OtherHash,
     /// The commander's chip is weaker than the robots'.
-    #[error("the commander's storage key is weaker than the robots' suite: admit a chip with a P-384 storage key")]
+    #[error(
+        "the commander's storage key is weaker than the robots' suite: admit a chip with a P-384 storage key"
+    )]
     WeakCommander,
     /// A command key without an issuer, another key with one, or an issuer that the mission does not name.
     #[error("a command key speaks for one issuer of the mission, and no other key for any")]

@@ -50,6 +50,17 @@ pub fn approve(
     world.authority.approve_mission(proposal, votes, &mut world.vault)
 }
 
+/// A mission of a level, approved by as many persons as it takes.
+pub fn approved_mission(world: &mut World, robot: &Robot, level: Level) -> (MissionId, Level) {
+    let proposal = propose(world, robot, level, HOUR).unwrap();
+    let mut votes = vec![world.alice.vote(proposal.ballot())];
+    if level >= Level::Secret {
+        votes.push(world.bob.vote(proposal.ballot()));
+    }
+    approve(world, proposal, &votes).unwrap();
+    (MISSION, level)
+}
+
 pub fn stopped_world() -> (World, Robot) {
     let mut robot = Robot::new("rover-1");
     let mut world = World::ready(&mut robot);

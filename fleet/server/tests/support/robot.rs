@@ -252,12 +252,12 @@ impl Robot {
         let request = EnrolRequest::from_canonical(request).unwrap();
         let (machine, _) = Machine::begin(request, authority.clone());
         let (challenged, credential) = machine.challenged(challenge).unwrap();
-        let secret = self.activate(&credential);
+        let secret = self.activate(&credential, &self.ak.name());
         challenged.respond(&secret, &self.custody).unwrap().1
     }
 
-    /// TPM2_ActivateCredential (TPM 2.0 Library Part 1, §24).
-    fn activate(&self, credential: &Credential) -> Secret {
+    /// TPM2_ActivateCredential for the object of a Name (TPM 2.0 Library Part 1, §24).
+    pub fn activate(&self, credential: &Credential, name: &Name) -> Secret {
         let point = &credential.encrypted_secret;
         let (x, y) = (&point[2..50], &point[52..100]);
         let private = PrivateKey::from_private_key_der(&ECDH_P384, self.ek_key.to_pkcs8().expose()).unwrap();
@@ -268,7 +268,6 @@ impl Robot {
             Ok(kdfe(ALG, z, b"IDENTITY", x, ours, 384))
         })
         .unwrap();
-        let name = self.ak.name();
         let (integrity, sealed) = credential.id_object[2..].split_at(48);
         let mac_key = kdfa(ALG, seed.expose(), b"INTEGRITY", &[], &[], 384);
         assert_eq!(

@@ -12,6 +12,7 @@ use alcub3_fleet_protocol::certificate::{
     CertificateChanged, CertificateGrant, CertificateIssuer, CertificateRequest, CertificateUse,
     DeviceKeyKind, UnsignedCsr, Validity, authority_certificate,
 };
+use alcub3_fleet_protocol::commander::{CommanderAnswer, CommanderChallenge, CommanderRequest};
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::PurgeRequest;
@@ -87,11 +88,44 @@ fn enrolment() -> SeedResult<Vec<Seed>> {
             payload(&challenge()?.unsigned(P256).sign(&authority)?)?,
         ),
         seed("enrol_messages", "response", response.to_canonical()),
+        seed(
+            "enrol_messages",
+            "commander-request",
+            commander_request(&authority)?,
+        ),
+        seed(
+            "enrol_messages",
+            "commander-challenge",
+            commander_challenge(&authority)?,
+        ),
         seed("enrol_messages", "custody", custody.to_secret().expose().to_vec()),
         seed("enrol_messages", "record", payload(&record)?),
         seed("enrol_messages", "anchors", payload(&anchors)?),
         seed("enrol_messages", "creation-data", super::tpm::creation_data()?),
     ])
+}
+
+fn commander_request(person: &SigningKey) -> SeedResult<Vec<u8>> {
+    let request = CommanderRequest {
+        operator: OperatorId::new("operator-1")?,
+        endorsement_key: public(Curve::P256)?,
+        endorsement_certificate: vec![0x30; 300],
+        certificate_chain: vec![vec![0x30; 200]],
+        storage_key: public(Curve::P256)?,
+    };
+    payload(&request.unsigned(P256).sign(person)?)
+}
+
+fn commander_challenge(authority: &SigningKey) -> SeedResult<Vec<u8>> {
+    let challenge = CommanderChallenge {
+        session: SESSION,
+        request: HashAlg::Sha256.digest(&[b"request"]),
+        credential: Credential {
+            id_object: vec![1; 70],
+            encrypted_secret: vec![2; 68],
+        },
+    };
+    payload(&challenge.unsigned(P256).sign(authority)?)
 }
 
 fn request() -> SeedResult<EnrolRequest> {
@@ -287,6 +321,10 @@ fn messages() -> SeedResult<Vec<Seed>> {
         session: SESSION,
         nonce: vec![4; 32],
     };
+    let commander = CommanderAnswer {
+        session: SESSION,
+        proof: vec![9; 32],
+    };
     let recovery = recovery(&robot)?;
     Ok([
         ("attest-request", request.to_canonical()),
@@ -297,6 +335,7 @@ fn messages() -> SeedResult<Vec<Seed>> {
         ("rearm-request", rearm.to_canonical()),
         ("rearm-approval", rearmed.to_canonical()),
         ("purge-request", purge.to_canonical()),
+        ("commander-answer", commander.to_canonical()),
     ]
     .into_iter()
     .chain(recovery)

@@ -1,5 +1,6 @@
 //! `authority`: the local authority's folder, persons and reference values.
 
+mod commander;
 mod init;
 mod operator;
 pub(super) mod reference;
@@ -21,6 +22,9 @@ pub(crate) enum AuthorityCommand {
     /// Persons who command or approve
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
+    /// Admit the chips of those who command with shared keys
+    #[command(subcommand)]
+    Commander(commander::CommanderCommand),
     /// Set what a robot's boot is compared with
     Reference(reference::Reference),
     /// Add roots of vendors' (or simulators') endorsement certificates
@@ -33,6 +37,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Init(arguments) => init::run(arguments, context),
         AuthorityCommand::Show(arguments) => show::run(arguments, context),
         AuthorityCommand::Operator(command) => operator::run(command),
+        AuthorityCommand::Commander(command) => commander::run(command),
         AuthorityCommand::Reference(arguments) => reference::run(arguments),
         AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),
     }

@@ -1,16 +1,22 @@
 //! `authority show`.
 
 use crate::args::Context;
+use crate::commands::files;
 use crate::error::CliError;
 use crate::key_file;
 use crate::output::{Answer, pairs, table};
 use crate::parties::AuthorityArgs;
+use alcub3_server::{Authority, CommanderRefusal, Operator};
 use alcub3_trust_model::RobotId;
 use serde_json::json;
+use std::path::PathBuf;
 
 /// Arguments of `authority show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
+    /// Write the authority's public key to this file as well, as PEM, for those who check what it signed
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     authority: AuthorityArgs,
 }
@@ -20,6 +26,9 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
     let authority = arguments.authority.open_records()?;
     let config = authority.config();
     let key = key_file::public_pem(&authority.verifying_key());
+    if let Some(path) = &arguments.key {
+        files::write_private(path, key.as_bytes())?;
+    }
     let mut robots = Vec::new();
     for name in authority.robots().map_err(alcub3_server::AuthorityError::from)? {
         let robot = RobotId::new(name).map_err(CliError::Id)?;
@@ -32,12 +41,15 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
             trusted_at_ms,
         ));
     }
-    let operators: Vec<_> = authority.operators().iter().collect();
+    let mut operators = Vec::new();
+    for operator in authority.operators().iter() {
+        operators.push((operator, chip_of(&authority, operator)?));
+    }
     let json = json!({
         "authority": authority.path(), "public_key": key, "ceiling": config.ceiling,
         "admit_simulators": config.admit_simulators,
-        "operators": operators.iter().map(|operator| json!({
-            "id": operator.id, "role": operator.role, "labels": operator.labels,
+        "operators": operators.iter().map(|(operator, chip)| json!({
+            "id": operator.id, "role": operator.role, "labels": operator.labels, "commander_tpm": chip,
         })).collect::<Vec<_>>(),
         "robots": robots.iter().map(|(robot, tier, ceiling, trusted_at_ms)| json!({
             "robot": robot, "tier": tier.name(), "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
@@ -57,16 +69,20 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         ),
     ]);
     text.push_str(&format!("\n{key}\n{}\n", context.style().bold("persons")));
-    let rows = operators.iter().map(|operator| {
+    let rows = operators.iter().map(|(operator, chip)| {
         let labels = &operator.labels;
         [
             operator.id.to_string(),
             operator.role.to_string(),
             labels.level.to_string(),
             labels.integrity.to_string(),
+            chip.unwrap_or_default().to_owned(),
         ]
     });
-    text.push_str(&table(["name", "role", "level", "integrity"], rows));
+    text.push_str(&table(
+        ["name", "role", "level", "integrity", "TPM for shared keys"],
+        rows,
+    ));
     text.push_str(&format!("\n{}\n", context.style().bold("robots")));
     let rows = robots.iter().map(|(robot, tier, ceiling, trusted)| {
         let trusted = if trusted.is_some() { "yes" } else { "no" };
@@ -79,4 +95,13 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
     });
     text.push_str(&table(["name", "TPM", "ceiling", "last found trusted"], rows));
     Ok(Answer::done(json, text))
+}
+
+/// The kind of TPM that was admitted for a person who commands with shared keys, if one was.
+fn chip_of(authority: &Authority, operator: &Operator) -> Result<Option<&'static str>, CliError> {
+    match authority.commander(&operator.id) {
+        Ok(chip) => Ok(Some(chip.tier.name())),
+        Err(CommanderRefusal::NoChip(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,0 +1,98 @@
+//! The authority over the command line: its policy, its judgement, what it refuses.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use support::assert_error;
+use support::fleet::Fleet;
+
+#[test]
+fn a_policy_of_the_fleet_is_checked_signed_and_installed() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let write = |text: &str| std::fs::write(fleet.path().join("policy.toml"), text).unwrap();
+    for bad in [
+        "[[level]]\nname = \"SECRET\"\npersons = 1\n",
+        "[[level]]\nname = \"SECRET\"\nallowed_resets = 1\n",
+        "[[level]]\nname = \"CONFIDENTIAL\"\nsuite = \"P-256\"\n",
+        "[[level]]\nname = \"SECRET\"\nunknown = 1\n",
+        "[[level]]\nname = \"SECRET\"\n[[level]]\nname = \"SECRET\"\n",
+    ] {
+        write(bad);
+        assert_error(&fleet.run("--json policy check policy.toml"), 1, "bad-policy");
+    }
+    write("[[level]]\nname = \"SECRET\"\nmax_mission_ms = 7_200_000\n");
+    fleet.yes("policy check policy.toml");
+    fleet.yes("policy sign policy.toml -o policy.cose");
+    fleet.yes("policy install policy.cose");
+    assert_error(&fleet.run("--json policy install policy.cose"), 1, "robot");
+    assert_eq!(fleet.yes("policy show")["level"][3]["max_mission_ms"], 7_200_000);
+    // What is shown is a policy itself.
+    let shown = fleet.run("policy show").stdout;
+    write(&shown);
+    fleet.yes("policy check policy.toml");
+}
+
+#[test]
+fn evidence_travels_in_files_between_machines() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    fleet.yes("appraise --request r1 --out request");
+    fleet.yes("attest --request request --out evidence --eventlog boot.log");
+    let judged = fleet.yes("appraise evidence --out result");
+    assert_eq!(judged["trusted"], true);
+    fleet.yes("attest --take result");
+    let replayed = fleet.run("--json appraise evidence");
+    assert_error(&replayed, 70, "attestation");
+    let mut changed = std::fs::read(fleet.path().join("boot.log")).unwrap();
+    let last = changed.len() - 60;
+    changed[last] ^= 1;
+    std::fs::write(fleet.path().join("other.log"), changed).unwrap();
+    let untrusted = fleet.no("attest --eventlog other.log");
+    assert_eq!(untrusted["lease"], false);
+    assert!(!untrusted["findings"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
+    let Some(fleet) = Fleet::start() else { return };
+    assert_error(&fleet.run("--json identity show"), 70, "robot");
+    assert_error(&fleet.run("--json authority show"), 70, "authority");
+    assert_error(&fleet.run("--json attest"), 70, "authority");
+    fleet.yes("authority operator key alice.key");
+    fleet.yes("authority operator key bob.key");
+    assert_error(
+        &fleet.run("--json authority operator key alice.key"),
+        70,
+        "key-exists",
+    );
+    let one = fleet.run("--json authority init --approver alice=alice.key.pub");
+    assert_error(&one, 2, "usage");
+    let same = fleet.run("--json authority init --approver a=alice.key.pub --approver b=alice.key.pub");
+    assert_error(&same, 2, "usage");
+    std::fs::create_dir(fleet.path().join("authority")).unwrap();
+    std::fs::write(fleet.path().join("authority/something"), "").unwrap();
+    let init = "authority init --approver alice=alice.key.pub --approver bob=bob.key.pub";
+    assert_error(&fleet.run(&format!("--json {init}")), 70, "authority");
+    let left = fleet
+        .authority
+        .tools()
+        .run("getcap", &["handles-persistent"])
+        .unwrap()
+        .text();
+    assert_eq!(left.trim(), "", "the refused authority left keys in its TPM");
+    std::fs::remove_dir_all(fleet.path().join("authority")).unwrap();
+    fleet.yes(init);
+    assert_eq!(fleet.yes("authority show")["admit_simulators"], false);
+    // An authority of real chips admits no simulator.
+    let refused = fleet.run("--json provision r1 --simulator-ca --eventlog boot.log");
+    assert_error(&refused, 1, "enrolment-refused");
+    assert_eq!(fleet.yes("authority show")["robots"], serde_json::json!([]));
+}

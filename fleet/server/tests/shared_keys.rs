@@ -1,0 +1,263 @@
+//! A mission's shared secret: for which robots it is wrapped, and for whose chip.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use alcub3_command_authority::VerifiedMission;
+use alcub3_crypto::tpm::{Public, attribute};
+use alcub3_fleet_protocol::commander::{CommanderChallenge, CommanderKey, CommanderRequest};
+use alcub3_fleet_protocol::shared_key::{SharedKeyError, VerifiedSharedKey};
+use alcub3_server::{ApprovalPurpose, ApprovalVault, CommanderRefusal, EXCHANGE_MS, SharedKeyApprovalError};
+use alcub3_trust_model::{Level, SessionId};
+use support::approvals::{MISSION, approved_mission};
+use support::robot::{BOUND, Robot};
+use support::{NOW, Person, World};
+
+/// A robot with a mission of a level, and the parent that its rearm opens.
+fn sharing(level: Level) -> (World, Robot, Public) {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    approved_mission(&mut world, &robot, level);
+    let rearm = world
+        .vault
+        .approval_public(ApprovalPurpose::Rearm)
+        .unwrap()
+        .name();
+    let parent = robot.level_parent(rearm, level, BOUND | attribute::NO_DA);
+    (world, robot, parent)
+}
+
+/// The pilot's chip is admitted, and is given what is shared with the pilot.
+fn admit_pilot(world: &mut World) -> Robot {
+    let chip = Robot::new("pilots-chip");
+    world.trust(&chip);
+    let request = commander_request(&chip, &world.pilot, &chip.root_public);
+    let answer = answered(world, &chip, &request);
+    world.authority.admit_commander(&answer, NOW).unwrap();
+    chip
+}
+
+fn commander_request(chip: &Robot, person: &Person, storage_key: &Public) -> Vec<u8> {
+    let request = CommanderRequest {
+        operator: person.id.clone(),
+        endorsement_key: chip.ek.clone(),
+        endorsement_certificate: chip.certificate.clone(),
+        certificate_chain: Vec::new(),
+        storage_key: storage_key.clone(),
+    };
+    request.unsigned(person.key.suite()).sign(&person.key).unwrap()
+}
+
+/// The answer of a chip to the challenge of a request.
+fn answered(world: &mut World, chip: &Robot, request: &[u8]) -> Vec<u8> {
+    let challenge = world.authority.challenge_commander(request, NOW).unwrap();
+    let key = world.authority.verifying_key();
+    let challenge = CommanderChallenge::verify(&challenge, &key, request).unwrap();
+    let secret = chip.activate(&challenge.credential, &chip.root_public.name());
+    challenge.answer(&secret).to_canonical()
+}
+
+fn open(world: &mut World, robot: &Robot) -> SessionId {
+    world.authority.open_shared_key(&robot.id, NOW).unwrap()
+}
+
+#[test]
+fn a_secret_is_wrapped_for_a_proven_parent_and_said_to_be_an_issuers() {
+    let (mut world, robot, parent) = sharing(Level::Secret);
+    let session = open(&mut world, &robot);
+    let request = robot.shared_key_request(session, MISSION, &parent, Level::Secret);
+    let chip = admit_pilot(&mut world);
+    let issuer = world.pilot.id.clone();
+    let requests = [request.to_canonical()];
+    let shared = world
+        .authority
+        .share_mission_key(&requests, Some(&issuer), &mut world.vault, NOW)
+        .unwrap();
+    let (to, message) = &shared.messages[0];
+    assert_eq!((to, shared.messages.len()), (&robot.id, 1));
+    let token = world.authority.mission(&MISSION).unwrap().unwrap();
+    let key = world.authority.verifying_key();
+    let mission = VerifiedMission::as_approved(&token, &key, &robot.id).unwrap();
+    let verified = VerifiedSharedKey::verify(message, &key, mission.token(), session).unwrap();
+    assert_eq!(verified.key().issuer.as_ref(), Some(&issuer));
+    let public = &verified.key().wrapped.public;
+    let copied = attribute::FIXED_TPM | attribute::FIXED_PARENT | attribute::USER_WITH_AUTH;
+    assert_eq!(public.attributes() & copied, 0);
+    for at in 0..message.len() {
+        let mut changed = message.clone();
+        changed[at] ^= 1;
+        let verified = VerifiedSharedKey::verify(&changed, &key, mission.token(), session);
+        assert!(verified.is_err(), "byte {at}");
+    }
+    let command = shared.commander.unwrap();
+    let command = CommanderKey::verify(&command, &key).unwrap();
+    assert_eq!(
+        (&command.operator, command.missions.as_slice()),
+        (&issuer, [(robot.id.clone(), MISSION)].as_slice())
+    );
+    assert!(chip.root_public.name_alg() == command.wrapped.public.name_alg());
+    let again = world
+        .authority
+        .share_mission_key(&requests, Some(&issuer), &mut world.vault, NOW);
+    assert!(
+        matches!(again, Err(SharedKeyApprovalError::Exchange(_))),
+        "an exchange counts once"
+    );
+}
+
+#[test]
+fn nothing_is_wrapped_for_what_is_not_proven() {
+    let (mut world, robot, parent) = sharing(Level::Cui);
+    let rearm = world
+        .vault
+        .approval_public(ApprovalPurpose::Rearm)
+        .unwrap()
+        .name();
+    let user = BOUND | attribute::NO_DA | attribute::USER_WITH_AUTH;
+    let parents = [
+        (
+            "opened by a password",
+            robot.level_parent(rearm, Level::Cui, user),
+        ),
+        (
+            "of another level",
+            robot.level_parent(rearm, Level::Secret, BOUND),
+        ),
+        (
+            "of another rearm key",
+            robot.level_parent(parent.name(), Level::Cui, BOUND),
+        ),
+        (
+            "that may leave its chip",
+            robot.level_parent(rearm, Level::Cui, attribute::NO_DA),
+        ),
+    ];
+    let issuer = world.pilot.id.clone();
+    let share = |world: &mut World, request: Vec<u8>| {
+        world
+            .authority
+            .share_mission_key(&[request], Some(&issuer), &mut world.vault, NOW)
+    };
+    for (what, other) in parents {
+        let session = open(&mut world, &robot);
+        let request = robot.shared_key_request(session, MISSION, &other, Level::Cui);
+        let refused = share(&mut world, request.to_canonical());
+        let source = SharedKeyError::OtherParent;
+        assert!(
+            matches!(&refused, Err(SharedKeyApprovalError::Request { source: found, .. }) if found.to_string() == source.to_string()),
+            "{what}: {refused:?}"
+        );
+    }
+    // Certified and quoted for another exchange, or with the PCRs of another level.
+    let (session, other) = (open(&mut world, &robot), open(&mut world, &robot));
+    let mut request = robot.shared_key_request(other, MISSION, &parent, Level::Cui);
+    request.session = session;
+    assert!(share(&mut world, request.to_canonical()).is_err());
+    let session = open(&mut world, &robot);
+    let request = robot.shared_key_request(session, MISSION, &parent, Level::Secret);
+    assert!(share(&mut world, request.to_canonical()).is_err());
+    // A parent that was swapped after it was certified.
+    let session = open(&mut world, &robot);
+    let mut request = robot.shared_key_request(session, MISSION, &parent, Level::Cui);
+    request.parent = robot.level_parent(rearm, Level::Cui, BOUND | attribute::NO_DA);
+    assert!(share(&mut world, request.to_canonical()).is_err());
+    let nobody = world
+        .authority
+        .share_mission_key(&[], None, &mut world.vault, NOW);
+    assert!(matches!(nobody, Err(SharedKeyApprovalError::Nobody)));
+}
+
+#[test]
+fn a_command_key_without_an_issuer_of_the_mission_is_refused() {
+    let (mut world, robot, parent) = sharing(Level::Cui);
+    for issuer in [None, Some(world.alice.id.clone())] {
+        let session = open(&mut world, &robot);
+        let request = robot.shared_key_request(session, MISSION, &parent, Level::Cui);
+        let refused = world.authority.share_mission_key(
+            &[request.to_canonical()],
+            issuer.as_ref(),
+            &mut world.vault,
+            NOW,
+        );
+        assert!(
+            matches!(
+                &refused,
+                Err(SharedKeyApprovalError::Request {
+                    source: SharedKeyError::Issuer,
+                    ..
+                })
+            ),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_commanders_chip_is_admitted_when_its_storage_key_is_proven_and_only_then() {
+    let (mut world, robot, parent) = sharing(Level::Cui);
+    let chip = Robot::new("pilots-chip");
+    let request = commander_request(&chip, &world.pilot, &chip.root_public);
+    let unknown = world.authority.challenge_commander(&request, NOW);
+    assert!(
+        matches!(unknown, Err(CommanderRefusal::Endorsement(_))),
+        "no root vouches for it"
+    );
+    world.trust(&chip);
+    // A storage key that may leave its chip, or that signs, is none.
+    for other in [&parent, &chip.ak] {
+        let mut bytes = other.as_tpmt_bytes().to_vec();
+        bytes[7] &= !0x02;
+        let loose = Public::from_tpmt(&bytes).unwrap();
+        let request = commander_request(&chip, &world.pilot, &loose);
+        let refused = world.authority.challenge_commander(&request, NOW);
+        assert!(
+            matches!(refused, Err(CommanderRefusal::Protocol(_))),
+            "{refused:?}"
+        );
+    }
+    let mut request = request;
+    let answer = answered(&mut world, &chip, &request);
+    let late = world.authority.admit_commander(&answer, NOW + EXCHANGE_MS);
+    assert!(matches!(late, Err(CommanderRefusal::Expired { .. })), "{late:?}");
+    let again = world.authority.admit_commander(&answer, NOW);
+    assert!(matches!(again, Err(CommanderRefusal::NotWaiting)), "{again:?}");
+    for at in 0..answer.len() {
+        let mut changed = answered(&mut world, &chip, &request);
+        changed[at] ^= 1;
+        assert!(
+            world.authority.admit_commander(&changed, NOW).is_err(),
+            "byte {at}"
+        );
+    }
+    let session = open(&mut world, &robot);
+    let asked = robot.shared_key_request(session, MISSION, &parent, Level::Cui);
+    let pilot = world.pilot.id.clone();
+    let refused =
+        world
+            .authority
+            .share_mission_key(&[asked.to_canonical()], Some(&pilot), &mut world.vault, NOW);
+    assert!(
+        matches!(
+            refused,
+            Err(SharedKeyApprovalError::Commander(CommanderRefusal::NoChip(_)))
+        ),
+        "{refused:?}"
+    );
+    for at in 0..request.len() {
+        request[at] ^= 1;
+        assert!(
+            world.authority.challenge_commander(&request, NOW).is_err(),
+            "byte {at}"
+        );
+        request[at] ^= 1;
+    }
+    let admitted = admit_pilot(&mut world);
+    let chip = world.authority.commander(&pilot).unwrap();
+    assert_eq!(chip.storage_key, admitted.root_public);
+}
