@@ -10,7 +10,7 @@ use alcub3_fleet_protocol::shared_key::SharedKeyRequest;
 use alcub3_server::EXCHANGE_MS;
 use alcub3_trust_model::{MissionId, MissionKeyPurpose, OperatorId, RobotId, SessionId};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// More than any message of a shared key has, in bytes.
 const LIMIT: u64 = 256 * 1024;
@@ -120,12 +120,12 @@ fn ask(arguments: &Ask, context: &Context) -> Result<Answer, CliError> {
     Ok(Answer::done(json, text))
 }
 
-fn read_request(path: &PathBuf) -> Result<Vec<u8>, CliError> {
+fn read_request(path: &Path) -> Result<Vec<u8>, CliError> {
     files::read(path, "a request of `mission share ask`", LIMIT)
 }
 
 fn wrap(arguments: &Wrap) -> Result<Answer, CliError> {
-    let requests = arguments.requests.iter().map(read_request);
+    let requests = arguments.requests.iter().map(|path| read_request(path));
     let requests: Vec<Vec<u8>> = requests.collect::<Result<_, _>>()?;
     let mut local = arguments.authority.open()?;
     let (authority, vault) = (&mut local.authority, &mut local.vault);
