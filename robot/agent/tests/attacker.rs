@@ -1,6 +1,7 @@
 //! The attacker after a stop ("It holds when" 3): the whole disk copied before it, root on the robot, and the owner
-//! authorisation. Each row of the table is one thing such an attacker does; after it, every mission key of the copied disk
-//! is refused by the chip itself, and still is when two persons have rearmed the robot.
+//! authorisation. Each row of the table is one thing such an attacker does; after it, every mission key of the copied disk,
+//! of each purpose, made by the chip or shared by the authority, is refused by the chip itself, and still is when two persons
+//! have rearmed the robot.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -11,6 +12,8 @@
 
 #[path = "support/crash.rs"]
 mod crash;
+#[path = "support/missions.rs"]
+mod missions;
 #[path = "support/reach.rs"]
 mod reach;
 #[path = "support/saved.rs"]
@@ -19,22 +22,65 @@ mod support;
 
 use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::policy::Policy;
-use alcub3_keys::{MissionKey, MissionRecord};
+use alcub3_keys::{KeysError, MissionKey, MissionKeyRecord, MissionRecord};
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::ops::NvPublic;
 use alcub3_tpm::{Auth, PolicySession, ResponseCode, TpmError};
+use alcub3_trust_model::MissionKeyPurpose;
 use alcub3_trust_model::nv_map::{NvIndex, NvKind};
 use crash::{Among, Dying, Side};
-use reach::{Power, mission, refusal, refused};
-use saved::{UP_TO_COUNTERS_PCR_FIRST, saved_over, saved_over_half_a_stop};
-use support::{Life, copy_folder, digest, open_tpm};
+use missions::{share_for, shared_secret};
+use reach::{Power, mission, refusal};
+use saved::{UP_TO_COUNTERS_PCR_FIRST, saved_over, saved_over_half_a_stop, use_for};
+use support::{Life, NOW_MS, copy_folder, open_tpm};
 use tempfile::TempDir;
 
-/// What the attacker took before the stop, of each mission.
+/// One key that the attacker took before the stop.
 struct Taken {
-    record: MissionRecord,
+    mission: MissionRecord,
+    /// None for the key that the mission began with.
+    further: Option<MissionKeyRecord>,
     /// Still loaded in the chip, with a session armed for it.
     loaded: Option<(MissionKey, PolicySession)>,
+}
+
+impl Taken {
+    fn of(life: &Life, mission: &MissionRecord, further: Option<MissionKeyRecord>) -> Self {
+        let robot = life.robot();
+        let key = match &further {
+            Some(further) => robot.further_key(mission.mission, further.key).unwrap(),
+            None => robot.mission_key(mission.mission).unwrap(),
+        };
+        // It works, until something happens.
+        let (armed, again) = (robot.keys().arm(&key).unwrap(), robot.keys().arm(&key).unwrap());
+        used(life, &key, &again).unwrap();
+        Self {
+            mission: mission.clone(),
+            further,
+            loaded: Some((key, armed)),
+        }
+    }
+
+    /// Loads it by its stolen records, as a program of root's would that asks the chip alone.
+    fn load(&self, life: &Life) -> Result<MissionKey, KeysError> {
+        match &self.further {
+            Some(further) => life.robot().keys().load_further_key_of(&self.mission, further),
+            None => life.load_stolen(&self.mission),
+        }
+    }
+}
+
+/// Uses a key for the one thing that it is for, in an armed session.
+fn used(life: &Life, key: &MissionKey, armed: &PolicySession) -> Result<(), TpmError> {
+    let (key, armed) = (key.clone(), armed.clone());
+    life.chip(move |chip| use_for(chip, key.key(), key.purpose(), &armed))
+}
+
+/// What the chip says to a new session for a key: it is the one that refuses.
+fn arming_is_refused(life: &Life, key: &MissionKey, attack: &str) {
+    let error = life.robot().keys().arm(key).unwrap_err();
+    let purpose = key.purpose();
+    assert!(refusal(&error).is_some(), "{attack}, {purpose}: {error}");
 }
 
 struct Scene {
@@ -44,17 +90,22 @@ struct Scene {
 }
 
 impl Scene {
-    /// Two missions under way, everything copied, a session armed for each key.
+    /// Two missions under way, one of them with a key of each purpose that the chip made and of each that can be shared;
+    /// everything copied, a session armed for each key.
     fn before_the_stop() -> Self {
         let mut life = Life::running();
-        let taken = (0..2)
-            .map(|_| {
-                let (record, key) = mission(&mut life);
-                let armed = life.robot().keys().arm(&key).unwrap();
-                let loaded = Some((key, armed));
-                Taken { record, loaded }
-            })
-            .collect();
+        let (plain, rich) = (mission(&mut life).0, mission(&mut life).0);
+        let mut further = Vec::new();
+        for purpose in MissionKeyPurpose::ALL {
+            let made = life.robot().create_mission_keys(rich.mission, purpose, 1, NOW_MS);
+            further.extend(made.unwrap());
+            if purpose != MissionKeyPurpose::Signing {
+                further.push(share_for(&mut life, &rich, &shared_secret(purpose), purpose));
+            }
+        }
+        let first = [&plain, &rich].map(|mission| Taken::of(&life, mission, None));
+        let further = further.into_iter().map(|key| Taken::of(&life, &rich, Some(key)));
+        let taken = first.into_iter().chain(further).collect();
         let disk = TempDir::new().unwrap();
         copy_folder(&life.path(), disk.path());
         Self { life, disk, taken }
@@ -165,28 +216,23 @@ impl Scene {
         let keys = self.life.robot().keys().clone();
         for taken in &self.taken {
             if let Some((key, armed)) = &taken.loaded {
-                refused(keys.sign_armed(key, armed, digest()), ResponseCode::PCR_CHANGED);
-                assert!(
-                    refusal(&keys.sign(key, digest()).unwrap_err()).is_some(),
-                    "{attack}"
-                );
+                let error = used(&self.life, key, armed).unwrap_err();
+                assert!(error.is_refusal(ResponseCode::PCR_CHANGED), "{attack}: {error}");
+                arming_is_refused(&self.life, key, attack);
             }
-            let loaded = self.life.load_stolen(&taken.record);
-            assert!(loaded.is_err(), "{attack}");
+            let error = taken.load(&self.life).unwrap_err();
+            // Without the rearm of before, there is nothing that the chip could be asked with.
+            let asked = keys.rearm_record().unwrap().is_some();
+            assert_eq!(refusal(&error).is_some(), asked, "{attack}: {error}");
         }
         // Whatever is loaded now was loaded by two persons' leave, and still does not sign.
         self.taken.iter_mut().for_each(|taken| taken.loaded = None);
         self.life.rearm();
         for taken in &self.taken {
-            let key = self.life.load_stolen(&taken.record).unwrap();
-            let error = keys_of(&self.life).sign(&key, digest()).unwrap_err();
-            assert!(refusal(&error).is_some(), "{attack}: {error}");
+            let key = taken.load(&self.life).unwrap();
+            arming_is_refused(&self.life, &key, attack);
         }
     }
-}
-
-fn keys_of(life: &Life) -> alcub3_keys::RobotKeys {
-    life.robot().keys().clone()
 }
 
 /// One attack: what happens from the moment the copy is made.
@@ -273,14 +319,23 @@ fn after_zeroization_no_attack_uses_a_mission_key_of_the_copied_disk() {
     }
 }
 
+/// After how many assertions a session was saved, and what it was to use: each cut for a signing key, and for the others
+/// those between the PCRs, the counters and the end.
+fn half_armed() -> impl Iterator<Item = (usize, MissionKeyPurpose)> {
+    let signing = [1, 2].map(|replayed| (replayed, MissionKeyPurpose::Signing));
+    let all = MissionKeyPurpose::ALL.into_iter();
+    let all = all.flat_map(|purpose| [UP_TO_COUNTERS_PCR_FIRST, 8].map(|replayed| (replayed, purpose)));
+    signing.into_iter().chain(all)
+}
+
 #[test]
 fn after_zeroization_no_saved_session_goes_on_over_reset_restart_or_resume() {
     for power in Power::ALL {
-        for replayed in [1, 2, UP_TO_COUNTERS_PCR_FIRST, 8] {
-            let error = saved_over(power, Policy::clone, replayed).unwrap_err();
+        for (replayed, purpose) in half_armed() {
+            let error = saved_over(power, Policy::clone, replayed, purpose).unwrap_err();
             assert!(
                 matches!(error, TpmError::Refused { .. }),
-                "{power:?} after {replayed} assertions: {error}"
+                "{purpose}, {power:?} after {replayed} assertions: {error}"
             );
         }
     }
@@ -291,11 +346,11 @@ fn after_zeroization_no_saved_session_goes_on_over_reset_restart_or_resume() {
 #[test]
 fn no_saved_session_goes_on_after_half_a_stop_in_an_announced_loss_of_power() {
     for power in [PowerUp::Clear, PowerUp::Resume] {
-        for replayed in [1, 2, UP_TO_COUNTERS_PCR_FIRST, 8] {
-            let error = saved_over_half_a_stop(power, replayed).unwrap_err();
+        for (replayed, purpose) in half_armed() {
+            let error = saved_over_half_a_stop(power, replayed, purpose).unwrap_err();
             assert!(
                 matches!(error, TpmError::Refused { .. }),
-                "{power:?} after {replayed} assertions: {error}"
+                "{purpose}, {power:?} after {replayed} assertions: {error}"
             );
         }
     }

@@ -24,6 +24,7 @@ use alcub3_security_hal::{StopCause, StopScope};
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::ops::{Key, NvPublic};
 use alcub3_tpm::{Auth, ResponseCode, TpmError};
+use alcub3_trust_model::MissionKeyPurpose;
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::profile;
 use reach::{MINUTE_MS, Power, mission, refused};
@@ -58,6 +59,8 @@ fn past(life: &Life, clock_ms: u64) {
     life.chip(move |chip| chip.clock_set(Auth::Value(&owner), clock_ms + 1))
         .unwrap();
 }
+
+const SIGNING: MissionKeyPurpose = MissionKeyPurpose::Signing;
 
 #[test]
 fn a_new_session_after_the_end_or_after_anchor_or_epoch_moved_is_refused() {
@@ -122,14 +125,14 @@ fn resettable_pcrs_kill_nothing() {
 fn with_pcr_last_a_session_saved_before_a_stop_signs_after_a_restart() {
     // The hole that the normative order closes: the lockdown PCR is back at its baseline, the epochs are not looked
     // at again.
-    saved_over(Power::Restart, pcr_last, UP_TO_COUNTERS_PCR_LAST).unwrap();
+    saved_over(Power::Restart, pcr_last, UP_TO_COUNTERS_PCR_LAST, SIGNING).unwrap();
 }
 
 #[test]
 fn in_the_normative_order_no_saved_session_survives_restart_resume_or_reset() {
     for power in Power::ALL {
         for replayed in [UP_TO_COUNTERS_PCR_FIRST, 8] {
-            let error = saved_over(power, Policy::clone, replayed).unwrap_err();
+            let error = saved_over(power, Policy::clone, replayed, SIGNING).unwrap_err();
             assert!(
                 matches!(error, TpmError::Refused { .. }),
                 "{power:?} after {replayed} assertions: {error}"

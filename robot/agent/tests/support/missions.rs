@@ -206,11 +206,22 @@ impl Commander {
     }
 }
 
-/// Gives a robot its copy.
+/// Gives a robot its copy of a command secret.
 pub fn share(life: &mut Life, record: &MissionRecord, secret: &SharedSecret) -> MissionKeyRecord {
-    let (recipient, session) = life.ask_for_shared(record, MissionKeyPurpose::CommandMac);
+    share_for(life, record, secret, MissionKeyPurpose::CommandMac)
+}
+
+/// Gives a robot its copy of a secret of this purpose.
+pub fn share_for(
+    life: &mut Life,
+    record: &MissionRecord,
+    secret: &SharedSecret,
+    purpose: MissionKeyPurpose,
+) -> MissionKeyRecord {
+    let (recipient, session) = life.ask_for_shared(record, purpose);
+    let (alice, commands) = (alice(), purpose == MissionKeyPurpose::CommandMac);
     let key = secret
-        .wrap_for(&recipient, Some(&alice()), &mut OsEntropy)
+        .wrap_for(&recipient, commands.then_some(&alice), &mut OsEntropy)
         .unwrap();
     let signing = &life.authority.signing;
     let message = key.unsigned(signing.suite()).sign(signing).unwrap();
@@ -220,7 +231,11 @@ pub fn share(life: &mut Life, record: &MissionRecord, secret: &SharedSecret) -> 
 }
 
 pub fn command_secret() -> SharedSecret {
-    SharedSecret::generate(MissionKeyPurpose::CommandMac, HashAlg::Sha256, &mut OsEntropy).unwrap()
+    shared_secret(MissionKeyPurpose::CommandMac)
+}
+
+pub fn shared_secret(purpose: MissionKeyPurpose) -> SharedSecret {
+    SharedSecret::generate(purpose, HashAlg::Sha256, &mut OsEntropy).unwrap()
 }
 
 /// Every operation on a running mission with the number of TPM commands it takes in the steady state, what it has done in
