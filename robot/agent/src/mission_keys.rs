@@ -106,15 +106,30 @@ impl Robot {
         Ok(sealed)
     }
 
-    /// Opens what [`Self::seal_mission_data`] sealed, on any robot that shares the key.
+    /// Opens what [`Self::seal_mission_data`] sealed on this robot.
     ///
     /// # Errors
     /// As [`Self::mission_sign`], and for data that was changed.
     pub fn open_mission_data(&self, data: &MissionData, now_utc_ms: u64) -> Result<Secret> {
-        let key = self.further_key(data.mission, data.key);
+        self.open_shared_data(data.mission, data.key, data, now_utc_ms)
+    }
+
+    /// Opens what was sealed on another robot with its copy of a shared key, which has a name of its own there: with the copy
+    /// that this robot's mission has.
+    ///
+    /// # Errors
+    /// As [`Self::open_mission_data`].
+    pub fn open_shared_data(
+        &self,
+        mission: MissionId,
+        key: MissionKeyId,
+        data: &MissionData,
+        now_utc_ms: u64,
+    ) -> Result<Secret> {
+        let key = self.further_key(mission, key);
         let opened = key.and_then(|key| Ok(self.keys.open_data(&key, data)?));
-        let opened = self.key_refusals_audited(data.mission, now_utc_ms, opened)?;
-        self.audit_seal(data.mission, "opened", now_utc_ms)?;
+        let opened = self.key_refusals_audited(mission, now_utc_ms, opened)?;
+        self.audit_seal(mission, "opened", now_utc_ms)?;
         Ok(opened)
     }
 

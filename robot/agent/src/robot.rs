@@ -7,32 +7,25 @@ use crate::ending::Ending;
 use crate::events::AgentLog;
 use crate::expiry::ExpiryTimer;
 use crate::run::Run;
-use crate::stopping::LoggedReceipts;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
-use alcub3_command_authority::{ReplayWindows, VerifiedMission};
+use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::Digest;
 use alcub3_keys::{
     CountersBefore, LoadedKeys, MissionOver, MissionRecord, PcrCache, RobotKeys, RobotZeroizer, StateFolder,
-    StopReceipts, StoredMissionKeys,
 };
 use alcub3_security_hal::{
-    Clock, CommandGate, EmergencyStop, FileStopJournal, Gates, MemoryVault, PlatformAdapter, RearmTrust,
-    SecretVault, StopIntent, StopJournal, StopLimits, StopParts, StopReport, SystemClock, Zeroizer,
+    CommandGate, EmergencyStop, FileStopJournal, Gates, PlatformAdapter, RearmTrust, StopReport, Zeroizer,
 };
+use alcub3_tpm::Tpm;
 use alcub3_tpm::ops::ClockReading;
-use alcub3_tpm::{Lane, Tpm};
-use alcub3_trust_model::hardware::{Part, PartSource};
-use alcub3_trust_model::nv_map::NvIndex;
+use alcub3_trust_model::hardware::Part;
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId};
-use std::collections::BTreeSet;
+use alcub3_trust_model::{BootId, HardwareTier, LeaseId, Level, MissionId};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-const JOURNAL: &str = "stops";
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const JOURNAL: &str = "stops";
 
 /// What makes the robot itself stop.
 pub type Adapters = Vec<Box<dyn PlatformAdapter>>;
@@ -59,8 +52,8 @@ pub struct Robot {
     /// The parts that the adapters know.
     pub(crate) adapter_parts: Vec<Part>,
     /// Digest of the hardware record that was last measured.
-    hardware: Mutex<Option<Digest>>,
-    recovered: Vec<StopReport>,
+    pub(crate) hardware: Mutex<Option<Digest>>,
+    pub(crate) recovered: Vec<StopReport>,
 }
 
 impl Robot {
@@ -79,92 +72,8 @@ impl Robot {
             .inspect_err(|_| lock_unfinished(&keys, &journal))
     }
 
-    fn open_with(keys: RobotKeys, folder: Arc<StateFolder>, mut adapters: Adapters) -> Result<Self> {
-        let adapter_parts = parts_of(&mut adapters);
-        let (clock, tier) = keys.tpm().run(Lane::Background, OPEN_TIMEOUT, |chip| {
-            Ok((chip.read_clock()?, chip.chip_info()?.kind.tier()))
-        })?;
-        let pcrs_now = keys.stop_pcrs()?;
-        let (run, log) = open_log(&keys, &folder, (clock.reset_count, clock.restart_count), pcrs_now)?;
-        let robot_id = keys.record().robot.clone();
-        let audit = AuditFile::open(folder.path(), robot_id.clone(), run.boot)?;
-        let gates = Arc::new(Gates::new_closed());
-        let loaded = LoadedKeys::default();
-        let reservations = Arc::new(Reservations::new(folder.clone()));
-        let commands = Arc::new(CommandGate::new(
-            gates.clone(),
-            robot_id.clone(),
-            robot_labels(&keys),
-            *keys.profiles(),
-            ReplayWindows::restored(run.lease, &reservations.load()?),
-            reservations.clone(),
-        ));
-        let counters = CountersBefore::new(keys.clone(), run.boot);
-        for index in counters_of_stops(&keys, &folder)? {
-            counters.certify(index)?;
-        }
-        let receipts = StopReceipts::prepare(keys.clone(), counters.clone())?;
-        let parts = StopParts {
-            adapters,
-            vault: Box::new(vec![
-                Box::new(commands.clone()) as Box<dyn SecretVault>,
-                Box::new(MemoryVault::new(gates.clone())),
-            ]),
-            journal: Box::new(FileStopJournal::open(
-                &folder.path().join(JOURNAL),
-                robot_id.clone(),
-            )?),
-            zeroizer: Box::new(RobotZeroizer::new(keys.clone())),
-            keys: Box::new(StoredMissionKeys::new(keys.clone(), loaded.clone())),
-            receipts: Box::new(LoggedReceipts::new(
-                receipts,
-                folder.clone(),
-                log.clone(),
-                keys.pcrs(),
-            )),
-            audit: Box::new(audit.clone()),
-            clock: Arc::new(SystemClock::new()),
-        };
-        let stop = EmergencyStop::new(gates.clone(), parts, StopLimits::default())?;
-        let trust = RearmTrust::pin(robot_id, keys.nv(), &keys.anchors().rearm)?;
-        let run = Mutex::new(run);
-        let ending = Ending::new(
-            keys.clone(),
-            folder.clone(),
-            commands.clone(),
-            loaded.clone(),
-            audit.clone(),
-            log.clone(),
-        );
-        let mut robot = Self {
-            keys,
-            folder,
-            run,
-            loaded,
-            gates,
-            stop,
-            trust,
-            commands,
-            reservations,
-            audit,
-            log,
-            cache: PcrCache::default(),
-            counters,
-            ending,
-            timer: Mutex::default(),
-            tier,
-            adapter_parts,
-            hardware: Mutex::default(),
-            recovered: Vec::new(),
-        };
-        robot.recovered = robot.stop.recover()?;
-        robot.resume(&clock)?;
-        robot.take_up_keys(SystemClock::new().utc_ms())?;
-        Ok(robot)
-    }
-
     /// Takes up what the state folder holds: the rearm, the missions that still live, the lease.
-    fn resume(&self, clock: &ClockReading) -> Result<()> {
+    pub(crate) fn resume(&self, clock: &ClockReading) -> Result<()> {
         self.finish_ended_missions(clock)?;
         self.keys.remove_orphaned_keys()?;
         if let Some(record) = self.keys.rearm_record()? {
@@ -313,24 +222,6 @@ impl Robot {
     }
 }
 
-/// The parts that the adapters know. One that does not answer names none: its parts are then missing from the inventory
-/// and the comparison says so, and the robot that it can stop still starts.
-fn parts_of(adapters: &mut Adapters) -> Vec<Part> {
-    let mut parts = Vec::new();
-    for adapter in adapters {
-        match adapter.parts() {
-            Ok(known) => parts.extend(known.into_iter().map(|part| Part {
-                source: PartSource::Adapter,
-                ..part
-            })),
-            Err(error) => {
-                tracing::warn!(adapter = adapter.name(), %error, "the adapter does not name its parts");
-            }
-        }
-    }
-    parts
-}
-
 /// A start that cannot go on still completes in the chip what a crash cut short, whatever else the journal holds. The
 /// intents stay for the next start.
 fn lock_unfinished(keys: &RobotKeys, journal: &Path) {
@@ -352,85 +243,6 @@ fn lock_unfinished(keys: &RobotKeys, journal: &Path) {
             "an unfinished stop was completed in the chip although the start failed"
         );
     }
-}
-
-/// The counters that a stop may move: the robot's, its levels', the anchors of its missions, and those of stops that were
-/// not finished, whose missions may be gone.
-fn counters_of_stops(keys: &RobotKeys, folder: &StateFolder) -> Result<BTreeSet<NvIndex>> {
-    let levels = keys
-        .record()
-        .parents
-        .iter()
-        .map(|parent| NvIndex::LevelEpoch(parent.level));
-    let missions = keys
-        .missions()?
-        .into_iter()
-        .map(|record| NvIndex::MissionAnchor(record.anchor));
-    let unfinished = unfinished_stops(keys, folder)?
-        .into_iter()
-        .map(|intent| intent.order().scope.counter());
-    Ok([NvIndex::RobotEpoch]
-        .into_iter()
-        .chain(levels)
-        .chain(missions)
-        .chain(unfinished)
-        .collect())
-}
-
-fn unfinished_stops(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<StopIntent>> {
-    let mut journal = FileStopJournal::open(&folder.path().join(JOURNAL), keys.record().robot.clone())?;
-    journal.unfinished().map_err(AgentError::Port)
-}
-
-/// The robot's own labels: the highest level it has keys of; it obeys issuers that are at least operational.
-fn robot_labels(keys: &RobotKeys) -> Labels {
-    let highest = keys.record().parents.iter().map(|parent| parent.level).max();
-    Labels::new(highest.unwrap_or(Level::Unclassified), Integrity::Operational)
-}
-
-/// The run and the agent's log, brought in line with what the PCRs hold after a crash.
-fn open_log(
-    keys: &RobotKeys,
-    folder: &Arc<StateFolder>,
-    counts: (u32, u32),
-    now: [Digest; 2],
-) -> Result<(Run, Arc<Mutex<AgentLog>>)> {
-    let mut log = AgentLog::load(folder)?;
-    let pending = pending_events(keys, folder)?;
-    let map = keys.pcrs();
-    let spans = |baseline: &[Digest; 2]| {
-        let pcrs = [map.lockdown(), map.retire()].into_iter();
-        pcrs.zip(*baseline)
-            .zip(now)
-            .map(|((pcr, from), to)| (pcr, from, to))
-    };
-    let resumed = |baseline: &[Digest; 2]| spans(baseline).all(|span| log.explains(&map, span, &pending));
-    let (run, without_events) = Run::open(folder, counts, now, resumed)?;
-    if without_events {
-        log.clear(folder)?;
-    }
-    let mut explained = true;
-    for span in spans(&run.baseline) {
-        if !log.reconcile(folder, &map, span, &pending)? {
-            explained = false;
-            tracing::warn!(error = %AgentError::UnexplainedPcr { pcr: span.0 }, "attestation will be refused");
-        }
-    }
-    if explained {
-        log.starts_at(run.baseline);
-    }
-    Ok((run, Arc::new(Mutex::new(log))))
-}
-
-/// Events that may have been extended without an entry in the log: unfinished stops, and missions that were ending.
-fn pending_events(keys: &RobotKeys, folder: &StateFolder) -> Result<Vec<AgentEvent>> {
-    let unfinished = unfinished_stops(keys, folder)?;
-    let stops = unfinished
-        .iter()
-        .map(|intent| AgentEvent::Stop(alcub3_keys::event_of(intent)));
-    let missions = keys.mission_ids()?.into_iter().map(AgentEvent::MissionEnded);
-    let start = AgentEvent::StoppedStart(keys.record().robot.clone());
-    Ok(stops.chain(missions).chain([start]).collect())
 }
 
 /// Names a mission for the audit log.

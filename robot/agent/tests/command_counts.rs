@@ -13,7 +13,8 @@ mod support;
 
 use missions::counted_mission_operations;
 use std::collections::BTreeMap;
-use support::{Life, counted_operations};
+use support::Life;
+use support::counts::counted_operations;
 
 /// The rows of SPECIFICATION.md's table "TPM commands per operation" that start with `robot:`.
 fn promised() -> BTreeMap<String, u64> {

@@ -17,7 +17,9 @@ use alcub3_crypto::Suite;
 use alcub3_fleet_protocol::level_policy::LevelPolicy;
 use alcub3_keys::{KeysError, StateFolder};
 use alcub3_security_hal::GateVerdict;
-use alcub3_trust_model::{Integrity, Labels, LevelProfile, LevelProfiles};
+use alcub3_tpm::OsEntropy;
+use alcub3_trust_model::{Integrity, Labels, LevelProfile, LevelProfiles, MissionKeyPurpose};
+use missions::{alice, command_secret};
 use std::sync::Arc;
 use support::{LEVEL, Life, NOW_MS};
 
@@ -54,10 +56,18 @@ fn a_stricter_suite_binds_a_running_mission_new_ones_leases_and_the_robots_own_k
         }
     };
     assert_eq!(command(&life, 1), None);
+    let (recipient, asked) = life.ask_for_shared(&mission, MissionKeyPurpose::CommandMac);
+    let shared = command_secret().wrap_for(&recipient, Some(&alice()), &mut OsEntropy);
+    let signing = &life.authority.signing;
+    let shared = shared.unwrap().unsigned(signing.suite()).sign(signing).unwrap();
     let stricter = policy(&life, 1, |row| row.suite_floor = Suite::EcdsaP384Sha384);
     life.robot().keys().take_level_policy(&stricter).unwrap();
     life.open();
     assert_eq!(command(&life, 2), Some("mission-unknown"), "it is not taken up");
+    let taken = life
+        .robot()
+        .take_shared_key(asked, mission.mission, &shared, NOW_MS);
+    assert_eq!(taken.unwrap_err().reason_code(), Some("suite-too-weak"));
     let robot = life.robot();
     let below = robot.keys().check_floor(LEVEL).unwrap_err();
     assert!(

@@ -1,5 +1,5 @@
-//! The further keys of a mission on a real TPM implementation: what each is for, what refuses anything else, what shares
-//! them, and what ends them.
+//! The further keys of a mission on a real TPM implementation: what each is for, what refuses anything else,
+//! and what ends them.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -17,12 +17,12 @@ mod support;
 use alcub3_agent::AgentError;
 use alcub3_attestation::certify::{Signed, verify_creation};
 use alcub3_crypto::HashAlg;
+use alcub3_crypto::tpm::attribute;
 use alcub3_keys::{KeyOrigin, KeyRefusal, KeysError, MissionKeyRecord, MissionRecord, mission_key_binding};
-use alcub3_security_hal::GateVerdict;
 use alcub3_tpm::{Auth, OsEntropy, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{MissionKeyId, MissionKeyPurpose};
-use missions::{Commander, alice, audit_names, command_secret, message, share};
+use missions::{alice, audit_names, command_secret, message, share};
 use reach::{MINUTE_MS, refused};
 use support::{Life, NOW_MS};
 
@@ -116,6 +116,15 @@ fn a_signing_key_is_certified_for_verifiers() {
         panic!("{:?}", key.origin)
     };
     let binding = mission_key_binding(HashAlg::Sha256, &record, key.key, key.purpose);
+    let elsewhere = life.start_mission(60 * MINUTE_MS);
+    for (mission, key, purpose) in [
+        (&elsewhere, key.key, key.purpose),
+        (&record, MissionKeyId::new([0; 16]), key.purpose),
+        (&record, key.key, MissionKeyPurpose::CommandMac),
+    ] {
+        let other = mission_key_binding(HashAlg::Sha256, mission, key, purpose);
+        assert_ne!(other, binding);
+    }
     let signed = Signed {
         message: attest,
         signature,
@@ -137,6 +146,37 @@ fn a_signing_key_is_certified_for_verifiers() {
     verifying
         .verify_digest(signature.scheme, &message(), &signature.bytes)
         .unwrap();
+}
+
+#[test]
+fn what_is_made_shared_sealed_and_opened_is_on_record() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    for word in ["made-1-data-sealing", "sealed", "opened", "shared-command-mac"] {
+        assert!(!audit_names(&life, word), "{word}");
+    }
+    let key = make(&life, &record, MissionKeyPurpose::DataSealing);
+    uses(&life, &key, key.purpose).unwrap();
+    share(&mut life, &record, &command_secret());
+    for word in ["made-1-data-sealing", "sealed", "opened", "shared-command-mac"] {
+        assert!(audit_names(&life, word), "{word}");
+    }
+}
+
+#[test]
+fn no_mission_key_can_lock_the_chip_and_none_that_it_made_leaves_it() {
+    let mut life = Life::running();
+    let record = life.start_mission(60 * MINUTE_MS);
+    let bound = attribute::FIXED_TPM | attribute::FIXED_PARENT;
+    for purpose in ALL {
+        let made = make(&life, &record, purpose).public.attributes();
+        assert_eq!(made & bound, bound, "{purpose}");
+        assert_ne!(made & attribute::NO_DA, 0, "{purpose}");
+        assert_eq!(made & attribute::USER_WITH_AUTH, 0, "{purpose}");
+    }
+    let shared = share(&mut life, &record, &command_secret()).public.attributes();
+    assert_ne!(shared & attribute::NO_DA, 0);
+    assert_eq!(shared & attribute::USER_WITH_AUTH, 0);
 }
 
 #[test]
@@ -198,162 +238,6 @@ fn changed_data_and_changed_blobs_are_refused() {
     refused(loaded, ResponseCode::INTEGRITY);
 }
 
-fn reasons(verdict: GateVerdict) -> Vec<String> {
-    match verdict {
-        GateVerdict::Admitted(_) => Vec::new(),
-        GateVerdict::Refused(refusal) => refusal.reasons().iter().map(ToString::to_string).collect(),
-    }
-}
-
-#[test]
-fn a_shared_secret_commands_two_robots_and_dies_with_each_ones_mission() {
-    let mut robots = [Life::running(), Life::running()];
-    let secret = command_secret();
-    let commander = Commander::new(&secret);
-    let missions: Vec<_> = robots
-        .iter_mut()
-        .map(|life| {
-            let record = life.start_mission(60 * MINUTE_MS);
-            life.take_lease();
-            share(life, &record, &secret);
-            record
-        })
-        .collect();
-    // From here on only chips hold it.
-    drop(secret);
-    for (life, record) in robots.iter().zip(&missions) {
-        let bytes = commander.command(life, record, 1);
-        assert_eq!(
-            reasons(life.robot().validate(&bytes, Some(NOW_MS)).unwrap()),
-            [""; 0]
-        );
-        let replayed = life.robot().validate(&bytes, Some(NOW_MS)).unwrap();
-        assert!(reasons(replayed)[0].contains("replay"));
-        let mut forged = commander.command(life, record, 2);
-        *forged.last_mut().unwrap() ^= 1;
-        let forged = life.robot().validate(&forged, Some(NOW_MS)).unwrap();
-        assert_eq!(reasons(forged), ["not-authentic"]);
-    }
-    // The same disk after a restart of the process: the copy is found again.
-    robots[1].robot.take().unwrap().close().unwrap();
-    robots[1].open();
-    robots[1].take_lease();
-    let bytes = commander.command(&robots[1], &missions[1], 3);
-    assert_eq!(
-        reasons(robots[1].robot().validate(&bytes, Some(NOW_MS)).unwrap()),
-        [""; 0]
-    );
-
-    let key = robots[0]
-        .robot()
-        .keys()
-        .mission_keys(missions[0].mission)
-        .unwrap();
-    let loaded = robots[0]
-        .robot()
-        .further_key(missions[0].mission, key[0].key)
-        .unwrap();
-    let armed = robots[0].robot().keys().arm(&loaded).unwrap();
-    assert!(robots[0].stop().is_complete());
-    let keys = robots[0].robot().keys();
-    refused(
-        keys.mac_armed(&loaded, &armed, b"x".to_vec()),
-        ResponseCode::PCR_CHANGED,
-    );
-    refused(keys.arm(&loaded), ResponseCode::VALUE);
-    let late = commander.command(&robots[0], &missions[0], 4);
-    let late = robots[0].robot().validate(&late, Some(NOW_MS)).unwrap();
-    assert_eq!(reasons(late), ["emergency-stop"]);
-    // The other robot's copy knows nothing of it.
-    let bytes = commander.command(&robots[1], &missions[1], 4);
-    assert_eq!(
-        reasons(robots[1].robot().validate(&bytes, Some(NOW_MS)).unwrap()),
-        [""; 0]
-    );
-}
-
-#[test]
-fn an_import_whose_integrity_fails_is_refused_and_leaves_nothing() {
-    let mut life = Life::running();
-    let record = life.start_mission(60 * MINUTE_MS);
-    let secret = command_secret();
-    let empty = |life: &Life| {
-        life.robot()
-            .keys()
-            .mission_keys(record.mission)
-            .unwrap()
-            .is_empty()
-    };
-    let objects = |life: &Life| life.chip(|chip| chip.handles(0x8000_0000)).unwrap();
-    type Change = fn(&mut alcub3_fleet_protocol::shared_key::SharedKey);
-    let changes: [(&str, Change); 5] = [
-        ("import-integrity", |key| {
-            *key.wrapped.duplicate.last_mut().unwrap() ^= 1;
-        }),
-        ("import-integrity", |key| key.wrapped.duplicate[2] ^= 1),
-        ("import-integrity", |key| {
-            *key.wrapped.encrypted_seed.last_mut().unwrap() ^= 1;
-        }),
-        ("import-integrity", |key| {
-            key.wrapped.duplicate.pop();
-        }),
-        ("shared-key", |key| key.issuer = None),
-    ];
-    for (code, change) in changes {
-        let (recipient, session) = life.ask_for_shared(&record, MissionKeyPurpose::CommandMac);
-        let mut key = secret
-            .wrap_for(&recipient, Some(&alice()), &mut OsEntropy)
-            .unwrap();
-        change(&mut key);
-        let signing = &life.authority.signing;
-        let message = key.unsigned(signing.suite()).sign(signing).unwrap();
-        let before = objects(&life);
-        let taken = life
-            .robot()
-            .take_shared_key(session, record.mission, &message, NOW_MS);
-        let error = taken.unwrap_err();
-        assert_eq!(error.reason_code(), Some(code), "{error}");
-        assert!(empty(&life) && audit_names(&life, code));
-        assert_eq!(objects(&life), before);
-    }
-}
-
-#[test]
-fn a_shared_key_under_another_policy_or_of_another_authority_is_refused() {
-    let mut life = Life::running();
-    let (record, other) = (
-        life.start_mission(60 * MINUTE_MS),
-        life.start_mission(60 * MINUTE_MS),
-    );
-    let secret = command_secret();
-    // Wrapped for another mission of the same robot, and said to be of this one.
-    let (recipient, _) = life.ask_for_shared(&other, MissionKeyPurpose::CommandMac);
-    let mut key = secret
-        .wrap_for(&recipient, Some(&alice()), &mut OsEntropy)
-        .unwrap();
-    let session = life.next_session();
-    (key.session, key.mission) = (session, record.mission);
-    let signing = &life.authority.signing;
-    let message = key.unsigned(signing.suite()).sign(signing).unwrap();
-    let take = |life: &Life, message: &[u8]| {
-        life.robot()
-            .take_shared_key(session, record.mission, message, NOW_MS)
-            .unwrap_err()
-            .reason_code()
-    };
-    assert_eq!(take(&life, &message), Some("import-policy"));
-    let stranger = alcub3_crypto::SigningKey::generate(alcub3_crypto::Curve::P256).unwrap();
-    let forged = key.unsigned(stranger.suite()).sign(&stranger).unwrap();
-    assert_eq!(take(&life, &forged), Some("shared-key"));
-    assert!(
-        life.robot()
-            .keys()
-            .mission_keys(record.mission)
-            .unwrap()
-            .is_empty()
-    );
-}
-
 #[test]
 fn a_new_key_under_an_ended_mission_or_a_stop_is_refused() {
     let mut life = Life::running();
@@ -362,10 +246,18 @@ fn a_new_key_under_an_ended_mission_or_a_stop_is_refused() {
         life.robot()
             .create_mission_keys(record.mission, MissionKeyPurpose::CommandMac, 1, NOW_MS)
     };
+    let (recipient, session) = life.ask_for_shared(&record, MissionKeyPurpose::CommandMac);
+    let shared = command_secret().wrap_for(&recipient, Some(&alice()), &mut OsEntropy);
+    let signing = &life.authority.signing;
+    let shared = shared.unwrap().unsigned(signing.suite()).sign(signing).unwrap();
     let (owner, end) = (life.owner(), record.end_clock_ms);
     life.chip(move |chip| chip.clock_set(Auth::Value(&owner), end + 1))
         .unwrap();
     assert_eq!(create(&life).unwrap_err().reason_code(), Some("mission-over"));
+    let taken = life
+        .robot()
+        .take_shared_key(session, record.mission, &shared, NOW_MS);
+    assert_eq!(taken.unwrap_err().reason_code(), Some("mission-over"));
     life.increment(NvIndex::RobotEpoch);
     assert!(create(&life).is_err());
     let unknown = life

@@ -1,6 +1,7 @@
 //! The one error of this crate: which command, what was wrong with which part, and what to do.
 
 use crate::command::CommandCode;
+use crate::meanings::explain;
 use crate::transport::TransportError;
 use std::fmt;
 use tpm2_protocol::data::{TpmRc, TpmRcBase, TpmRcIndex};
@@ -81,128 +82,6 @@ impl fmt::Display for ResponseCode {
 impl fmt::Debug for ResponseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// What a response code means and what to do about it.
-fn explain(code: ResponseCode) -> (&'static str, &'static str) {
-    match code.base() {
-        ResponseCode::INITIALIZE => (
-            "the TPM was not started",
-            "send TPM2_Startup; firmware does this on a real machine",
-        ),
-        ResponseCode::FAILURE => (
-            "the TPM is in failure mode",
-            "power the chip off and on; if it stays, replace it",
-        ),
-        ResponseCode::PCR_CHANGED => (
-            "a counting PCR was extended since the policy session was armed",
-            "build a new policy session; after a stop it will be refused too",
-        ),
-        ResponseCode::AUTH_FAIL => (
-            "the authorisation value is wrong",
-            "use the value the fleet authority holds; wrong tries count towards lockout",
-        ),
-        ResponseCode::BAD_AUTH => (
-            "the authorisation value is wrong",
-            "use the value the fleet authority holds",
-        ),
-        ResponseCode::LOCKOUT => (
-            "the TPM is in dictionary-attack lockout",
-            "wait for the recovery time that `alcub3 tpm doctor` shows, or reset the lockout with the authority's value",
-        ),
-        ResponseCode::POLICY_FAIL => (
-            "the policy session does not satisfy the key's policy",
-            "the key's mission ended, was stopped, or the approval is for something else",
-        ),
-        ResponseCode::POLICY => (
-            "a policy assertion does not hold now",
-            "an epoch, an anchor or the clock has moved past what was approved",
-        ),
-        ResponseCode::POLICY_CC => (
-            "the policy allows another command only",
-            "use the key for the purpose it was made for",
-        ),
-        ResponseCode::EXPIRED => (
-            "the authorisation has expired",
-            "ask the authority for a new approval",
-        ),
-        ResponseCode::HANDLE => (
-            "nothing is at this handle",
-            "provision the robot, or name another handle or index",
-        ),
-        ResponseCode::NV_DEFINED => (
-            "the NV index exists already",
-            "undefine it with the owner authorisation, or use it as it is",
-        ),
-        ResponseCode::NV_SPACE => (
-            "the TPM's NV memory is full",
-            "undefine indices that are no longer needed (`alcub3 tpm doctor` lists them)",
-        ),
-        ResponseCode::NV_UNINITIALIZED => ("the NV index was never written", "write it first"),
-        ResponseCode::NV_LOCKED => ("the NV index is locked until the next reset", "restart the TPM"),
-        ResponseCode::NV_AUTHORIZATION => (
-            "this authorisation may not use the NV index so",
-            "use the authorisation the index's attributes name",
-        ),
-        ResponseCode::NV_RANGE | ResponseCode::NV_SIZE => (
-            "offset and size are outside the NV index",
-            "read its public area for the size",
-        ),
-        ResponseCode::NV_UNAVAILABLE | ResponseCode::NV_RATE => (
-            "the TPM's NV memory cannot be written right now",
-            "wait; the chip protects its flash from wear",
-        ),
-        ResponseCode::OBJECT_MEMORY | ResponseCode::OBJECT_HANDLES => (
-            "no free object slot",
-            "flush transient objects other programs left behind",
-        ),
-        ResponseCode::SESSION_MEMORY | ResponseCode::SESSION_HANDLES => (
-            "no free session slot",
-            "flush sessions other programs left behind",
-        ),
-        ResponseCode::CONTEXT_GAP => (
-            "a saved session is too old",
-            "load and save the oldest session again",
-        ),
-        ResponseCode::CANCELED => ("the command was cancelled", "none needed"),
-        ResponseCode::RETRY | ResponseCode::YIELDED | ResponseCode::TESTING => {
-            ("the TPM is busy", "try again")
-        }
-        ResponseCode::COMMAND_CODE => (
-            "the TPM does not implement the command",
-            "see `alcub3 tpm info` for what this chip can do",
-        ),
-        ResponseCode::INTEGRITY => (
-            "the blob was made by another TPM or was changed",
-            "use the blob this chip made",
-        ),
-        ResponseCode::SIGNATURE => (
-            "the signature does not verify",
-            "check the key and what was signed",
-        ),
-        ResponseCode::TICKET => (
-            "the ticket was not made by this TPM",
-            "let this TPM verify the signature again",
-        ),
-        ResponseCode::HASH | ResponseCode::CURVE => (
-            "the TPM does not support the algorithm here",
-            "see `alcub3 tpm info` for algorithms, curves and PCR banks",
-        ),
-        ResponseCode::ATTRIBUTES => ("the object's attributes forbid this", "use a key made for it"),
-        ResponseCode::VALUE => (
-            "the value is out of range or does not fit the handle",
-            "check the value against the TPM's capabilities",
-        ),
-        ResponseCode::SIZE => (
-            "the size is wrong",
-            "check the length against the TPM's limits (`alcub3 tpm info`)",
-        ),
-        ResponseCode::AUTH_UNAVAILABLE => (
-            "this kind of authorisation is not allowed for the object",
-            "use its policy",
-        ),
-        _ => ("see TPM 2.0 Part 2, 6.6", "see TPM 2.0 Part 3 for this command"),
     }
 }
 

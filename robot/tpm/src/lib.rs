@@ -16,6 +16,7 @@ mod command;
 mod entropy;
 mod error;
 mod executor;
+mod meanings;
 mod policy_session;
 mod random_health;
 mod session;

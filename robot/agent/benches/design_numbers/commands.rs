@@ -1,7 +1,8 @@
 //! How many TPM commands each operation takes.
 
 use crate::missions::counted_mission_operations;
-use crate::support::{Life, counted_operations};
+use crate::support::Life;
+use crate::support::counts::counted_operations;
 
 pub fn per_operation() -> Vec<(String, u64)> {
     let mut life = Life::running();

@@ -337,7 +337,9 @@ pub fn counted_mission_operations(life: &mut Life) -> Vec<(String, u64)> {
 }
 
 fn wait_until_ready(key: &alcub3_keys::MissionKey) {
+    let until = std::time::Instant::now() + LONG;
     while !key.is_armed_ahead() {
+        assert!(std::time::Instant::now() < until, "no session is armed ahead");
         std::thread::yield_now();
     }
 }
