@@ -20,6 +20,7 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
     seeds.push(seed(RECORDS, "purge", purge()?));
     seeds.extend(provisioning()?);
     seeds.push(seed(RECORDS, "robot", robot()?));
+    seeds.push(seed(RECORDS, "commander", commander()?));
     seeds.extend(level_policies()?);
     Ok(seeds)
 }
@@ -83,6 +84,19 @@ fn provisioning() -> SeedResult<Vec<Seed>> {
         seed(RECORDS, "provisioning", journal(false)),
         seed(RECORDS, "provisioning-owned", journal(true)),
     ])
+}
+
+fn commander() -> SeedResult<Vec<u8>> {
+    let policy = HashAlg::Sha256.digest(&[b"policy"]);
+    let key = PublicTemplate::hmac_key(HashAlg::Sha256, attribute::NO_DA, Some(&policy)).to_public()?;
+    let mut out = Encoder::structure("alcub3/held-command-key/v1", 1, 5);
+    out.u64(2)
+        .text("operator-1")
+        .u64(3)
+        .bytes(public()?.name().as_bytes());
+    out.u64(4).u64(Curve::P256.tpm_id().into());
+    out.u64(5).bytes(key.as_tpmt_bytes()).u64(6).bytes(&[6; 120]);
+    Ok(out.finish())
 }
 
 fn robot() -> SeedResult<Vec<u8>> {

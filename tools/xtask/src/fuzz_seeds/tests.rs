@@ -20,7 +20,7 @@ use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::shared_key::VerifiedSharedKey;
 use alcub3_keys::own_records::reencoded;
-use alcub3_keys::{MissionData, MissionKeyRecord, MissionRecord, SeenClock};
+use alcub3_keys::{HeldCommandKey, MissionData, MissionKeyRecord, MissionRecord, SeenClock};
 use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
 use alcub3_tpm::transport::Capture;
@@ -118,7 +118,10 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "event_log" => EventLog::parse(bytes).is_ok(),
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
         "level_policy" => is_level_policy(bytes),
-        "own_records" => reencoded(bytes).is_some_and(|again| again == bytes),
+        "own_records" => {
+            reencoded(bytes).is_some_and(|again| again == bytes)
+                || HeldCommandKey::from_canonical(bytes).is_ok()
+        }
         "ima_log" => ImaLog::parse(bytes).is_ok(),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {
