@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const FILE: &str = "audit.log";
-const MAX_ENTRY: usize = 1 << 20;
+/// The longest entry, in bytes.
+const LONGEST_ENTRY: u32 = 1 << 20;
 
 /// The robot's audit log. Cloning shares it.
 #[derive(Clone)]
@@ -212,15 +213,22 @@ fn next_piece(bytes: &[u8]) -> Option<Piece<'_>> {
     };
     let whole_but_content =
         || framed(bytes).is_some_and(|entry| entry.len() + 4 == bytes.len() && !entry.is_empty());
-    let end = next.or_else(|| (whole_but_length() || whole_but_content()).then_some(bytes.len()))?;
+    let no_length = || {
+        bytes
+            .first_chunk::<4>()
+            .is_some_and(|length| u32::from_be_bytes(*length) > LONGEST_ENTRY)
+    };
+    let is_damage = || whole_but_length() || whole_but_content() || no_length();
+    let end = next.or_else(|| is_damage().then_some(bytes.len()))?;
     bytes.get(..end).map(Piece::Damaged)
 }
 
 /// The bytes that a length in front of them counts.
 fn framed(bytes: &[u8]) -> Option<&[u8]> {
     let (length, tail) = bytes.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    tail.get(..length).filter(|_| length <= MAX_ENTRY)
+    let length = u32::from_be_bytes(*length);
+    let entry = tail.get(..usize::try_from(length).ok()?)?;
+    (length <= LONGEST_ENTRY).then_some(entry)
 }
 
 fn record_at(bytes: &[u8]) -> Option<(&[u8], Entry)> {
@@ -315,6 +323,17 @@ mod tests {
                 assert_eq!(opened(folder.path()).head(), log.head(), "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_last_entry_that_is_damaged_all_over_is_kept_where_no_crash_leaves_such_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let (mut bytes, ends) = three_entries(folder.path());
+        bytes[ends[2]..].fill(0xff);
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(opened(folder.path()).head().0, 4);
+        assert!(std::fs::read(&path).unwrap().starts_with(&bytes));
     }
 
     #[test]

@@ -118,9 +118,11 @@ impl AgentLog {
 
     /// Makes the log durable as it is: where the disk refused before.
     pub(crate) fn save(&self, folder: &StateFolder) -> Result<()> {
+        // Never more than can be read again: a log that lacks events explains nothing until the next reset clears it.
+        let events = self.events.get(..MOST_EVENTS).unwrap_or(&self.events);
         let mut out = Encoder::structure(DOMAIN, VERSION, 1);
-        out.u64(2).array(self.events.len());
-        for event in &self.events {
+        out.u64(2).array(events.len());
+        for event in events {
             out.bytes(&event.message());
         }
         Ok(folder.write(FILE, &out.finish())?)

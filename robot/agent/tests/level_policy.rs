@@ -13,12 +13,13 @@ mod support;
 
 use alcub3_agent::{AgentError, Robot};
 use alcub3_command_authority::MissionError;
-use alcub3_crypto::Suite;
+use alcub3_crypto::{Secret, Suite};
 use alcub3_fleet_protocol::level_policy::LevelPolicy;
-use alcub3_keys::{KeysError, StateFolder};
+use alcub3_keys::{KeyPlan, KeysError, StateFolder};
 use alcub3_security_hal::GateVerdict;
 use alcub3_tpm::OsEntropy;
-use alcub3_trust_model::{Integrity, Labels, LevelProfile, LevelProfiles, MissionKeyPurpose};
+use alcub3_trust_model::managed_key::KeyPurpose;
+use alcub3_trust_model::{Integrity, KeyLabel, Labels, LevelProfile, LevelProfiles, MissionKeyPurpose};
 use missions::{alice, command_secret};
 use std::sync::Arc;
 use support::{LEVEL, Life, NOW_MS};
@@ -60,6 +61,10 @@ fn a_stricter_suite_binds_a_running_mission_new_ones_leases_and_the_robots_own_k
     let shared = command_secret().wrap_for(&recipient, Some(&alice()), &mut OsEntropy);
     let signing = &life.authority.signing;
     let shared = shared.unwrap().unsigned(signing.suite()).sign(signing).unwrap();
+    let before = life
+        .robot()
+        .seal(LEVEL, Secret::from_slice(b"data"), NOW_MS)
+        .unwrap();
     let stricter = policy(&life, 1, |row| row.suite_floor = Suite::EcdsaP384Sha384);
     life.robot().keys().take_level_policy(&stricter).unwrap();
     life.open();
@@ -74,6 +79,24 @@ fn a_stricter_suite_binds_a_running_mission_new_ones_leases_and_the_robots_own_k
         matches!(&below, KeysError::BelowFloor(below) if below.code() == "suite-too-weak"),
         "{below}"
     );
+    let sealed = robot
+        .seal(LEVEL, Secret::from_slice(b"data"), NOW_MS)
+        .unwrap_err();
+    assert_eq!(sealed.reason_code(), Some("suite-too-weak"));
+    assert!(
+        robot.unseal(LEVEL, before, NOW_MS).is_ok(),
+        "what there was opens"
+    );
+    let plan = KeyPlan {
+        label: KeyLabel::new("later").unwrap(),
+        purpose: KeyPurpose::DataEncryption,
+        level: LEVEL,
+        activates_in_ms: 0,
+    };
+    let made = robot.create_key(&plan, NOW_MS).unwrap_err();
+    assert_eq!(made.reason_code(), Some("suite-too-weak"));
+    let kept = robot.create_recoverable_key(LEVEL, "later", NOW_MS).unwrap_err();
+    assert_eq!(kept.reason_code(), Some("suite-too-weak"));
     let refused = robot.take_lease(&life.lease()).unwrap_err();
     assert_eq!(refused.reason_code(), Some("suite-too-weak"));
     let session = life.next_session();

@@ -81,6 +81,7 @@ impl RobotKeys {
         data: Option<Secret>,
     ) -> Result<RecoverableKey> {
         check_label(label)?;
+        self.check_floor(level)?;
         if self.kept_as(label)?.is_some() {
             return Err(taken(label));
         }

@@ -15,9 +15,11 @@ impl RobotKeys {
     /// Commands: a session of the level (StartAuthSession, PolicyPCR, 2 PolicyNV, PolicyAuthorize), Create, a flush.
     ///
     /// # Errors
-    /// [`KeysError::NoSuchLevel`](crate::KeysError::NoSuchLevel); [`KeysError::Stopped`](crate::KeysError::Stopped) or the
-    /// chip's refusal after a stop.
+    /// [`KeysError::NoSuchLevel`](crate::KeysError::NoSuchLevel); [`KeysError::BelowFloor`](crate::KeysError::BelowFloor)
+    /// where the policy in force asks for more than this robot has; [`KeysError::Stopped`](crate::KeysError::Stopped) or
+    /// the chip's refusal after a stop.
     pub fn seal(&self, level: Level, data: Secret) -> Result<Sealed> {
+        self.check_floor(level)?;
         let parent = self.parent(level)?;
         let object = parent_policy(
             self.hash(),

@@ -142,6 +142,8 @@ impl FileStopJournal {
         let ending = text(path.extension()).ok_or_else(foreign)?;
         let decoded = StopIntent::from_canonical(&read_bounded(path)?);
         match (ending.as_str(), decoded) {
+            // Another robot's says as little as half of one: that somebody called a stop here.
+            (DONE | NEW, Ok(intent)) if intent.order().robot != self.robot => Ok(self.torn(stop)),
             (DONE | NEW, Ok(intent)) if intent.order().stop == stop => Ok(intent),
             (NEW, _) => Ok(self.torn(stop)),
             (DONE, Err(source)) => Err(JournalError::Unreadable {

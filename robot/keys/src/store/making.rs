@@ -109,6 +109,7 @@ impl RobotKeys {
         if plan.purpose == KeyPurpose::Mission {
             return Err(KeysError::MissionPurpose);
         }
+        self.check_floor(plan.level)?;
         let anchor = free_anchor(living)?;
         let parent = self.parent_for(plan.purpose, plan.level)?;
         let id = random_id()?;
