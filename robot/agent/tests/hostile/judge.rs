@@ -3,6 +3,7 @@
 use super::world::{Failures, LEVELS, Lived, World};
 use crate::support::{LEVEL, SoftAuthority, digest, nonce, robot_id};
 use alcub3_attestation::certify::{Signed, verify_creation};
+use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::{Evidence, qualifying_data};
 use alcub3_attestation::quote::verify_quote;
@@ -151,7 +152,8 @@ pub fn life(world: &World, authority: &SoftAuthority, lived: &Lived, failures: &
 }
 
 /// The evidence is of the robot's key, for this nonce, over the values that the chip really held: none was extended but for
-/// the retire PCR, by the start that found the robot stopped, once.
+/// the retire PCR, by starts that found the robot stopped: as often as the agent's log says, once for each start and once more
+/// for one whose answer was lost.
 fn evidence(authority: &SoftAuthority, bytes: &[u8]) {
     let evidence = Evidence::from_canonical(bytes).unwrap();
     let state = RobotState::from_canonical(evidence.state).unwrap();
@@ -172,11 +174,19 @@ fn evidence(authority: &SoftAuthority, bytes: &[u8]) {
         evidence.pcrs.clone(),
     )
     .unwrap();
-    let retire = PcrMap::DEFAULT.retire();
+    let started = AgentEvent::StoppedStart(robot_id());
+    let log = EventLog::parse(evidence.agent_log.unwrap()).unwrap();
+    let starts = log.events().iter().filter(|event| event.is_extended());
+    let starts: Vec<AgentEvent> = starts
+        .map(|event| AgentEvent::decode(event.data).unwrap())
+        .collect();
+    assert!((1..=2).contains(&starts.len()) && starts.iter().all(|event| *event == started));
     let genuine = |(bank, pcr, value): (HashAlg, u8, &Digest)| {
-        let zero = Digest::zero(bank);
-        let started = AgentEvent::StoppedStart(robot_id()).digest(bank);
-        *value == zero || pcr == retire && *value == zero.extend(started.as_bytes())
+        let of_pcr = starts.iter().filter(|event| event.pcr(&PcrMap::DEFAULT) == pcr);
+        let led_to = of_pcr.fold(Digest::zero(bank), |value, event| {
+            value.extend(event.digest(bank).as_bytes())
+        });
+        *value == led_to
     };
     assert!(quote.pcrs().iter().all(genuine));
     assert_eq!(state.robot, robot_id());
