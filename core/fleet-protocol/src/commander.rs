@@ -29,8 +29,6 @@ use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
 const SECRET_BYTES: usize = 32;
-const MAX_CERTIFICATE: usize = 16 << 10;
-const MAX_CHAIN: usize = 8;
 const MAX_CREDENTIAL: usize = 1024;
 const MAX_MISSIONS: usize = 1024;
 
@@ -100,13 +98,12 @@ impl CommanderRequest {
         let mut out = Encoder::structure(domain::COMMANDER_REQUEST, VERSION, 5);
         out.u64(2).text(self.operator.as_str());
         wire::put_public(out.u64(3), &self.endorsement_key);
-        out.u64(4)
-            .bytes(&self.endorsement_certificate)
-            .u64(5)
-            .array(self.certificate_chain.len());
-        for certificate in &self.certificate_chain {
-            out.bytes(certificate);
-        }
+        wire::put_certificates(
+            &mut out,
+            4,
+            &self.endorsement_certificate,
+            &self.certificate_chain,
+        );
         wire::put_public(out.u64(6), &self.storage_key);
         Unsigned::new(suite, out.finish())
     }
@@ -118,21 +115,14 @@ impl CommanderRequest {
     pub fn parse(bytes: &[u8]) -> Result<Self, CommanderError> {
         let message = Cose::parse(domain::COMMANDER_REQUEST, bytes)?;
         let mut m = Message::open(domain::COMMANDER_REQUEST, VERSION, message.payload())?;
-        let each = |r: &mut _| wire::bounded(r, "certificate_chain", MAX_CERTIFICATE);
+        let operator = wire::operator(m.at(2, "operator")?, "operator")?;
+        let endorsement_key = wire::public(m.at(3, "endorsement_key")?, "endorsement_key")?;
+        let (endorsement_certificate, certificate_chain) = wire::certificates(&mut m, 4)?;
         let request = Self {
-            operator: wire::operator(m.at(2, "operator")?, "operator")?,
-            endorsement_key: wire::public(m.at(3, "endorsement_key")?, "endorsement_key")?,
-            endorsement_certificate: wire::bounded(
-                m.at(4, "endorsement_certificate")?,
-                "endorsement_certificate",
-                MAX_CERTIFICATE,
-            )?,
-            certificate_chain: wire::list(
-                m.at(5, "certificate_chain")?,
-                "certificate_chain",
-                MAX_CHAIN,
-                each,
-            )?,
+            operator,
+            endorsement_key,
+            endorsement_certificate,
+            certificate_chain,
             storage_key: wire::public(m.at(6, "storage_key")?, "storage_key")?,
         };
         m.finish()?;

@@ -89,6 +89,32 @@ pub(crate) fn list<'a, T>(
     (0..count).map(|_| each(r)).collect()
 }
 
+/// The longest certificate, in bytes.
+const MAX_CERTIFICATE: usize = 16 << 10;
+/// The most certificates between an endorsement certificate and its vendor's root.
+const MAX_CHAIN: usize = 8;
+
+/// An endorsement certificate and those up to its vendor's root: two fields that follow each other.
+pub(crate) fn put_certificates(out: &mut Encoder, first_key: u64, certificate: &[u8], chain: &[Vec<u8>]) {
+    out.u64(first_key).bytes(certificate);
+    out.u64(first_key + 1).array(chain.len());
+    for certificate in chain {
+        out.bytes(certificate);
+    }
+}
+
+/// What [`put_certificates`] wrote.
+pub(crate) fn certificates(
+    m: &mut Message<'_>,
+    first_key: u64,
+) -> Result<(Vec<u8>, Vec<Vec<u8>>), DecodeError> {
+    let (leaf, chain) = ("endorsement_certificate", "certificate_chain");
+    let certificate = bounded(m.at(first_key, leaf)?, leaf, MAX_CERTIFICATE)?;
+    let each = |r: &mut Reader<'_>| bounded(r, chain, MAX_CERTIFICATE);
+    let chain = list(m.at(first_key + 1, chain)?, chain, MAX_CHAIN, each)?;
+    Ok((certificate, chain))
+}
+
 pub(crate) fn put_public(out: &mut Encoder, public: &Public) {
     out.bytes(public.as_tpmt_bytes());
 }

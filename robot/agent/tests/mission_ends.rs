@@ -14,10 +14,10 @@ mod reach;
 mod support;
 
 use alcub3_agent::{AgentError, MissionEnd, Robot};
-use alcub3_command_authority::MissionToken;
+use alcub3_command_authority::{CommandEnvelope, MissionToken};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{KeysError, MissionOver, MissionRecord};
-use alcub3_security_hal::{Clock, StopCause};
+use alcub3_security_hal::{Clock, GateVerdict, StopCause};
 use alcub3_testkit::{PowerUp, Swtpm};
 use alcub3_tpm::{Auth, ResponseCode};
 use alcub3_trust_model::{MissionId, MissionKeyPurpose, profile};
@@ -401,6 +401,17 @@ fn an_approved_end_is_later_in_the_chip_and_in_the_gate() {
         life.robot().end_expired_missions(Some(past_the_first)).unwrap(),
         []
     );
+    let robot = life.robot();
+    robot.take_lease(&life.lease_from(past_the_first)).unwrap();
+    let command = CommandEnvelope {
+        issued_at_ms: past_the_first,
+        expires_at_ms: past_the_first + 10_000,
+        ..life.envelope(&record, 1)
+    };
+    let operator = &life.authority.operator;
+    let command = command.unsigned(operator.suite()).sign(operator).unwrap();
+    let verdict = robot.validate(&command, Some(past_the_first)).unwrap();
+    assert!(matches!(verdict, GateVerdict::Admitted(_)), "{verdict:?}");
     let signs = |life: &Life| life.robot().mission_sign(record.mission, None, digest(), NOW_MS);
     signs(&life).unwrap();
     life.robot()

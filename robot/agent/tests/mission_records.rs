@@ -18,13 +18,13 @@ mod support;
 
 use alcub3_agent::AgentError;
 use alcub3_keys::{KeyRefusal, KeysError, MissionOver, MissionRecord, RecordFault};
-use alcub3_tpm::CommandCode;
+use alcub3_tpm::{CommandCode, ResponseCode};
 use alcub3_trust_model::managed_key::KeyPurpose;
 use alcub3_trust_model::nv_map::MISSION_ANCHOR_COUNT;
 use alcub3_trust_model::{MissionId, MissionKeyId, MissionKeyPurpose};
 use keys::{plan, store_reason};
 use missions::audit_names;
-use reach::{MINUTE_MS, log_explains_the_pcrs, refusal};
+use reach::{MINUTE_MS, in_the_gate, log_explains_the_pcrs, refusal, refused};
 use std::path::{Path, PathBuf};
 use support::{Life, NOW_MS, copy_folder, digest};
 use tempfile::TempDir;
@@ -196,6 +196,20 @@ fn a_record_that_is_edited_while_the_robot_runs_is_refused_at_its_next_use_and_b
     let completed = scene.life.robot().complete_mission(scene.victim.mission, NOW_MS);
     assert_eq!(fault(completed), RecordFault::Edited);
     scene.victim_is_refused(RecordFault::Edited);
+}
+
+#[test]
+fn a_refused_mission_is_out_of_the_gate_and_takes_its_armed_sessions_along() {
+    let scene = Scene::with_keys();
+    let keys = scene.life.robot().keys();
+    let key = scene.life.key(&scene.victim);
+    let armed = keys.arm(&key).unwrap();
+    assert_eq!(in_the_gate(&scene.life).len(), 2);
+    flip(&scene.file(), 200);
+    scene.life.robot().end_expired_missions(Some(NOW_MS)).unwrap();
+    assert_eq!(in_the_gate(&scene.life), [scene.other.mission]);
+    refused(keys.sign_armed(&key, &armed, digest()), ResponseCode::PCR_CHANGED);
+    assert!(scene.life.robot().mission_key(scene.victim.mission).is_err());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_keys::{KeysError, PURGE_RECEIPT_FILE, StateFolder, resume_purge};
 use alcub3_security_hal::StopReport;
-use alcub3_testkit::PowerUp;
+use alcub3_testkit::{PowerUp, Swtpm};
 use alcub3_tpm::ResponseCode;
 use alcub3_tpm::ops::{Hierarchy, PolicyInputs};
 use alcub3_trust_model::nv_map::NvIndex;
@@ -191,6 +191,32 @@ fn an_approval_from_before_another_stop_clears_nothing() {
 }
 
 #[test]
+fn an_order_of_another_exchange_or_for_a_robot_that_runs_purges_nothing() {
+    let (mut life, report) = stopped();
+    let room = life.room();
+    let session = life.next_session();
+    let request = life.robot().purge_request(session).unwrap();
+    let order = life.authority.approve_purge(&request, session);
+    let other = life.next_session();
+    let error = life.robot.take().unwrap().purge(&order, other, &report, NOW_MS);
+    assert!(
+        matches!(error, Err(AgentError::OtherApproval { .. })),
+        "{error:?}"
+    );
+    life.open();
+    let mut unproven = report.clone();
+    unproven.receipt = None;
+    let error = purge(&mut life, &unproven);
+    assert!(matches!(error, Err(AgentError::NotStopped)), "{error:?}");
+    life.open();
+    life.rearm();
+    let error = purge(&mut life, &report);
+    assert!(matches!(error, Err(AgentError::NotStopped)), "{error:?}");
+    life.open();
+    assert_eq!(life.room(), room, "nothing was cleared");
+}
+
+#[test]
 fn without_two_persons_the_chip_refuses_to_be_cleared() {
     let (life, _) = stopped();
     let owner = life.owner();
@@ -265,6 +291,10 @@ fn a_purge_that_was_cut_short_is_finished() {
         (life.tpm, life.counts) = open_tpm(life.swtpm.transport());
         let receipt = {
             let folder = StateFolder::open(&life.path()).unwrap();
+            let blank = Swtpm::start().unwrap();
+            let (other_chip, _) = open_tpm(blank.transport());
+            let error = resume_purge(&other_chip, &folder, PcrMap::DEFAULT);
+            assert!(matches!(error, Err(KeysError::OtherChip)), "{error:?}");
             resume_purge(&life.tpm, &folder, PcrMap::DEFAULT)
                 .unwrap()
                 .unwrap()

@@ -420,6 +420,16 @@ fn the_journal_keeps_what_was_begun_and_explains_what_it_cannot_read() {
     );
     std::fs::remove_file(&torn).unwrap();
 
+    // Another robot's, whatever its scope: it names none of this robot's missions.
+    let mut others = order(2, StopScope::Level(Level::Secret));
+    others.robot = RobotId::new("rover-2").unwrap();
+    let path = dir.path().join(format!("{}.intent", others.stop));
+    std::fs::write(&path, StopIntent::new(others).to_canonical()).unwrap();
+    let found = journal.unfinished().unwrap();
+    assert_eq!(found[0].order().scope, StopScope::Robot);
+    assert_eq!(found[0].order().robot, RobotId::new("rover-1").unwrap());
+    std::fs::remove_file(&path).unwrap();
+
     let damaged = dir.path().join(format!("{}.intent", intents[1].order().stop));
     std::fs::write(&damaged, &bytes[..bytes.len() - 1]).unwrap();
     let refusal = journal.unfinished().unwrap_err().to_string();

@@ -12,8 +12,6 @@ use super::EnrolError;
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
-const MAX_CERTIFICATE: usize = 16 << 10;
-const MAX_CHAIN: usize = 8;
 const MAX_CREATION: usize = 1024;
 const MAX_SEALED: usize = 2048;
 /// The length of the challenge's nonce, in bytes.
@@ -52,13 +50,12 @@ impl EnrolRequest {
         let mut out = Encoder::structure(domain::ENROL_REQUEST, VERSION, 11);
         out.u64(2).text(self.robot.as_str());
         wire::put_public(out.u64(3), &self.endorsement_key);
-        out.u64(4)
-            .bytes(&self.endorsement_certificate)
-            .u64(5)
-            .array(self.certificate_chain.len());
-        for certificate in &self.certificate_chain {
-            out.bytes(certificate);
-        }
+        wire::put_certificates(
+            &mut out,
+            4,
+            &self.endorsement_certificate,
+            &self.certificate_chain,
+        );
         for (key, public) in [
             (6, &self.attestation_key),
             (7, &self.storage_root),
@@ -81,21 +78,14 @@ impl EnrolRequest {
     /// [`DecodeError`] names the field and what is wrong.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut m = Message::open(domain::ENROL_REQUEST, VERSION, bytes)?;
-        let chain = |r: &mut _| wire::bounded(r, "certificate_chain", MAX_CERTIFICATE);
+        let robot = wire::robot(m.at(2, "robot")?)?;
+        let endorsement_key = wire::public(m.at(3, "endorsement_key")?, "endorsement_key")?;
+        let (endorsement_certificate, certificate_chain) = wire::certificates(&mut m, 4)?;
         let request = Self {
-            robot: wire::robot(m.at(2, "robot")?)?,
-            endorsement_key: wire::public(m.at(3, "endorsement_key")?, "endorsement_key")?,
-            endorsement_certificate: wire::bounded(
-                m.at(4, "endorsement_certificate")?,
-                "endorsement_certificate",
-                MAX_CERTIFICATE,
-            )?,
-            certificate_chain: wire::list(
-                m.at(5, "certificate_chain")?,
-                "certificate_chain",
-                MAX_CHAIN,
-                chain,
-            )?,
+            robot,
+            endorsement_key,
+            endorsement_certificate,
+            certificate_chain,
             attestation_key: wire::public(m.at(6, "attestation_key")?, "attestation_key")?,
             storage_root: wire::public(m.at(7, "storage_root")?, "storage_root")?,
             identity: wire::public(m.at(8, "identity")?, "identity")?,

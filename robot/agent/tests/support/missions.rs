@@ -103,13 +103,18 @@ impl Life {
 
     /// A lease for this boot.
     pub fn lease(&self) -> Vec<u8> {
+        self.lease_from(NOW_MS)
+    }
+
+    /// A lease for this boot that begins then.
+    pub fn lease_from(&self, not_before_ms: u64) -> Vec<u8> {
         let lease = AttestationLease {
             robot: robot_id(),
             lease: self.robot().lease_id(),
             boot: self.robot().boot(),
             ceiling: LEVEL,
-            not_before_ms: NOW_MS,
-            not_after_ms: NOW_MS + 60_000,
+            not_before_ms,
+            not_after_ms: not_before_ms + 60_000,
             verdict: HashAlg::Sha256.digest(&[b"trusted"]),
         };
         let signing = &self.authority.signing;
