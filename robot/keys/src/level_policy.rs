@@ -43,12 +43,13 @@ impl RobotKeys {
         Ok(policy)
     }
 
-    /// That this robot's own keys and its kind of TPM are what a level asks for: the authority may have admitted the robot
-    /// before the policy asked for more.
+    /// That this robot serves a level, and that its own keys and its kind of TPM are what the level asks for: the authority
+    /// may have admitted the robot before the policy asked for more.
     ///
     /// # Errors
-    /// [`KeysError::BelowFloor`].
+    /// [`KeysError::NoSuchLevel`], [`KeysError::BelowFloor`].
     pub fn check_floor(&self, level: Level) -> Result<()> {
+        self.record.parent(level)?;
         let tier = self.record.enrolled.enrolment().record().tier;
         // Whether a simulator counts was the authority's to say, and its record says that it is one.
         let floor = danger::admitting_simulators(*self.profiles.of(level), tier);
