@@ -64,7 +64,9 @@ impl Default for StopLimits {
     fn default() -> Self {
         Self {
             memory: Duration::from_millis(200),
-            journal: Duration::from_millis(200),
+            // Flash that is busy with other writes takes some hundred milliseconds for one fsync; gate and adapters are
+            // through by then.
+            journal: Duration::from_secs(1),
             tpm: Duration::from_secs(5),
             keys: Duration::from_secs(2),
             receipt: Duration::from_secs(5),
