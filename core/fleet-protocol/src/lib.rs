@@ -4,7 +4,7 @@
 //! **Does:** write and strictly read every message; drive both sides of an enrolment without touching a network; turn
 //! what a robot's TPM certified into types that only verification makes ([`mission::CertifiedMission`],
 //! [`rearm::CertifiedEpochs`]), and the authority's words likewise ([`VerifiedEnrolment`], [`rearm::VerifiedRearm`],
-//! [`purge::VerifiedPurge`]).
+//! [`purge::VerifiedPurge`], [`replacement::VerifiedReplacement`]).
 //!
 //! **Does not:** send or receive, keep state between runs, talk to a TPM, validate EK certificates (that is
 //! `alcub3-attestation`; its result is handed in) or decide whom to admit.
@@ -26,7 +26,9 @@ pub mod purge;
 pub mod rearm;
 mod record;
 pub mod recovery;
+pub mod replacement;
 pub mod restore;
+mod sealed;
 pub mod shared_key;
 mod wire;
 

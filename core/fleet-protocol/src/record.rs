@@ -62,6 +62,16 @@ pub enum RecordError {
 }
 
 impl EnrolmentRecord {
+    /// The same robot with other hardware: the binding is another and the record newer than this one, nothing else differs.
+    #[must_use]
+    pub fn with_hardware(&self, hardware_binding: Digest, now_ms: u64) -> Self {
+        Self {
+            hardware_binding,
+            issued_at_ms: now_ms.max(self.issued_at_ms.saturating_add(1)),
+            ..self.clone()
+        }
+    }
+
     /// The record, ready to be signed by the authority.
     pub fn unsigned(&self, suite: Suite) -> Unsigned {
         let mut out = Encoder::structure(domain::ENROLMENT, VERSION, 9);

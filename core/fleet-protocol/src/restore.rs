@@ -11,27 +11,21 @@
 //! which opens without any authorisation, for the attestation key. The endorsement key would need one of those that the
 //! robot is asking for (EK Credential Profile, PolicyA).
 
-use alcub3_attestation::certify::{CertifyError, Signed, verify_certify};
+use alcub3_attestation::certify::{CertifyError, Signed};
 use alcub3_command_authority::cose::Unsigned;
 use alcub3_command_authority::cose::{CoseError, Message as Cose, SignError};
-use alcub3_crypto::tpm::{Name, Public, make_credential};
-use alcub3_crypto::{
-    AeadKey, CryptoError, Digest, Entropy, EntropyError, HashAlg, Secret, Suite, VerifyingKey,
-};
+use alcub3_crypto::tpm::Public;
+use alcub3_crypto::{CryptoError, Digest, Entropy, EntropyError, HashAlg, Secret, Suite, VerifyingKey};
 use alcub3_trust_model::canonical::{DecodeError, Encoder};
 use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{RobotId, SessionId, domain};
 
-use crate::enrolment::{Credential, KeyFault, storage_root};
+use crate::enrolment::{Credential, KeyFault};
+use crate::sealed::{self, ProvenRoot, RootError, SealError};
 use crate::wire::{self, Message};
 use crate::{HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment};
 
 const VERSION: u64 = 1;
-const SECRET_BYTES: usize = 32;
-/// The key is new for each grant and seals once, so that its nonce need not change.
-const NONCE: [u8; 12] = [0; 12];
-const MAX_CREDENTIAL: usize = 1024;
-const MAX_SEALED: usize = 2048;
 const MAX_MESSAGE: usize = 64 << 10;
 
 /// Why a robot was not restored.
@@ -67,6 +61,25 @@ pub enum RestoreError {
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+}
+
+impl From<RootError> for RestoreError {
+    fn from(error: RootError) -> Self {
+        match error {
+            RootError::Key(fault) => Self::StorageRoot(fault),
+            RootError::Certification(source) => Self::Certification(source),
+            RootError::OtherKey => Self::Other("key"),
+        }
+    }
+}
+
+impl From<SealError> for RestoreError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Crypto(source) => Self::Crypto(source),
+            SealError::Entropy(source) => Self::Entropy(source),
+        }
+    }
 }
 
 /// The extra data of the storage root's certification: H(domain ‖ session ‖ robot).
@@ -124,8 +137,7 @@ impl RestoreRequest {
 pub struct ProvenChip {
     session: SessionId,
     robot: RobotId,
-    storage_root: Public,
-    attestation_key: Name,
+    root: ProvenRoot,
 }
 
 impl ProvenChip {
@@ -145,19 +157,13 @@ impl ProvenChip {
         if request.session != session {
             return Err(RestoreError::Other("exchange"));
         }
-        storage_root(&request.storage_root)?;
         let alg = record.attestation_key.name_alg();
         let binding = restore_binding(alg, session, &request.robot);
-        let key = enrolment.attestation_key();
-        let certified = verify_certify(key, &request.certification, binding.as_bytes())?;
-        if certified.name != request.storage_root.name() {
-            return Err(RestoreError::Other("key"));
-        }
+        let root = ProvenRoot::verify(request.storage_root, &request.certification, enrolment, &binding)?;
         Ok(Self {
             session,
             robot: request.robot,
-            storage_root: request.storage_root,
-            attestation_key: record.attestation_key.name(),
+            root,
         })
     }
 
@@ -178,23 +184,13 @@ impl ProvenChip {
         hardware: Vec<u8>,
         entropy: &mut dyn Entropy,
     ) -> Result<RestoreGrant, RestoreError> {
-        let mut secret = Secret::zeroed(SECRET_BYTES);
-        entropy.fill(secret.expose_mut())?;
-        let credential = make_credential(
-            &self.storage_root,
-            &self.attestation_key,
-            secret.expose(),
-            entropy,
-        )?;
         let context = context(self.session, &self.robot);
+        let sealed = self.root.seal(&custody.to_secret(), &context, entropy)?;
         Ok(RestoreGrant {
             session: self.session,
             robot: self.robot.clone(),
-            credential: Credential {
-                id_object: credential.id_object,
-                encrypted_secret: credential.encrypted_secret,
-            },
-            custody: AeadKey::new(&secret)?.seal(&NONCE, &context, custody.to_secret().expose())?,
+            credential: sealed.credential,
+            custody: sealed.content,
             enrolled,
             hardware,
         })
@@ -202,12 +198,7 @@ impl ProvenChip {
 }
 
 fn context(session: SessionId, robot: &RobotId) -> Vec<u8> {
-    [
-        domain::RESTORE_GRANT.as_bytes(),
-        session.as_bytes(),
-        robot.as_str().as_bytes(),
-    ]
-    .concat()
+    sealed::context(domain::RESTORE_GRANT, session, robot)
 }
 
 /// What the authority gives back.
@@ -233,8 +224,7 @@ impl RestoreGrant {
         let mut out = Encoder::structure(domain::RESTORE_GRANT, VERSION, 7);
         out.u64(2).bytes(self.session.as_bytes());
         out.u64(3).text(self.robot.as_str());
-        out.u64(4).bytes(&self.credential.id_object);
-        out.u64(5).bytes(&self.credential.encrypted_secret);
+        sealed::put_credential(&mut out, 4, &self.credential);
         out.u64(6).bytes(&self.custody).u64(7).bytes(&self.enrolled);
         out.u64(8).bytes(&self.hardware);
         Unsigned::new(suite, out.finish())
@@ -255,15 +245,8 @@ impl RestoreGrant {
         let grant = Self {
             session: wire::session(m.at(2, "session")?)?,
             robot: wire::robot(m.at(3, "robot")?)?,
-            credential: Credential {
-                id_object: wire::bounded(m.at(4, "id_object")?, "id_object", MAX_CREDENTIAL)?,
-                encrypted_secret: wire::bounded(
-                    m.at(5, "encrypted_secret")?,
-                    "encrypted_secret",
-                    MAX_CREDENTIAL,
-                )?,
-            },
-            custody: wire::bounded(m.at(6, "custody")?, "custody", MAX_SEALED)?,
+            credential: sealed::credential(&mut m, 4)?,
+            custody: wire::bounded(m.at(6, "custody")?, "custody", sealed::MAX_SEALED)?,
             enrolled: wire::bounded(m.at(7, "enrolled")?, "enrolled", MAX_MESSAGE)?,
             hardware: wire::bounded(m.at(8, "hardware")?, "hardware", MAX_MESSAGE)?,
         };
@@ -283,7 +266,7 @@ impl RestoreGrant {
     /// Where the secret is another, or what it opens is malformed.
     pub fn authorisations(&self, secret: &Secret) -> Result<HierarchyAuthorisations, RestoreError> {
         let context = context(self.session, &self.robot);
-        let opened = AeadKey::new(secret)?.open(&NONCE, &context, &self.custody)?;
+        let opened = sealed::open(secret, &context, &self.custody)?;
         Ok(HierarchyAuthorisations::from_secret(&opened)?)
     }
 

@@ -151,12 +151,18 @@ pub const CERTIFICATE_CHANGED: &str = "alcub3/certificate-changed/v1";
 pub const RESTORE_REQUEST: &str = "alcub3/restore-request/v1";
 /// The authority's answer: the enrolment and, sealed to the chip, the hierarchy authorisations.
 pub const RESTORE_GRANT: &str = "alcub3/restore-grant/v1";
+/// A robot's request that its replaced parts be taken into its hardware record.
+pub const REPLACEMENT_REQUEST: &str = "alcub3/replacement-request/v1";
+/// The change of one robot's hardware record that one person approves.
+pub const REPLACEMENT: &str = "alcub3/replacement/v1";
+/// The authority's answer: the enrolment of the robot with its new parts.
+pub const REPLACEMENT_GRANT: &str = "alcub3/replacement-grant/v1";
 
 /// The fleet's level policy.
 pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 71] = [
+pub const ALL: [&str; 74] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -227,5 +233,8 @@ pub const ALL: [&str; 71] = [
     CERTIFICATE_CHANGED,
     RESTORE_REQUEST,
     RESTORE_GRANT,
+    REPLACEMENT_REQUEST,
+    REPLACEMENT,
+    REPLACEMENT_GRANT,
     LEVEL_POLICY,
 ];

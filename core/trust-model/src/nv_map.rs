@@ -81,6 +81,12 @@ impl Register {
             .digest(&[domain::REGISTER_EVENT.as_bytes(), &[self.id()], digest.as_bytes()])
     }
 
+    /// What the register holds when these digests were measured since it held `base`.
+    pub fn replay(self, base: Digest, measured: &[Digest]) -> Digest {
+        let extend = |value: Digest, digest| value.extend(self.event_data(digest).as_bytes());
+        measured.iter().fold(base, extend)
+    }
+
     /// The name for people and JSON.
     pub const fn name(self) -> &'static str {
         match self {

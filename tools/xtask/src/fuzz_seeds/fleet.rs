@@ -18,6 +18,7 @@ use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::recovery::{Holder, RecoveryItem, RecoverySet};
+use alcub3_fleet_protocol::replacement::{ReplacementGrant, ReplacementRequest};
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 use alcub3_security_hal::{LevelApproval, RearmRecord, StopCause, StopIntent, StopOrder, StopScope};
@@ -216,13 +217,33 @@ fn identity() -> SeedResult<Vec<Seed>> {
         storage_root: public(Curve::P256)?,
         certification: signed(),
     };
+    let credential = Credential {
+        id_object: vec![1; 70],
+        encrypted_secret: vec![2; 68],
+    };
+    let found = hardware()?.binding(HashAlg::Sha256);
+    let replacement = ReplacementRequest {
+        session,
+        robot: robot.clone(),
+        enrolled: digest,
+        hardware: hardware()?,
+        measured: vec![digest, found],
+        register: signed(),
+        storage_root: public(Curve::P256)?,
+        certification: signed(),
+    };
+    let replaced = ReplacementGrant {
+        session,
+        robot: robot.clone(),
+        approver: OperatorId::new("alice")?,
+        credential: credential.clone(),
+        endorsement: vec![5; 48],
+        enrolled: vec![6; 300],
+    };
     let restored = RestoreGrant {
         session,
         robot,
-        credential: Credential {
-            id_object: vec![1; 70],
-            encrypted_secret: vec![2; 68],
-        },
+        credential,
         custody: vec![5; 200],
         enrolled: vec![6; 300],
         hardware: hardware()?.to_canonical(),
@@ -242,6 +263,12 @@ fn identity() -> SeedResult<Vec<Seed>> {
         ),
         seed("restore_messages", "request", restore.to_canonical()),
         seed("restore_messages", "grant", signed_by(restored.unsigned(P256))?),
+        seed("restore_messages", "replacement", replacement.to_canonical()),
+        seed(
+            "restore_messages",
+            "replaced",
+            signed_by(replaced.unsigned(P256))?,
+        ),
     ])
 }
 
