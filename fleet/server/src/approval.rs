@@ -221,6 +221,21 @@ pub fn count_votes(
     Ok(counted)
 }
 
+/// Checks the vote of one person on a message that no key of the vault signs: of a registered approver, over these bytes.
+///
+/// # Errors
+/// [`ApprovalError`] says why the vote does not count.
+pub(crate) fn one_vote(
+    operators: &Operators,
+    message: &[u8],
+    vote: &OperatorVote,
+) -> Result<OperatorId, ApprovalError> {
+    let operator = operators
+        .get(&vote.operator)
+        .ok_or_else(|| ApprovalError::Unknown(vote.operator.clone()))?;
+    Ok(count_one(operator, message, vote)?.operator.id)
+}
+
 fn is_same_person(one: &Operator, other: &Operator) -> bool {
     one.id == other.id || one.key.to_spki_der() == other.key.to_spki_der()
 }

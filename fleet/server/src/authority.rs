@@ -18,6 +18,7 @@ use crate::entropy::SystemEntropy;
 use crate::level_policy::{self, LevelPolicyIssueError};
 use crate::operators::{Operator, OperatorError, Operators};
 use crate::purge;
+use crate::replacement;
 use crate::robots::{self, RobotError};
 use crate::secrets::{KeyError, Keys};
 use crate::store::{StateFolder, StoreError};
@@ -194,6 +195,7 @@ impl Authority {
         let keys = Keys::load(&folder, &config.seal_file)?;
         let operators = Operators::load(&folder)?;
         let level_policy = level_policy::load(&folder, &keys.signing.verifying_key())?;
+        replacement::finish(&folder, &keys.signing.verifying_key())?;
         let mut authority = Self::with(folder, config, keys, operators);
         authority.level_policy = level_policy;
         Ok(authority)

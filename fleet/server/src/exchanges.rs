@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     Certificate,
     /// What a lost disk held.
     Restore,
+    /// Replaced parts.
+    Replacement,
 }
 
 impl Purpose {
@@ -46,6 +48,7 @@ impl Purpose {
             Self::SharedKey => 5,
             Self::Certificate => 6,
             Self::Restore => 7,
+            Self::Replacement => 8,
         }
     }
 
@@ -59,6 +62,7 @@ impl Purpose {
             5 => Some(Self::SharedKey),
             6 => Some(Self::Certificate),
             7 => Some(Self::Restore),
+            8 => Some(Self::Replacement),
             _ => None,
         }
     }
@@ -177,7 +181,30 @@ pub(crate) fn close(
         .get(COLLECTION, &key)?
         .ok_or(ExchangeError::UnknownOrUsed)?;
     folder.remove(COLLECTION, &key)?;
-    let opened = Opened::decode(&record)?;
+    judge(&record, purpose, robot, session, now_ms)
+}
+
+/// Whether an exchange would count now; it stays open.
+pub(crate) fn look(
+    folder: &StateFolder,
+    purpose: Purpose,
+    robot: &RobotId,
+    session: SessionId,
+    now_ms: u64,
+) -> Result<Exchange, ExchangeError> {
+    let record = folder.get(COLLECTION, &session.to_string())?;
+    let record = record.ok_or(ExchangeError::UnknownOrUsed)?;
+    judge(&record, purpose, robot, session, now_ms)
+}
+
+fn judge(
+    record: &[u8],
+    purpose: Purpose,
+    robot: &RobotId,
+    session: SessionId,
+    now_ms: u64,
+) -> Result<Exchange, ExchangeError> {
+    let opened = Opened::decode(record)?;
     if opened.purpose != purpose || opened.robot != *robot {
         return Err(ExchangeError::OtherUse);
     }

@@ -32,6 +32,7 @@ mod missions;
 mod operators;
 mod purge;
 mod rearm;
+mod replacement;
 mod restore;
 mod robots;
 mod secrets;
@@ -60,6 +61,9 @@ pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
 pub use purge::{PurgeApprovalError, PurgeProposal, PurgeReceiptError};
 pub use rearm::{RearmApprovalError, RearmProposal};
+pub use replacement::{
+    ApprovedReplacement, PartElsewhere, Proposed, ReplacementProposal, ReplacementRefusal, Review,
+};
 pub use restore::RestoreRefusal;
 pub use robots::{RobotError, Standing};
 pub use secrets::KeyError;

@@ -5,7 +5,7 @@ use alcub3_attestation::attest::ClockInfo;
 use alcub3_crypto::VerifyingKey;
 use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::hardware::{HardwareRecord, Part, shared_identity};
+use alcub3_trust_model::hardware::{HardwareRecord, Part, PartClass, shared_identity};
 use alcub3_trust_model::{RobotId, StopId};
 
 use crate::store::{StateFolder, StoreError};
@@ -58,6 +58,14 @@ pub enum RobotError {
     /// There is no hardware record.
     #[error("the hardware record of robot {0} is missing; restore the state folder from a backup")]
     NoHardware(RobotId),
+    /// An approved replacement does not read.
+    #[error("the approved replacement {session}: {source}; restore the state folder from a backup")]
+    Replacement {
+        /// Its exchange.
+        session: String,
+        /// What is wrong.
+        source: DecodeError,
+    },
     /// What was last seen does not read.
     #[error("what was last seen of robot {robot}: {source}; restore the state folder from a backup")]
     Standing {
@@ -266,6 +274,30 @@ pub(crate) fn holders_of_identity(
         };
         if let Some(part) = shared_identity(record, &hardware(folder, &other)?) {
             holders.push((other, part));
+        }
+    }
+    Ok(holders)
+}
+
+/// The enrolled robots, other than this one, whose records name a part of that class and serial number.
+pub(crate) fn holders_of_part(
+    folder: &StateFolder,
+    robot: &RobotId,
+    class: PartClass,
+    serial: &str,
+) -> Result<Vec<RobotId>, RobotError> {
+    let mut holders = Vec::new();
+    for name in folder.keys(HARDWARE)? {
+        let Some(other) = RobotId::new(name).ok().filter(|other| other != robot) else {
+            continue;
+        };
+        let record = hardware(folder, &other)?;
+        if record
+            .inventory
+            .parts()
+            .any(|part| part.class == class && part.serial == serial)
+        {
+            holders.push(other);
         }
     }
     Ok(holders)
