@@ -47,6 +47,20 @@ pub enum AgentError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A part that is to be gone was never declared.
+    #[error("no {class} {slot:?} was declared for this robot; see `alcub3 identity parts show`")]
+    NotDeclared {
+        /// The class.
+        class: &'static str,
+        /// The slot.
+        slot: String,
+    },
+    /// The hardware register holds something that the robot cannot replay to the authority.
+    #[error(
+        "the hardware register held something before that the state folder does not explain, so that no one can be shown what \
+         the chip measured; power the robot off and on, and ask again"
+    )]
+    RegisterUnexplained,
     /// A certificate was not granted as asked.
     #[error(transparent)]
     Certificate(#[from] alcub3_fleet_protocol::certificate::CertificateError),
@@ -159,6 +173,8 @@ impl AgentError {
             Self::Lease(error) => Some(error.code()),
             Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
+            Self::Keys(KeysError::Replacement(error)) => Some(error.code()),
+            Self::RegisterUnexplained => Some("hardware-not-measured"),
             _ => None,
         }
     }

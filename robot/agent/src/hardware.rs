@@ -4,17 +4,16 @@ use crate::robot::Robot;
 use crate::{AgentError, Result, inventory};
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::Digest;
+use alcub3_fleet_protocol::replacement::MAX_MEASURED;
 use alcub3_keys::StateFolder;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::hardware::{HardwareRecord, HardwareVerdict, Inventory, Sameness, compare};
+use alcub3_trust_model::hardware::{HardwareRecord, HardwareVerdict, Inventory, Part, Sameness, compare};
 use alcub3_trust_model::nv_map::Register;
 use std::path::Path;
 
 const FILE: &str = "hardware-register.cbor";
 const DOMAIN: &str = "alcub3/hardware-register/v1";
 const VERSION: u64 = 1;
-/// The most changes of hardware between two starts of the chip.
-const MAX_EVENTS: usize = 256;
 const REGISTER: Register = Register::HardwareInventory;
 
 /// What was extended into the register since the chip's last start, written before each extend.
@@ -52,7 +51,7 @@ impl RegisterLog {
         fields.key(r, 2, "base")?;
         let base = r.digest("base")?;
         fields.key(r, 3, "events")?;
-        let count = r.array("events", MAX_EVENTS)?;
+        let count = r.array("events", MAX_MEASURED)?;
         let mut events = Vec::with_capacity(count);
         for _ in 0..count {
             let event = r.digest("events")?;
@@ -68,9 +67,7 @@ impl RegisterLog {
 
     /// What the register holds after these events.
     fn value(&self, events: &[Digest]) -> Digest {
-        events.iter().fold(self.base, |value, event| {
-            value.extend(REGISTER.event_data(event).as_bytes())
-        })
+        REGISTER.replay(self.base, events)
     }
 
     /// The log as far as the register confirms it; none where the register holds something else. An event that was
@@ -96,17 +93,8 @@ impl Robot {
     /// An inventory that cannot be taken, a missing record of the enrolled one, the chip's, or the folder's.
     pub fn measure_hardware(&self, machine: Option<&Path>, now_utc_ms: u64) -> Result<HardwareVerdict> {
         let enrolled = self.keys.enrolled_hardware()?;
-        let mut found = Inventory::new().with_all(enrolled.inventory.declared())?;
-        if let Some(root) = machine {
-            found = found.with_all(inventory::of_machine(root)?.parts())?;
-        }
-        let found = HardwareRecord {
-            inventory: found.with_all(self.adapter_parts.clone())?,
-            ..enrolled
-        };
-        let digest = found.binding(self.keys.hash());
-        self.measure(digest)?;
-        *self.hardware() = Some(digest);
+        let found = self.found(&enrolled, machine, enrolled.inventory.declared())?;
+        self.measure_found(&found)?;
         let verdict = compare(&enrolled, &found);
         if verdict.sameness != Sameness::Same {
             self.report(&verdict, now_utc_ms)?;
@@ -114,12 +102,39 @@ impl Robot {
         Ok(verdict)
     }
 
+    /// The hardware of this chip with the parts of the machine, of the adapters, and these that were declared.
+    pub(crate) fn found(
+        &self,
+        enrolled: &HardwareRecord,
+        machine: Option<&Path>,
+        declared: impl IntoIterator<Item = Part>,
+    ) -> Result<HardwareRecord> {
+        let mut found = Inventory::new().with_all(declared)?;
+        if let Some(root) = machine {
+            found = found.with_all(inventory::of_machine(root)?.parts())?;
+        }
+        Ok(HardwareRecord {
+            inventory: found.with_all(self.adapter_parts.clone())?,
+            ..enrolled.clone()
+        })
+    }
+
+    /// Measures the hardware found into its register. Gives what was measured since the chip's start, this last; none where the
+    /// register held something before that the state folder does not explain.
+    pub(crate) fn measure_found(&self, found: &HardwareRecord) -> Result<Option<Vec<Digest>>> {
+        let digest = found.binding(self.keys.hash());
+        let log = self.measure(digest)?;
+        *self.hardware() = Some(digest);
+        let since_start = log.base == Digest::zero(digest.alg());
+        Ok(since_start.then_some(log.events))
+    }
+
     /// Whether the hardware was measured since this start: parts are looked at when the robot starts, not at each evidence.
     pub fn has_measured_hardware(&self) -> bool {
         self.hardware().is_some()
     }
 
-    fn measure(&self, digest: Digest) -> Result<()> {
+    fn measure(&self, digest: Digest) -> Result<RegisterLog> {
         let found = self.keys.register(REGISTER)?;
         let base = found.unwrap_or_else(|| Digest::zero(digest.alg()));
         let fresh = RegisterLog {
@@ -133,16 +148,17 @@ impl Robot {
         }
         let mut log = confirmed.unwrap_or(fresh);
         if log.events.last() == Some(&digest) {
-            return Ok(());
+            return Ok(log);
         }
-        if log.events.len() >= MAX_EVENTS {
+        if log.events.len() >= MAX_MEASURED {
             return Err(AgentError::Evidence {
                 what: "the hardware changed too often since the last start",
             });
         }
         log.events.push(digest);
         log.save(&self.folder)?;
-        Ok(self.keys.extend_register(REGISTER, &digest)?)
+        self.keys.extend_register(REGISTER, &digest)?;
+        Ok(log)
     }
 
     fn report(&self, verdict: &HardwareVerdict, now_utc_ms: u64) -> Result<()> {

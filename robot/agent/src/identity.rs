@@ -73,16 +73,51 @@ impl Robot {
     /// The chip's, the folder's, the authority's refusal. Calling again goes on from there.
     pub fn create_identity(&self, link: &mut dyn IdentityLink, now_utc_ms: u64) -> Result<Identity> {
         let keys = self.keys.device_keys();
-        let initial = self.keys.device_key(DeviceKeySlot::Initial)?;
-        if initial.issued.is_none() {
-            let loaded = self.keys.load_device_key(DeviceKeyKind::Initial, &initial)?;
-            let certified = self.certify(DeviceKeySlot::Initial, initial, &loaded, link)?;
-            self.note_key("certified", &certified, now_utc_ms)?;
-        }
-        if keys.load(DeviceKeySlot::Local)?.is_none() || keys.load(DeviceKeySlot::NextLocal)?.is_some() {
+        self.certify_initial(link, now_utc_ms)?;
+        let local = keys.load(DeviceKeySlot::Local)?;
+        let is_good = local.is_some_and(|local| self.keys.is_bound(&local));
+        if !is_good || keys.load(DeviceKeySlot::NextLocal)?.is_some() {
             self.renew_identity(link, now_utc_ms)?;
         }
         self.identity()
+    }
+
+    /// Whether both device keys have certificates for the hardware that is enrolled. Those of before a replaced part was
+    /// approved count until [`Self::create_identity`] has got new ones.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn is_identity_current(&self) -> Result<bool> {
+        let keys = self.keys.device_keys();
+        for slot in [DeviceKeySlot::Initial, DeviceKeySlot::Local] {
+            let key = keys.load(slot)?;
+            if !key.is_some_and(|key| key.issued.is_some() && self.keys.is_bound(&key)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gets the initial key's certificate where it has none, or none for the hardware that is enrolled.
+    fn certify_initial(&self, link: &mut dyn IdentityLink, now_utc_ms: u64) -> Result<()> {
+        let next = self.keys.next_device_key(DeviceKeySlot::NextInitial)?;
+        let is_next = next.is_some();
+        let (slot, key) = match next {
+            Some(next) => (DeviceKeySlot::NextInitial, next),
+            None => (
+                DeviceKeySlot::Initial,
+                self.keys.device_key(DeviceKeySlot::Initial)?,
+            ),
+        };
+        if key.issued.is_none() {
+            let loaded = self.keys.load_device_key(DeviceKeyKind::Initial, &key)?;
+            let certified = self.certify(slot, key, &loaded, link)?;
+            self.note_key("certified", &certified, now_utc_ms)?;
+        }
+        if is_next {
+            self.keys.device_keys().promote(DeviceKeyKind::Initial)?;
+        }
+        Ok(())
     }
 
     /// Replaces the local key by a new one: made, certified, announced as in use, and only then the earlier one is
@@ -92,7 +127,7 @@ impl Robot {
     /// # Errors
     /// As [`Self::create_identity`].
     pub fn renew_identity(&self, link: &mut dyn IdentityLink, now_utc_ms: u64) -> Result<DeviceKey> {
-        let next = match self.keys.device_keys().load(DeviceKeySlot::NextLocal)? {
+        let next = match self.keys.next_device_key(DeviceKeySlot::NextLocal)? {
             Some(next) => next,
             None => self.keys.create_local_device_key()?,
         };
@@ -103,7 +138,7 @@ impl Robot {
             self.certify(DeviceKeySlot::NextLocal, next, &loaded, link)?
         };
         self.announce(&next, &loaded, link)?;
-        let promoted = self.keys.device_keys().promote()?;
+        let promoted = self.keys.device_keys().promote(DeviceKeyKind::Local)?;
         self.note_key("renewed", &promoted, now_utc_ms)?;
         Ok(promoted)
     }

@@ -30,6 +30,7 @@ mod opening;
 mod provision;
 mod purging;
 mod refused;
+mod replacement;
 mod robot;
 mod run;
 mod stopping;
@@ -43,6 +44,7 @@ pub use managed_keys::KeySweeper;
 pub use mission_ends::{MissionEnd, MissionEnds};
 pub use missions::MissionStart;
 pub use provision::{AuthorityLink, LinkError, ProvisionRequest, provision};
+pub use replacement::{DeclaredAnew, TakenReplacement};
 pub use robot::{Adapters, Robot};
 pub use tls::TlsIdentity;
 

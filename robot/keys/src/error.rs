@@ -78,6 +78,12 @@ pub enum KeysError {
     /// The authority's answer to a lost disk was refused.
     #[error(transparent)]
     Restore(#[from] alcub3_fleet_protocol::restore::RestoreError),
+    /// The authority's answer to replaced parts was refused.
+    #[error(transparent)]
+    Replacement(#[from] alcub3_fleet_protocol::replacement::ReplacementError),
+    /// No request for replaced parts waits for its answer.
+    #[error("no request for replaced parts waits for an answer; make one with `alcub3 identity parts ask`")]
+    NoReplacementAsked,
     /// A key file cannot be written.
     #[error("the TPM key file: {0}")]
     KeyFile(#[from] der::Error),

@@ -11,6 +11,8 @@ use alcub3_trust_model::{Level, RobotId};
 
 const FILE: &str = "robot.cbor";
 const HARDWARE: &str = "hardware.cbor";
+/// The hardware record that an approved replacement brought, until it is in the place of the one before.
+const NEXT_HARDWARE: &str = "hardware-next.cbor";
 const DOMAIN: &str = "alcub3/robot-record/v1";
 const VERSION: u64 = 2;
 const MOST_LEVELS: usize = 5;
@@ -161,17 +163,31 @@ pub(crate) fn save_hardware(folder: &StateFolder, hardware: &HardwareRecord) -> 
 
 /// The hardware record that was enrolled. What the folder holds counts only if it is the one that the authority signed.
 pub(crate) fn load_hardware(folder: &StateFolder, enrolled: &VerifiedAnchors) -> Result<HardwareRecord> {
-    let bytes = folder.read(HARDWARE)?.ok_or(KeysError::OtherHardwareRecord)?;
-    let record = HardwareRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
-        name: HARDWARE.into(),
-        source,
-    })?;
     let binding = enrolled.enrolment().record().hardware_binding;
-    if record.binding(binding.alg()) == binding {
-        Ok(record)
-    } else {
-        Err(KeysError::OtherHardwareRecord)
+    for name in [HARDWARE, NEXT_HARDWARE] {
+        let Some(bytes) = folder.read(name)? else { continue };
+        let record = HardwareRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
+            name: name.into(),
+            source,
+        })?;
+        if record.binding(binding.alg()) == binding {
+            return Ok(record);
+        }
     }
+    Err(KeysError::OtherHardwareRecord)
+}
+
+/// Puts an enrolment with other hardware in the place of the one before. The record is what counts: a crash before it is
+/// written leaves the robot as it was, and one after it leaves both hardware records, of which the record names one.
+pub(crate) fn replace_hardware(
+    folder: &StateFolder,
+    record: &RobotRecord,
+    hardware: &HardwareRecord,
+) -> Result<()> {
+    folder.write(NEXT_HARDWARE, &hardware.to_canonical())?;
+    record.save(folder)?;
+    save_hardware(folder, hardware)?;
+    Ok(folder.remove(NEXT_HARDWARE)?)
 }
 
 /// A record whose enrolment message is not verified yet.

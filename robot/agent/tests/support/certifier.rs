@@ -7,9 +7,10 @@ use alcub3_fleet_protocol::certificate::{
     CertificateChanged, CertificateGrant, CertificateIssuer, CertificateRequest, CertificateUse,
     DeviceSubject, ProvenDeviceKey, Validity, authority_certificate, device_certificate,
 };
+use alcub3_fleet_protocol::replacement::{ProvenHardware, ReplacementGrant, ReplacementRequest};
 use alcub3_fleet_protocol::restore::{ProvenChip, RestoreRequest};
 use alcub3_tpm::OsEntropy;
-use alcub3_trust_model::{RobotId, SessionId};
+use alcub3_trust_model::{OperatorId, RobotId, SessionId};
 
 impl SoftAuthority {
     pub fn issuer_of_certificates(&self) -> CertificateIssuer<'_> {
@@ -35,6 +36,44 @@ impl SoftAuthority {
 
     fn last_session(&self) -> SessionId {
         SessionId::new([100 + self.sessions; 16])
+    }
+
+    /// Approves a replacement, as one person would, and issues the enrolment anew.
+    pub fn approve_replacement(&mut self, request: &[u8], session: SessionId) -> Result<Vec<u8>, LinkError> {
+        let request = ReplacementRequest::from_canonical(request).map_err(refusal)?;
+        let proven = ProvenHardware::verify(request, &self.enrolment(), session).map_err(refusal)?;
+        let kept = self.enrolled.as_ref().unwrap();
+        proven.replaces(&kept.hardware).map_err(refusal)?;
+        let record = kept.record.with_hardware(proven.binding(), NOW_MS);
+        let signed = record.unsigned(self.signing.suite()).sign(&self.signing).unwrap();
+        let kept = self.enrolled.as_mut().unwrap();
+        (kept.record, kept.signed_record) = (record, signed);
+        kept.hardware = proven.hardware().clone();
+        Ok(self.sign_replacement(&self.grant_replacement(&proven)))
+    }
+
+    /// The answer to a request for what was approved already, made anew.
+    pub fn repeat_replacement(&self, request: &[u8], session: SessionId) -> ReplacementGrant {
+        let request = ReplacementRequest::from_canonical(request).unwrap();
+        let proven = ProvenHardware::verify(request, &self.enrolment(), session).unwrap();
+        self.grant_replacement(&proven)
+    }
+
+    fn grant_replacement(&self, proven: &ProvenHardware) -> ReplacementGrant {
+        let (kept, suite) = (self.enrolled.as_ref().unwrap(), self.signing.suite());
+        let enrolled = self
+            .anchors()
+            .unsigned(proven.session(), &kept.signed_record, suite)
+            .sign(&self.signing)
+            .unwrap();
+        let alice = OperatorId::new("alice").unwrap();
+        proven
+            .grant(alice, &kept.custody.endorsement, enrolled, &mut OsEntropy)
+            .unwrap()
+    }
+
+    pub fn sign_replacement(&self, grant: &ReplacementGrant) -> Vec<u8> {
+        grant.unsigned(self.signing.suite()).sign(&self.signing).unwrap()
     }
 
     fn answer(&self, answer: Vec<u8>) -> Result<Vec<u8>, LinkError> {

@@ -48,6 +48,26 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     count(life, "hardware: measure, nothing changed", &mut |life| {
         life.robot().measure_hardware(None, NOW_MS).unwrap();
     });
+    let mut asked = None;
+    count(life, "hardware: ask for replaced parts", &mut |life| {
+        let camera = Part {
+            class: PartClass::Sensor,
+            ..board("camera")
+        };
+        let declared = DeclaredAnew {
+            parts: vec![camera],
+            gone: Vec::new(),
+        };
+        asked = Some(life.ask_replacement(None, &declared).unwrap());
+    });
+    let (request, session) = asked.unwrap();
+    let answer = life.authority.approve_replacement(&request, session).unwrap();
+    let mut robot = life.robot.take();
+    count(life, "hardware: take the approved replacement", &mut |_| {
+        robot.take().unwrap().take_replacement(&answer, NOW_MS).unwrap();
+    });
+    life.open();
+    evidence(life);
     count(life, "rearm: request for two levels", &mut |life| {
         let session = life.next_session();
         life.robot()

@@ -6,7 +6,9 @@ mod authority;
 mod certifier;
 pub mod counts;
 
-use alcub3_agent::{AgentError, Identity, ProvisionRequest, Robot, provision};
+use alcub3_agent::{
+    AgentError, DeclaredAnew, Identity, ProvisionRequest, Robot, TakenReplacement, provision,
+};
 use alcub3_attestation::evidence::Nonce;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Curve, Digest, HashAlg, Secret};
@@ -214,6 +216,24 @@ impl Life {
         let renewed = robot.renew_identity(&mut self.authority, NOW_MS);
         self.robot = Some(robot);
         renewed
+    }
+
+    /// Asks for replaced parts to be taken into the record: the request, and the exchange.
+    pub fn ask_replacement(
+        &mut self,
+        machine: Option<&Path>,
+        declared: &DeclaredAnew,
+    ) -> Result<(Vec<u8>, SessionId), AgentError> {
+        let session = self.next_session();
+        let request = self.robot().replacement_request(session, machine, declared)?;
+        Ok((request, session))
+    }
+
+    /// Takes an answer, and opens the robot again whatever came of it.
+    pub fn take_replacement(&mut self, answer: &[u8]) -> Result<TakenReplacement, AgentError> {
+        let taken = self.robot.take().unwrap().take_replacement(answer, NOW_MS);
+        self.open();
+        taken
     }
 
     pub fn key(&self, record: &MissionRecord) -> MissionKey {

@@ -8,6 +8,7 @@ use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Digest, Secret, VerifyingKey};
 use alcub3_fleet_protocol::certificate::{CertificateRequest, DeviceKeyKind, UnsignedCsr};
+use alcub3_fleet_protocol::enrolment::CreationData;
 use alcub3_fleet_protocol::{device_key_binding, identity_binding};
 use alcub3_tpm::ops::{Key, PersistentKey};
 use alcub3_tpm::{Auth, Lane, Tpm};
@@ -58,6 +59,20 @@ impl RobotKeys {
     pub fn identity_binding(&self) -> Digest {
         let hardware = self.record.enrolled.enrolment().record().hardware_binding;
         identity_binding(self.hash(), &self.record.robot, &hardware)
+    }
+
+    /// Whether a device key was made with the binding to the robot's enrolled hardware.
+    pub fn is_bound(&self, key: &DeviceKey) -> bool {
+        CreationData::parse(&key.creation.data)
+            .is_ok_and(|data| data.outside_info == self.identity_binding().as_bytes())
+    }
+
+    /// The next device key of a slot, as far as it may still be certified: one that was made for other hardware may not.
+    ///
+    /// # Errors
+    /// The folder's, or that the file is none of ours.
+    pub fn next_device_key(&self, slot: DeviceKeySlot) -> Result<Option<DeviceKey>> {
+        Ok(self.device_keys().load(slot)?.filter(|key| self.is_bound(key)))
     }
 
     /// Makes a new local device key and keeps it as the next one. Commands: 1 Create.
@@ -148,10 +163,14 @@ impl RobotKeys {
     /// [`KeysError::NoDeviceKey`], or the folder's.
     pub fn device_key(&self, slot: DeviceKeySlot) -> Result<DeviceKey> {
         self.device_keys().load(slot)?.ok_or(KeysError::NoDeviceKey {
-            kind: match slot.kind() {
-                DeviceKeyKind::Initial => "initial",
-                DeviceKeyKind::Local => "local",
-            },
+            kind: kind_name(slot.kind()),
         })
+    }
+}
+
+pub(super) const fn kind_name(kind: DeviceKeyKind) -> &'static str {
+    match kind {
+        DeviceKeyKind::Initial => "initial",
+        DeviceKeyKind::Local => "local",
     }
 }

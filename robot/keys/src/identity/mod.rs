@@ -5,10 +5,11 @@
 mod device_key;
 mod initial;
 mod key_file;
+mod replacement;
 mod restore;
 mod store;
 
 pub use device_key::LoadedDeviceKey;
-pub(crate) use initial::initial_device_key;
+pub(crate) use initial::{initial_device_key, make_initial};
 pub use restore::{Restoring, restore_request};
 pub use store::{DeviceKey, DeviceKeySlot, DeviceKeys, IssuedCertificate};

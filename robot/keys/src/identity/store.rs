@@ -1,8 +1,9 @@
 //! What the state folder holds of the device keys: how each came to be, its wrapped private part, its certificate.
 //!
-//! A local key that is to take over lies beside the one in use until the authority has said that it counts. Losing these
+//! The initial key lies there again, under its new binding, when a replaced part was approved. A local key that is to take over lies beside the one in use until the authority has said that it counts. Losing these
 //! files loses no identity: the chip recreates the initial key, and a local one is enrolled again.
 
+use super::device_key::kind_name;
 use crate::state::StateFolder;
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::Public;
@@ -19,6 +20,8 @@ const VERSION: u64 = 1;
 pub enum DeviceKeySlot {
     /// The initial key.
     Initial,
+    /// The initial key as it was made again with the binding to replaced parts, until that is certified.
+    NextInitial,
     /// The local key in use.
     Local,
     /// The local key that is to take over.
@@ -29,6 +32,7 @@ impl DeviceKeySlot {
     const fn file(self) -> &'static str {
         match self {
             Self::Initial => "identity/initial.cbor",
+            Self::NextInitial => "identity/initial-next.cbor",
             Self::Local => "identity/local.cbor",
             Self::NextLocal => "identity/local-next.cbor",
         }
@@ -37,7 +41,7 @@ impl DeviceKeySlot {
     /// Which of a robot's two device keys is there.
     pub const fn kind(self) -> DeviceKeyKind {
         match self {
-            Self::Initial => DeviceKeyKind::Initial,
+            Self::Initial | Self::NextInitial => DeviceKeyKind::Initial,
             Self::Local | Self::NextLocal => DeviceKeyKind::Local,
         }
     }
@@ -182,18 +186,23 @@ impl<'a> DeviceKeys<'a> {
         Ok(self.0.write(slot.file(), &key.to_canonical())?)
     }
 
-    /// Makes the next local key the one in use, and destroys the one before. A crash in between leaves the next key in
+    /// Makes the next key of a kind the one in use, and destroys the one before. A crash in between leaves the next key in
     /// its slot, where the following start finds it and does this again.
     ///
     /// # Errors
     /// [`KeysError::NoDeviceKey`] where there is no next key; the folder's.
-    pub fn promote(self) -> Result<DeviceKey> {
-        let next = self
-            .load(DeviceKeySlot::NextLocal)?
-            .ok_or(KeysError::NoDeviceKey { kind: "local" })?;
-        self.0.wipe(DeviceKeySlot::Local.file())?;
-        self.save(DeviceKeySlot::Local, &next)?;
-        self.0.wipe(DeviceKeySlot::NextLocal.file())?;
+    pub fn promote(self, kind: DeviceKeyKind) -> Result<DeviceKey> {
+        let (from, to) = match kind {
+            DeviceKeyKind::Initial => (DeviceKeySlot::NextInitial, DeviceKeySlot::Initial),
+            DeviceKeyKind::Local => (DeviceKeySlot::NextLocal, DeviceKeySlot::Local),
+        };
+        let kind = kind_name(kind);
+        let next = self.load(from)?.ok_or(KeysError::NoDeviceKey { kind })?;
+        if !next.private.is_empty() {
+            self.0.wipe(to.file())?;
+        }
+        self.save(to, &next)?;
+        self.0.wipe(from.file())?;
         Ok(next)
     }
 }
