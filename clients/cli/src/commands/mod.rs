@@ -17,6 +17,7 @@ mod level_sealing;
 mod mission;
 mod mission_key;
 mod mission_share;
+mod parts;
 mod policy;
 mod provision;
 mod purge;

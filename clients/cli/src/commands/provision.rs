@@ -11,7 +11,7 @@ use alcub3_crypto::Curve;
 use alcub3_keys::StateFolder;
 use alcub3_server::SIMULATOR_ROOTS;
 use alcub3_tpm::TpmSpec;
-use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
+use alcub3_trust_model::hardware::{Inventory, Part};
 use alcub3_trust_model::{Level, RobotId};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub(crate) struct Provision {
     #[arg(long, value_name = "LEVEL")]
     level: Vec<Level>,
     /// A part that the machine does not know, as CLASS:SLOT=SERIAL: motor-controller:left=MC-1, sensor:lidar=L-7
-    #[arg(long, value_name = "CLASS:SLOT=SERIAL", value_parser = part)]
+    #[arg(long, value_name = "CLASS:SLOT=SERIAL", value_parser = super::parts::part)]
     part: Vec<Part>,
     /// The folder below which the machine shows its parts [default: / for a device, none for a simulator]
     #[arg(long, value_name = "DIR", env = MACHINE)]
@@ -42,18 +42,6 @@ pub(crate) struct Provision {
     simulator_ca: bool,
     #[command(flatten)]
     authority: AuthorityArgs,
-}
-
-fn part(text: &str) -> Result<Part, &'static str> {
-    let form = "write it as CLASS:SLOT=SERIAL, the class as mainboard, motor-controller, sensor, ...";
-    let (class, rest) = text.split_once(':').ok_or(form)?;
-    let (slot, serial) = rest.split_once('=').ok_or(form)?;
-    Ok(Part {
-        class: PartClass::from_name(class).ok_or(form)?,
-        slot: slot.to_owned(),
-        serial: serial.to_owned(),
-        source: PartSource::Declared,
-    })
 }
 
 /// The parts of the machine and those that were declared. A simulator's machine is not the robot, unless it is named.

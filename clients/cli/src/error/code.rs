@@ -34,6 +34,8 @@ impl CliError {
             Self::Approvers { .. }
             | Self::SameApprover
             | Self::NoInput
+            | Self::NoVote
+            | Self::Agent(AgentError::NotDeclared { .. })
             | Self::OtherIssuer { .. }
             | Self::NotAnArgument { .. } => "usage",
             Self::Reference { .. } | Self::Root { .. } | Self::Token { .. } => "bad-value",
@@ -41,6 +43,11 @@ impl CliError {
             Self::Attestation(_) => "attestation",
             Self::Mission(_) => "mission-refused",
             Self::Rearm(_) => "rearm-refused",
+            Self::Replacement(refusal) => refusal.code(),
+            Self::OtherChange => "other-change",
+            Self::Agent(
+                error @ (AgentError::RegisterUnexplained | AgentError::Keys(KeysError::Replacement(_))),
+            ) => error.reason_code().unwrap_or("replacement-refused"),
             Self::Purge(_) | Self::PurgeReceipt(_) => "purge-refused",
             Self::Receipt { .. } => "bad-receipt",
             Self::Duplication(_) => "duplication-refused",

@@ -144,6 +144,20 @@ pub(crate) enum CliError {
     /// A rearm was not approved.
     #[error("the rearm is refused: {0}")]
     Rearm(#[from] alcub3_server::RearmApprovalError),
+    /// Replaced parts were not approved.
+    #[error(transparent)]
+    Replacement(#[from] alcub3_server::ReplacementRefusal),
+    /// Another change was named than the request asks for.
+    #[error(
+        "the request asks for another change than the one named with --change; look at it again with `alcub3 authority parts \
+         review`"
+    )]
+    OtherChange,
+    /// A change that needs a vote, without one.
+    #[error(
+        "this change takes one approver's vote; give --change as `alcub3 authority parts review` showed it, and --approve"
+    )]
+    NoVote,
     /// A purge's receipt was not judged.
     #[error(transparent)]
     PurgeReceipt(#[from] alcub3_server::PurgeReceiptError),
@@ -348,13 +362,20 @@ impl CliError {
             | Self::Approvers { .. }
             | Self::SameApprover
             | Self::NoInput
+            | Self::NoVote
             | Self::OtherIssuer { .. }
+            | Self::Agent(AgentError::NotDeclared { .. })
             | Self::NotAnArgument { .. } => Exit::Usage,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
             Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
                 Exit::No
             }
             Self::Commander(_) | Self::CommanderMessage { .. } | Self::SharedKey(_) => Exit::No,
+            Self::Replacement(_)
+            | Self::OtherChange
+            | Self::Agent(AgentError::RegisterUnexplained | AgentError::Keys(KeysError::Replacement(_))) => {
+                Exit::No
+            }
             Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
             Self::PolicyFile { .. }
             | Self::LevelPolicy(_)

@@ -36,6 +36,7 @@ impl CliError {
             Self::Mission(_)
             | Self::Rearm(_)
             | Self::Purge(_)
+            | Self::Replacement(_)
             | Self::Duplication(_)
             | Self::Commander(_)
             | Self::SharedKey(_) => "mend what the reason names, then begin again",

@@ -3,6 +3,7 @@
 mod commander;
 mod init;
 mod operator;
+mod parts;
 pub(super) mod reference;
 mod show;
 
@@ -25,6 +26,9 @@ pub(crate) enum AuthorityCommand {
     /// Admit the chips of those who command with shared keys
     #[command(subcommand)]
     Commander(commander::CommanderCommand),
+    /// Replaced parts of robots: what differs, and one person's approval
+    #[command(subcommand)]
+    Parts(parts::PartsCommand),
     /// Set what a robot's boot is compared with
     Reference(reference::Reference),
     /// Add roots of vendors' (or simulators') endorsement certificates
@@ -38,6 +42,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Show(arguments) => show::run(arguments, context),
         AuthorityCommand::Operator(command) => operator::run(command),
         AuthorityCommand::Commander(command) => commander::run(command),
+        AuthorityCommand::Parts(command) => parts::run(command, context),
         AuthorityCommand::Reference(arguments) => reference::run(arguments),
         AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),
     }

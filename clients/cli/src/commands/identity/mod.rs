@@ -1,6 +1,7 @@
 //! `identity`: who this robot is, and the certificates that say so.
 
 mod certificates;
+mod parts;
 mod show;
 
 use crate::args::Context;
@@ -18,6 +19,9 @@ pub(crate) enum IdentityCommand {
     Renew(certificates::Ask),
     /// Write the local device key and the certificates as files for other programs
     Export(certificates::Export),
+    /// Parts of this robot that were replaced
+    #[command(subcommand)]
+    Parts(parts::PartsCommand),
     /// Bring a robot back whose disk was lost, from its chip and the authority
     Recover(certificates::Recover),
 }
@@ -29,6 +33,7 @@ pub(crate) fn run(command: &IdentityCommand, context: &Context) -> Result<Answer
         IdentityCommand::Show(arguments) => show::run(arguments, context),
         IdentityCommand::Renew(arguments) => certificates::renew(arguments, context),
         IdentityCommand::Export(arguments) => certificates::export(arguments, context),
+        IdentityCommand::Parts(command) => parts::run(command, context),
         IdentityCommand::Recover(arguments) => certificates::recover(arguments, context),
     }
 }

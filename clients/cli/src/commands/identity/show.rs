@@ -3,7 +3,7 @@
 use super::certificates::{describe, until};
 use crate::args::Context;
 use crate::clock::now_ms;
-use crate::commands::files;
+use crate::commands::{files, parts};
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::{key_file, parties};
@@ -48,7 +48,9 @@ fn show(robot: &Robot, arguments: &Show, context: &Context) -> Result<Answer, Cl
         key.as_ref().map_or(none, until)
     };
     let hardware = hardware(robot)?;
+    let current = robot.is_identity_current()?;
     let json = json!({
+        "certificates_current": current,
         "robot": record.robot, "stopped": robot.is_stopped(), "levels": levels, "boot": robot.boot(),
         "lease": robot.lease_id(),
         "endorsement_key": record.endorsement_key.name().to_hex(),
@@ -76,6 +78,9 @@ fn show(robot: &Robot, arguments: &Show, context: &Context) -> Result<Answer, Cl
         ("hardware", hardware.0),
         ("audit log", format!("{entries} entries")),
     ]);
+    if !current && devices.1.is_some() {
+        text.push_str("the certificates are for parts that were replaced since: `alcub3 identity create`\n");
+    }
     text.push_str(&format!("\n{pem}"));
     Ok(Answer::done(json, text))
 }
@@ -84,21 +89,15 @@ fn show(robot: &Robot, arguments: &Show, context: &Context) -> Result<Answer, Cl
 fn hardware(robot: &Robot) -> Result<(String, serde_json::Value), CliError> {
     let root = parties::machine_root(robot)?;
     let verdict = robot.measure_hardware(root.as_deref(), now_ms())?;
-    let differences: Vec<_> = verdict
-        .differences
-        .iter()
-        .map(|difference| {
-            json!({
-                "class": difference.class.name(), "slot": difference.slot, "enrolled": difference.enrolled,
-                "found": difference.found, "reason": difference.reason.code(),
-            })
-        })
-        .collect();
+    let differences = parts::to_json(&verdict.differences);
     let name = verdict.sameness.name();
     let text = if differences.is_empty() {
         name.to_owned()
     } else {
-        format!("{name}: {} parts differ", differences.len())
+        format!(
+            "{name}: {} parts differ (`alcub3 identity parts show`)",
+            differences.len()
+        )
     };
     Ok((text, json!({"sameness": name, "differences": differences})))
 }
