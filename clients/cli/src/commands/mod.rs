@@ -12,6 +12,7 @@ mod estop;
 mod eventlog;
 pub(crate) mod files;
 mod identity;
+mod ima;
 mod key;
 mod level_sealing;
 mod mission;
@@ -24,6 +25,7 @@ mod purge;
 mod receipt;
 mod tpm;
 
+pub(crate) use ima::ImaFileError;
 pub(crate) use policy::PolicyFileError;
 
 use crate::args::Context;
@@ -71,6 +73,8 @@ pub(crate) enum Command {
     Authority(authority::AuthorityCommand),
     /// Parse and replay a UEFI event log (binary_bios_measurements)
     Eventlog(eventlog::Eventlog),
+    /// Parse and replay Linux's list of measured files (ascii_ or binary_runtime_measurements)
+    Ima(ima::Ima),
     /// Check a quote in tpm2-tools' files
     Checkquote(checkquote::Checkquote),
     /// Endorsement certificates
@@ -88,7 +92,7 @@ impl Command {
     pub(crate) const fn handles_secrets(&self) -> bool {
         !matches!(
             self,
-            Self::Eventlog(_) | Self::Checkquote(_) | Self::Ek(_) | Self::Receipt(_)
+            Self::Eventlog(_) | Self::Ima(_) | Self::Checkquote(_) | Self::Ek(_) | Self::Receipt(_)
         )
     }
 
@@ -110,6 +114,7 @@ impl Command {
             Self::Policy(command) => policy::run(&command, context),
             Self::Authority(command) => authority::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
+            Self::Ima(arguments) => ima::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
             Self::Ek(command) => ek::run(&command, context),
             Self::Demo(arguments) => demo::run(&arguments, context),

@@ -23,6 +23,7 @@ impl CliError {
             Self::Write { .. } => "unwritable-file",
             Self::TooLong { .. } => "file-too-long",
             Self::EventLog { .. } => "bad-event-log",
+            Self::Ima(error) => error.code(),
             Self::Tpm(_) => "tpm",
             Self::SealedFile { .. } => "bad-sealed-file",
             Self::PublicKey { .. } | Self::NvMap { .. } | Self::NotPem { .. } | Self::KeyFile { .. } => {

@@ -71,6 +71,9 @@ pub(crate) enum CliError {
         /// What is wrong.
         source: EventLogError,
     },
+    /// A file given to `ima`.
+    #[error(transparent)]
+    Ima(#[from] crate::commands::ImaFileError),
     /// The TPM.
     #[error("{0}")]
     Tpm(#[source] TpmError),

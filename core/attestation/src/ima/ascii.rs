@@ -31,8 +31,9 @@ pub(super) fn to_binary(bytes: &[u8], hash: HashAlg) -> Result<Vec<u8>, ImaError
         out.extend_from_slice(&pcr.to_le_bytes());
         let start = out.len();
         hex(word("template hash")?, &mut out).ok_or(unreadable("template hash"))?;
-        if out.len() - start != hash.size() {
-            return Err(unreadable("template hash"));
+        let length = out.len() - start;
+        if length != hash.size() {
+            return Err(ImaError::HashLength { at, length, hash });
         }
         let name = word("template")?;
         let template = Template::from_name(name).ok_or_else(|| ImaError::Template {

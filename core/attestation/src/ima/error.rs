@@ -1,4 +1,5 @@
 use super::Template;
+use alcub3_crypto::HashAlg;
 use thiserror::Error;
 
 /// Where in a list something was found: the entry's number (the first is 0) and its offset, in bytes of the binary form or in
@@ -80,6 +81,20 @@ pub enum ImaError {
         at: Position,
         /// The template.
         template: Template,
+    },
+    /// Template hashes of another algorithm than the one named.
+    #[error(
+        "{at}: the template hash has {length} bytes, and one of {hash} has {}; read the kernel's file of one bank \
+         (…_measurements_sha256) with that bank's algorithm",
+        hash.size()
+    )]
+    HashLength {
+        /// The entry, with the line's number.
+        at: Position,
+        /// Bytes found.
+        length: usize,
+        /// The algorithm named.
+        hash: HashAlg,
     },
     /// A line of the ascii form that is none.
     #[error("{at}: the line's {field} cannot be read; copy the list again, whole and unedited")]

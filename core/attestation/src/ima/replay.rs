@@ -72,6 +72,12 @@ impl ImaReplay {
         &self.value
     }
 
+    /// How the entries are hashed into the bank.
+    #[must_use]
+    pub const fn hashing(&self) -> TemplateHashing {
+        self.hashing
+    }
+
     /// How many entries were taken.
     #[must_use]
     pub const fn entries(&self) -> usize {
