@@ -1,0 +1,214 @@
+//! The checks of one appraisal, in their order.
+
+use super::boot::{self, BootRecord};
+use super::policy::Policy;
+use super::reason::{Finding, Reason};
+use super::verdict::Attested;
+use crate::attest::ClockInfo;
+use crate::evidence::{Evidence, qualifying_data};
+use crate::pcr::PcrValues;
+use crate::quote::{QuoteError, VerifiedQuote, verify_quote};
+use alcub3_crypto::HashAlg;
+use alcub3_crypto::tpm::Signature;
+use alcub3_trust_model::pcr_map::BOOT;
+use alcub3_trust_model::{HardwareTier, RobotState};
+use std::borrow::Cow;
+
+/// One appraisal while it goes on.
+pub(super) struct Check<'p> {
+    pub(super) policy: &'p Policy<'p>,
+    now_ms: u64,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl<'p> Check<'p> {
+    pub(super) const fn new(policy: &'p Policy<'p>, now_ms: u64) -> Self {
+        Self {
+            policy,
+            now_ms,
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(&mut self, bytes: &[u8]) -> Option<(Attested, Option<BootRecord>)> {
+        let decoded = Evidence::from_canonical(bytes);
+        let mut evidence = decoded
+            .map_err(|error| self.find(Reason::Malformed, error.to_string()))
+            .ok()?;
+        let quote = self.quote(&mut evidence)?;
+        let state = self.state(evidence.state);
+        let tier = self.tier(evidence.tier);
+        self.freshness(evidence.sequence, quote.clock());
+        self.quoted(&quote);
+        let boot = self.boot(evidence.uefi_log, &quote);
+        let stops = self.agent_log(evidence.agent_log, &quote, boot.as_deref());
+        let stops = self.stops(stops, state.as_ref());
+        let (mission, sequence) = (evidence.mission, evidence.sequence);
+        let judged_now = match boot {
+            Some(Cow::Owned(record)) => Some(record),
+            _ => None,
+        };
+        Some((
+            Attested {
+                quote,
+                state,
+                mission,
+                sequence,
+                tier,
+                stops,
+            },
+            judged_now,
+        ))
+    }
+
+    pub(super) fn find(&mut self, reason: Reason, detail: impl Into<String>) {
+        self.findings.push(Finding::new(reason, detail));
+    }
+
+    pub(super) fn bank(&self) -> HashAlg {
+        self.policy.references.bank()
+    }
+
+    fn quote(&mut self, evidence: &mut Evidence<'_>) -> Option<VerifiedQuote> {
+        let signature = Signature::from_tpmt_signature(evidence.signature);
+        let signature = signature
+            .map_err(|error| self.find(Reason::Signature, error.to_string()))
+            .ok()?;
+        let alg = signature.scheme.hash();
+        let state = alg.digest(&[evidence.state]);
+        let expected = qualifying_data(
+            alg,
+            self.policy.nonce,
+            &state,
+            &evidence.mission,
+            evidence.sequence,
+        );
+        let Some(expected) = expected else {
+            let detail = format!(
+                "the mission digest is not of the signature's hash, {}",
+                alg.name()
+            );
+            self.find(Reason::Binding, detail);
+            return None;
+        };
+        let key = self.policy.attestation_key;
+        let pcrs = core::mem::replace(&mut evidence.pcrs, PcrValues::EMPTY);
+        let quote = verify_quote(key, &signature, evidence.quote, expected.as_bytes(), pcrs);
+        quote
+            .map_err(|error| self.find(reason_of(&error), error.to_string()))
+            .ok()
+    }
+
+    fn state(&mut self, bytes: &[u8]) -> Option<RobotState> {
+        let decoded = RobotState::from_canonical(bytes);
+        let state = decoded
+            .map_err(|error| self.find(Reason::StateMalformed, error.to_string()))
+            .ok()?;
+        if state.robot != *self.policy.robot {
+            self.find(
+                Reason::StateRobot,
+                format!("it is of {}, not of {}", state.robot, self.policy.robot),
+            );
+            return None;
+        }
+        if state.stopped {
+            self.find(
+                Reason::Stopped,
+                "it says so in its state; rearm it to have it trusted again",
+            );
+        }
+        let apart_ms = state.time_ms.abs_diff(self.now_ms);
+        if apart_ms > self.policy.max_state_age_ms {
+            self.find(
+                Reason::StateAge,
+                format!("{apart_ms} ms apart; check the robot's clock"),
+            );
+        }
+        Some(state)
+    }
+
+    fn tier(&mut self, claimed: HardwareTier) -> HardwareTier {
+        let enrolled = self.policy.enrolled_tier;
+        if claimed > enrolled {
+            self.find(
+                Reason::TierClaim,
+                format!("{claimed} claimed, {enrolled} enrolled"),
+            );
+        }
+        let tier = claimed.min(enrolled);
+        if tier == HardwareTier::Simulator {
+            self.find(
+                Reason::Simulator,
+                "a simulated TPM protects nothing from the machine it runs on",
+            );
+        }
+        if tier < self.policy.min_tier {
+            self.find(
+                Reason::Tier,
+                format!("it is {tier}, the policy asks for {}", self.policy.min_tier),
+            );
+        }
+        tier
+    }
+
+    /// A reset alone makes nobody untrusted, nor does an unsafe clock; going back does.
+    fn freshness(&mut self, sequence: u64, clock: ClockInfo) {
+        if !clock.safe {
+            self.find(
+                Reason::ClockUnsafe,
+                "expected for up to an hour after a power cut",
+            );
+        }
+        let Some(last) = self.policy.last_seen else { return };
+        if sequence <= last.sequence {
+            self.find(Reason::Sequence, format!("{sequence} after {}", last.sequence));
+        }
+        let boots = (clock.reset_count, clock.restart_count);
+        let last_boots = (last.clock.reset_count, last.clock.restart_count);
+        if clock.reset_count < last.clock.reset_count {
+            let detail = format!("{} after {}", clock.reset_count, last.clock.reset_count);
+            self.find(Reason::ResetCount, detail);
+        } else if boots < last_boots || (boots == last_boots && clock.clock_ms < last.clock.clock_ms) {
+            let detail = format!("{} ms after {} ms", clock.clock_ms, last.clock.clock_ms);
+            self.find(Reason::ClockBack, detail);
+        } else if boots != last_boots {
+            let resets = clock.reset_count - last.clock.reset_count;
+            self.find(Reason::Restarted, format!("{resets} resets since"));
+        }
+    }
+
+    fn quoted(&mut self, quote: &VerifiedQuote) {
+        let ours = [self.policy.pcrs.lockdown(), self.policy.pcrs.retire()];
+        for pcr in BOOT.chain(ours) {
+            if quote.pcrs().value(self.bank(), pcr).is_none() {
+                let detail = format!("PCR {pcr} of the {} bank", self.bank().name());
+                self.findings
+                    .push(Finding::new(Reason::PcrNotQuoted, detail).at_pcr(pcr));
+            }
+        }
+    }
+
+    fn boot(&mut self, log: Option<&[u8]>, quote: &VerifiedQuote) -> Option<Cow<'p, BootRecord>> {
+        let references = self.policy.references;
+        if let Some(log) = log {
+            return boot::judge(log, quote.pcrs(), references, &mut self.findings).map(Cow::Owned);
+        }
+        let known = self
+            .policy
+            .known_boot
+            .filter(|known| known.explains(quote.pcrs(), references));
+        if known.is_none() {
+            self.find(Reason::BootLogMissing, "send the whole binary_bios_measurements");
+        }
+        known.map(Cow::Borrowed)
+    }
+}
+
+const fn reason_of(error: &QuoteError) -> Reason {
+    match error {
+        QuoteError::Signature(_) | QuoteError::Message(_) => Reason::Signature,
+        QuoteError::NotAQuote => Reason::NotAQuote,
+        QuoteError::ExtraData => Reason::Binding,
+        QuoteError::Selection { .. } | QuoteError::PcrDigest => Reason::PcrValues,
+    }
+}

@@ -1,0 +1,43 @@
+use super::boot::BootRecord;
+use super::reference::ReferenceValues;
+use crate::attest::ClockInfo;
+use crate::evidence::Nonce;
+use alcub3_crypto::VerifyingKey;
+use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::{HardwareTier, RobotId, StopId};
+
+/// What a verifier holds a robot to. Everything is a reference: parse keys and reference values once.
+#[derive(Debug, Clone)]
+pub struct Policy<'a> {
+    /// The robot's enrolled attestation key.
+    pub attestation_key: &'a VerifyingKey,
+    /// The robot.
+    pub robot: &'a RobotId,
+    /// The nonce of this request. The caller never accepts one twice.
+    pub nonce: &'a Nonce,
+    /// What its boot PCRs may hold; their bank is the bank that is judged.
+    pub references: &'a ReferenceValues,
+    /// Which PCRs are the agent's.
+    pub pcrs: PcrMap,
+    /// The kind of TPM that its endorsement certificate showed at enrolment.
+    pub enrolled_tier: HardwareTier,
+    /// The lowest kind of TPM admitted. In production above [`HardwareTier::Simulator`].
+    pub min_tier: HardwareTier,
+    /// The stops of the whole robot that two persons have rearmed: the accepted lockdown baseline.
+    pub rearmed_stops: &'a [StopId],
+    /// The last evidence that was judged of this robot.
+    pub last_seen: Option<LastSeen>,
+    /// The last boot that was judged good, so that its log need not be sent again.
+    pub known_boot: Option<&'a BootRecord>,
+    /// How far the state's time may be from the verifier's, in milliseconds, before it is worth a warning.
+    pub max_state_age_ms: u64,
+}
+
+/// What to remember of a robot's last evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastSeen {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// The TPM's clock at its quote.
+    pub clock: ClockInfo,
+}

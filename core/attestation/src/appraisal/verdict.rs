@@ -1,0 +1,104 @@
+use super::boot::BootRecord;
+use super::policy::LastSeen;
+use super::reason::{Finding, Reason, Severity};
+use crate::quote::VerifiedQuote;
+use alcub3_crypto::Digest;
+use alcub3_trust_model::{HardwareTier, RobotState, StopId};
+
+/// What the robot's TPM signed. Present in a verdict once the quote holds, whatever else was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attested {
+    /// The quote.
+    pub quote: VerifiedQuote,
+    /// The robot's state, if it parses and is this robot's.
+    pub state: Option<RobotState>,
+    /// Digest over the active missions.
+    pub mission: Digest,
+    /// The evidence's sequence number.
+    pub sequence: u64,
+    /// The kind of TPM: the lower of what was enrolled and what the evidence says.
+    pub tier: HardwareTier,
+    /// Stops of the whole robot in the agent's log, since the last boot.
+    pub stops: Vec<StopId>,
+}
+
+impl Attested {
+    /// What to remember for the next appraisal.
+    #[must_use]
+    pub const fn last_seen(&self) -> LastSeen {
+        LastSeen {
+            sequence: self.sequence,
+            clock: self.quote.clock(),
+        }
+    }
+}
+
+/// The judgement of one piece of evidence. Only [`appraise`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    findings: Vec<Finding>,
+    attested: Option<Attested>,
+    boot: Option<BootRecord>,
+    judged_at_ms: u64,
+}
+
+impl Verdict {
+    /// What was found; the records that were made on the way are dropped unless all is good.
+    pub(super) fn new(
+        findings: Vec<Finding>,
+        attested: Option<Attested>,
+        boot: Option<BootRecord>,
+        judged_at_ms: u64,
+    ) -> Self {
+        let mut verdict = Self {
+            findings,
+            attested,
+            boot,
+            judged_at_ms,
+        };
+        if !verdict.is_trusted() {
+            verdict.boot = None;
+        }
+        verdict
+    }
+
+    /// Whether the quote holds and nothing found makes the robot untrusted.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.attested.is_some()
+            && self
+                .findings
+                .iter()
+                .all(|finding| finding.severity != Severity::Untrusted)
+    }
+
+    /// Everything found, in the order of the checks.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Whether a reason is among the findings.
+    #[must_use]
+    pub fn has(&self, reason: Reason) -> bool {
+        self.findings.iter().any(|finding| finding.reason == reason)
+    }
+
+    /// What the TPM signed; `None` when the quote does not hold.
+    #[must_use]
+    pub const fn attested(&self) -> Option<&Attested> {
+        self.attested.as_ref()
+    }
+
+    /// The boot to remember; `None` unless the verdict is trusted and was made from a UEFI log.
+    #[must_use]
+    pub const fn boot(&self) -> Option<&BootRecord> {
+        self.boot.as_ref()
+    }
+
+    /// When it was judged, UTC in milliseconds.
+    #[must_use]
+    pub const fn judged_at_ms(&self) -> u64 {
+        self.judged_at_ms
+    }
+}
