@@ -41,6 +41,7 @@ fn main() {
     assert!(first.is_trusted(), "{:?}", first.findings());
     let known = Policy {
         known_boot: first.boot(),
+        known_runtime: None,
         ..verifier.policy()
     };
     let short = robot.evidence_with(robot.pcrs(), false);

@@ -216,11 +216,13 @@ impl Submodule {
             .findings()
             .iter()
             .map(|finding| finding.reason.code().to_owned());
+        let mut reasons: Vec<_> = reasons.collect();
+        reasons.dedup();
         Self {
             status: status(verdict),
             vector: TrustVector::of(verdict),
             policy,
-            reasons: reasons.collect(),
+            reasons,
             sequence: attested.map(|attested| attested.sequence),
             tier: attested.map(|attested| attested.tier),
         }
@@ -261,6 +263,17 @@ impl TrustVector {
             Reason::ReferenceMissing,
             Reason::PcrNotQuoted,
         ];
+        let runtime = [
+            Reason::RuntimeLogMissing,
+            Reason::RuntimeLogMalformed,
+            Reason::RuntimeLogHole,
+            Reason::RuntimeLogMismatch,
+            Reason::ImaBypass,
+            Reason::ImaInactive,
+            Reason::BootAggregate,
+            Reason::RuntimeFile,
+            Reason::RuntimeViolation,
+        ];
         let agent = [
             Reason::AgentLogMalformed,
             Reason::AgentLogMismatch,
@@ -276,7 +289,12 @@ impl TrustVector {
         Self {
             instance_identity: if bad(&identity) { 97 } else { 2 },
             configuration: if bad(&agent) { 96 } else { 2 },
-            executables: if bad(&boot) { 96 } else { 3 },
+            executables: match () {
+                () if bad(&boot) || bad(&runtime) => 96,
+                // What was loaded after the boot is approved as well (AR4SI: 2), or nothing is said of it (3).
+                () if verdict.runtime().is_some() => 2,
+                () => 3,
+            },
             hardware: match attested.tier {
                 _ if bad(&[Reason::Tier, Reason::TierClaim]) => 96,
                 HardwareTier::Discrete | HardwareTier::Firmware => 2,

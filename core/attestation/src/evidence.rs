@@ -2,6 +2,7 @@
 //!
 //! Decoding is strict and borrows; it proves nothing. [`crate::appraisal`] judges.
 
+use crate::attest::ClockInfo;
 use crate::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
@@ -11,11 +12,52 @@ const VERSION: u64 = 1;
 const MAX_ATTEST_BYTES: usize = 4096;
 const MAX_STATE_BYTES: usize = 16 * 1024;
 const MAX_LOG_BYTES: usize = 4 * 1024 * 1024;
+/// Longest list of what the running system measured: some 120,000 entries.
+const MAX_RUNTIME_BYTES: usize = 32 * 1024 * 1024;
 const MAX_PCRS: usize = 4 * 24;
 
 /// A verifier's nonce: 32 bytes, so that the hashed concatenation has one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce(pub [u8; 32]);
+
+/// How far a list of what the running system measured is known, in which boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuntimePosition {
+    /// Entries since the boot, whatever PCR they were extended into.
+    pub entries: u64,
+    /// The TPM's number of resets in that boot.
+    pub reset_count: u32,
+    /// The TPM's number of restarts and resumes in that boot.
+    pub restart_count: u32,
+}
+
+impl RuntimePosition {
+    /// So many entries in the boot of this clock.
+    #[must_use]
+    pub const fn new(entries: u64, clock: ClockInfo) -> Self {
+        Self {
+            entries,
+            reset_count: clock.reset_count,
+            restart_count: clock.restart_count,
+        }
+    }
+
+    /// Whether the clock is one of the same boot. A resume keeps the list and is taken for another boot: the list is then sent
+    /// whole, which costs its length and never a wrong judgement.
+    #[must_use]
+    pub const fn is_of(&self, clock: ClockInfo) -> bool {
+        self.reset_count == clock.reset_count && self.restart_count == clock.restart_count
+    }
+}
+
+/// What the running system measured: an IMA list, or its entries from one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuntimeLog<'a> {
+    /// Number of the first entry, from 0 at the boot.
+    pub first: u64,
+    /// The entries in the kernel's binary form, with template hashes of SHA-1.
+    pub entries: &'a [u8],
+}
 
 /// What a robot sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +80,8 @@ pub struct Evidence<'a> {
     pub uefi_log: Option<&'a [u8]>,
     /// The agent's own event log, which explains the lockdown and retire PCR; left out where it has no event.
     pub agent_log: Option<&'a [u8]>,
+    /// What the running system measured; left out where the machine measures nothing.
+    pub runtime_log: Option<RuntimeLog<'a>>,
 }
 
 /// The quote's extra data: H("alcub3/attest/v1" ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
@@ -70,7 +114,8 @@ impl<'a> Evidence<'a> {
     #[must_use]
     pub fn to_canonical(&self) -> Vec<u8> {
         let logs = [(9, self.uefi_log), (10, self.agent_log)];
-        let present = logs.iter().filter(|(_, log)| log.is_some()).count();
+        let present =
+            logs.iter().filter(|(_, log)| log.is_some()).count() + usize::from(self.runtime_log.is_some());
         let mut out = Encoder::structure(domain::EVIDENCE, VERSION, 7 + present);
         out.u64(2).bytes(self.quote).u64(3).bytes(self.signature).u64(4);
         write_pcrs(&mut out, &self.pcrs);
@@ -80,6 +125,9 @@ impl<'a> Evidence<'a> {
             if let Some(bytes) = log {
                 out.u64(key).bytes(bytes);
             }
+        }
+        if let Some(log) = &self.runtime_log {
+            out.u64(11).array(2).u64(log.first).bytes(log.entries);
         }
         out.finish()
     }
@@ -111,6 +159,10 @@ impl<'a> Evidence<'a> {
             false => Ok(None),
         };
         let (uefi_log, agent_log) = (log(9, "uefi_log")?, log(10, "agent_log")?);
+        let runtime_log = match fields.optional(r, 11, "runtime_log")? {
+            true => Some(read_runtime_log(r)?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -123,8 +175,18 @@ impl<'a> Evidence<'a> {
             tier,
             uefi_log,
             agent_log,
+            runtime_log,
         })
     }
+}
+
+/// An array of the first entry's number and the entries.
+fn read_runtime_log<'a>(r: &mut Reader<'a>) -> Result<RuntimeLog<'a>, DecodeError> {
+    r.array_of("runtime_log", 2)?;
+    Ok(RuntimeLog {
+        first: r.u64("runtime_log first")?,
+        entries: bounded(r, "runtime_log entries", MAX_RUNTIME_BYTES)?,
+    })
 }
 
 fn bounded<'a>(r: &mut Reader<'a>, field: &'static str, limit: usize) -> Result<&'a [u8], DecodeError> {

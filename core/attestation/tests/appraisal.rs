@@ -244,6 +244,7 @@ fn a_known_boot_needs_no_log_and_an_unknown_one_does() {
     assert_untrusted(&judge_at(&short, &verifier.policy()), &[Reason::BootLogMissing]);
     let known = Policy {
         known_boot: first.boot(),
+        known_runtime: None,
         ..verifier.policy()
     };
     assert!(judge_at(&short, &known).is_trusted());
@@ -321,6 +322,7 @@ fn foreign_events_in_the_agents_log_are_refused() {
         let parsed = Evidence::from_canonical(&evidence).unwrap();
         let changed = Evidence {
             agent_log: Some(&log),
+            runtime_log: None,
             ..parsed
         }
         .to_canonical();
@@ -463,5 +465,15 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
         .filter(|reason| reason.severity() != Severity::Untrusted)
         .map(|reason| reason.code())
         .collect();
-    assert_eq!(mild, ["state-age", "simulator", "clock-unsafe", "restarted"]);
+    assert_eq!(
+        mild,
+        [
+            "state-age",
+            "simulator",
+            "clock-unsafe",
+            "restarted",
+            "runtime-violation-noted",
+            "runtime-unjudged"
+        ]
+    );
 }

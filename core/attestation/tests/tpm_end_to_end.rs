@@ -65,6 +65,7 @@ fn a_tpm_that_measured_a_built_log_is_trusted_and_then_no_more() {
             tier: HardwareTier::Simulator,
             uefi_log: Some(&robot.uefi_log),
             agent_log: None,
+            runtime_log: None,
         }
         .to_canonical()
     };

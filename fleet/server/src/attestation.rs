@@ -140,6 +140,7 @@ impl Authority {
             rearmed_stops: &standing.rearmed,
             last_seen: standing.last_seen,
             known_boot: self.boots.get(&record.robot),
+            known_runtime: None,
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let verdict = appraise(&message.evidence, &policy, now_ms);

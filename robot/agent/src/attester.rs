@@ -163,6 +163,7 @@ impl Robot {
             tier: self.tier,
             uefi_log,
             agent_log: agent_log.as_deref(),
+            runtime_log: None,
         };
         Ok(evidence.to_canonical())
     }

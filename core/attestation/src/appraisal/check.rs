@@ -3,7 +3,8 @@
 use super::boot::{self, BootRecord};
 use super::policy::Policy;
 use super::reason::{Finding, Reason};
-use super::verdict::Attested;
+use super::runtime;
+use super::verdict::{Attested, Records};
 use crate::attest::ClockInfo;
 use crate::evidence::{Evidence, qualifying_data};
 use crate::pcr::PcrValues;
@@ -30,7 +31,7 @@ impl<'p> Check<'p> {
         }
     }
 
-    pub(super) fn run(&mut self, bytes: &[u8]) -> Option<(Attested, Option<BootRecord>)> {
+    pub(super) fn run(&mut self, bytes: &[u8]) -> Option<(Attested, Records)> {
         let decoded = Evidence::from_canonical(bytes);
         let mut evidence = decoded
             .map_err(|error| self.find(Reason::Malformed, error.to_string()))
@@ -43,8 +44,15 @@ impl<'p> Check<'p> {
         let boot = self.boot(evidence.uefi_log, &quote);
         let stops = self.agent_log(evidence.agent_log, &quote, boot.as_deref());
         let stops = self.stops(stops, state.as_ref());
+        let runtime = runtime::judge(
+            evidence.runtime_log.as_ref(),
+            self.policy.known_runtime,
+            &quote,
+            self.policy.references,
+            &mut self.findings,
+        );
         let (mission, sequence) = (evidence.mission, evidence.sequence);
-        let judged_now = match boot {
+        let boot = match boot {
             Some(Cow::Owned(record)) => Some(record),
             _ => None,
         };
@@ -57,7 +65,7 @@ impl<'p> Check<'p> {
                 tier,
                 stops,
             },
-            judged_now,
+            Records { boot, runtime },
         ))
     }
 
@@ -181,9 +189,7 @@ impl<'p> Check<'p> {
         let ours = [self.policy.pcrs.lockdown(), self.policy.pcrs.retire()];
         for pcr in BOOT.chain(ours) {
             if quote.pcrs().value(self.bank(), pcr).is_none() {
-                let detail = format!("PCR {pcr} of the {} bank", self.bank().name());
-                self.findings
-                    .push(Finding::new(Reason::PcrNotQuoted, detail).at_pcr(pcr));
+                self.findings.push(Finding::pcr_not_quoted(pcr, self.bank()));
             }
         }
     }

@@ -1,5 +1,6 @@
 use super::boot::BootRecord;
 use super::reference::ReferenceValues;
+use super::runtime::RuntimeRecord;
 use crate::attest::ClockInfo;
 use crate::evidence::Nonce;
 use alcub3_crypto::VerifyingKey;
@@ -29,6 +30,8 @@ pub struct Policy<'a> {
     pub last_seen: Option<LastSeen>,
     /// The last boot that was judged good, so that its log need not be sent again.
     pub known_boot: Option<&'a BootRecord>,
+    /// How far the running system's list was judged good, so that only what was added need be sent.
+    pub known_runtime: Option<&'a RuntimeRecord>,
     /// How far the state's time may be from the verifier's, in milliseconds, before it is worth a warning.
     pub max_state_age_ms: u64,
 }

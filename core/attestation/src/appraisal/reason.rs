@@ -1,3 +1,4 @@
+use alcub3_crypto::HashAlg;
 use serde::Serialize;
 
 /// What a finding means for the verdict.
@@ -99,6 +100,28 @@ reasons! {
     Reference = "reference", Untrusted, "a PCR or an event is not among the reference values";
     /// No reference.
     ReferenceMissing = "reference-missing", Untrusted, "there is no reference value for a boot PCR";
+    /// No list.
+    RuntimeLogMissing = "runtime-log-missing", Untrusted, "there is no IMA list that leads to the quoted PCR, and the references ask for one";
+    /// List does not parse.
+    RuntimeLogMalformed = "runtime-log-malformed", Untrusted, "the IMA list is malformed";
+    /// List begins behind what was judged.
+    RuntimeLogHole = "runtime-log-hole", Untrusted, "the IMA list begins behind the entries that were judged of this boot";
+    /// List does not explain the PCR.
+    RuntimeLogMismatch = "runtime-log-mismatch", Untrusted, "the IMA list does not explain the quoted PCR";
+    /// PCR never extended.
+    ImaBypass = "ima-bypass", Untrusted, "the IMA list has entries and its PCR is empty: the TPM vouches for none of them";
+    /// Nothing measured.
+    ImaInactive = "ima-inactive", Untrusted, "IMA has measured nothing, and the references ask for it";
+    /// List of another boot.
+    BootAggregate = "boot-aggregate", Untrusted, "the IMA list is not tied to the quoted boot PCRs";
+    /// File.
+    RuntimeFile = "runtime-file", Untrusted, "a measured file is not among the reference values";
+    /// Violation.
+    RuntimeViolation = "runtime-violation", Untrusted, "a file was changed while it was measured or in use: its digest means nothing";
+    /// Violation that is only noted.
+    RuntimeViolationNoted = "runtime-violation-noted", Info, "a file was changed while it was measured or in use, and the references only note it";
+    /// No references.
+    RuntimeUnjudged = "runtime-unjudged", Info, "an IMA list was sent, and there are no references for it";
     /// Agent's log does not parse.
     AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
     /// Agent's log does not explain.
@@ -143,6 +166,11 @@ impl Finding {
             event: None,
             detail: detail.into(),
         }
+    }
+
+    pub(super) fn pcr_not_quoted(pcr: u8, bank: HashAlg) -> Self {
+        let detail = format!("PCR {pcr} of the {} bank", bank.name());
+        Self::new(Reason::PcrNotQuoted, detail).at_pcr(pcr)
     }
 
     pub(super) fn at_pcr(mut self, pcr: u8) -> Self {

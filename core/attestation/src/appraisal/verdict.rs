@@ -1,6 +1,7 @@
 use super::boot::BootRecord;
 use super::policy::LastSeen;
 use super::reason::{Finding, Reason, Severity};
+use super::runtime::RuntimeRecord;
 use crate::quote::VerifiedQuote;
 use alcub3_crypto::Digest;
 use alcub3_trust_model::{HardwareTier, RobotState, StopId};
@@ -38,8 +39,15 @@ impl Attested {
 pub struct Verdict {
     findings: Vec<Finding>,
     attested: Option<Attested>,
-    boot: Option<BootRecord>,
+    records: Records,
     judged_at_ms: u64,
+}
+
+/// What an appraisal may spare the next one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Records {
+    pub(super) boot: Option<BootRecord>,
+    pub(super) runtime: Option<RuntimeRecord>,
 }
 
 impl Verdict {
@@ -47,17 +55,17 @@ impl Verdict {
     pub(super) fn new(
         findings: Vec<Finding>,
         attested: Option<Attested>,
-        boot: Option<BootRecord>,
+        records: Records,
         judged_at_ms: u64,
     ) -> Self {
         let mut verdict = Self {
             findings,
             attested,
-            boot,
+            records,
             judged_at_ms,
         };
         if !verdict.is_trusted() {
-            verdict.boot = None;
+            verdict.records = Records::default();
         }
         verdict
     }
@@ -93,7 +101,13 @@ impl Verdict {
     /// The boot to remember; `None` unless the verdict is trusted and was made from a UEFI log.
     #[must_use]
     pub const fn boot(&self) -> Option<&BootRecord> {
-        self.boot.as_ref()
+        self.records.boot.as_ref()
+    }
+
+    /// How far the running system's list is judged; `None` unless the verdict is trusted and there are references for it.
+    #[must_use]
+    pub const fn runtime(&self) -> Option<&RuntimeRecord> {
+        self.records.runtime.as_ref()
     }
 
     /// When it was judged, UTC in milliseconds.

@@ -5,6 +5,7 @@
 //! believed of an entry is what the TPM was given. Anything that is not exactly a list is an error that names the entry.
 
 mod ascii;
+pub mod builder;
 mod error;
 mod replay;
 mod report;
@@ -41,6 +42,7 @@ pub struct ImaLog<'a> {
 /// Where an entry's parts are in the binary form.
 #[derive(Debug, Clone, Copy)]
 struct Span {
+    at: usize,
     pcr: u8,
     template: Template,
     hash_at: usize,
@@ -110,6 +112,13 @@ impl<'a> ImaLog<'a> {
         self.hash
     }
 
+    /// The binary form from an entry on: what is left to send to who knows those before it.
+    #[must_use]
+    pub fn bytes_from(&self, entry: usize) -> &[u8] {
+        let at = self.spans.get(entry).map_or(self.bytes.len(), |span| span.at);
+        self.bytes.get(at..).unwrap_or_default()
+    }
+
     /// The entries, in order.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.spans.iter().enumerate().map(|(index, span)| {
@@ -177,6 +186,7 @@ fn read_span(cursor: &mut Cursor<'_>, hash: HashAlg, at: Position) -> Result<Spa
         return Err(ImaError::Fields { at, template });
     }
     Ok(Span {
+        at: at.offset,
         pcr,
         template,
         hash_at,

@@ -6,7 +6,7 @@ use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
-use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
+use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog, qualifying_data};
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, Digest, HashAlg, SignatureScheme, SigningKey, VerifyingKey};
@@ -30,6 +30,10 @@ pub struct Robot {
     pub clock: ClockInfo,
     pub nonce: Nonce,
     pub selected: Vec<u8>,
+    /// What its kernel has extended into PCR 10.
+    pub measured: Vec<Digest>,
+    /// The measurement list that it sends: the number of its first entry, and the entries.
+    pub sent: Option<(u64, Vec<u8>)>,
 }
 
 pub fn uefi_log(boot: &Boot<'_>) -> Vec<u8> {
@@ -77,6 +81,8 @@ impl Robot {
             },
             nonce: NONCE,
             selected: (0..=15).chain([23]).collect(),
+            measured: Vec::new(),
+            sent: None,
         }
     }
 
@@ -115,9 +121,11 @@ impl Robot {
                 .agent
                 .iter()
                 .filter(|event| event.pcr(&PcrMap::DEFAULT) == pcr);
-            mine.fold(replay.value(BANK, pcr).unwrap(), |value, event| {
+            let value = mine.fold(replay.value(BANK, pcr).unwrap(), |value, event| {
                 value.extend(event.digest(BANK).as_bytes())
-            })
+            });
+            let measured = self.measured.iter().filter(|_| pcr == 10);
+            measured.fold(value, |value, digest| value.extend(digest.as_bytes()))
         };
         PcrValues::new(selection, selection.pcrs().map(|(_, pcr)| value(pcr)).collect()).unwrap()
     }
@@ -173,6 +181,10 @@ impl Robot {
             tier: self.tier,
             uefi_log: with_log.then_some(self.uefi_log.as_slice()),
             agent_log: (!self.agent.is_empty()).then_some(agent_log.as_slice()),
+            runtime_log: self.sent.as_ref().map(|(first, entries)| RuntimeLog {
+                first: *first,
+                entries,
+            }),
         }
         .to_canonical()
     }
@@ -210,6 +222,7 @@ impl Verifier {
             rearmed_stops: &self.rearmed,
             last_seen: self.last_seen,
             known_boot: None,
+            known_runtime: None,
             max_state_age_ms: 60_000,
         }
     }

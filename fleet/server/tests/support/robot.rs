@@ -348,6 +348,7 @@ impl Robot {
             tier: HardwareTier::Simulator,
             uefi_log: Some(&self.uefi_log),
             agent_log: (!events.is_empty()).then_some(agent_log.as_slice()),
+            runtime_log: None,
         };
         let evidence = evidence.to_canonical();
         let (robot, boot, lease) = (self.id.clone(), self.boot(), LeaseId::new([9; 16]));

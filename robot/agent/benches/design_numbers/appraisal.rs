@@ -16,6 +16,7 @@ pub fn rates() -> Vec<Row> {
     let short = robot.evidence_with(robot.pcrs(), false);
     let known = Policy {
         known_boot: first.boot(),
+        known_runtime: None,
         ..verifier.policy()
     };
     assert!(appraise(&short, &known, NOW_MS).is_trusted());

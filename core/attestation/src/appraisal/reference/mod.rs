@@ -1,8 +1,14 @@
-//! Reference values: what a good robot's boot PCRs hold, in one bank.
+//! Reference values: what a good robot's boot PCRs hold, in one bank, and which files it may measure while it runs.
+
+mod runtime;
+
+pub(super) use runtime::{BOOT_AGGREGATE, Standing};
+pub use runtime::{RuntimeReferences, Violations};
 
 use crate::event_log::{EventLog, EventLogError, PCR_COUNT};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::BOOT;
+use runtime::RuntimeDocument;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -18,11 +24,12 @@ pub enum Rule {
     Any,
 }
 
-/// Rules for the boot PCRs of one bank.
+/// Rules for the boot PCRs of one bank, and for what the running system measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferenceValues {
     bank: HashAlg,
     rules: [Option<Rule>; PCR_COUNT],
+    runtime: Option<RuntimeReferences>,
     fingerprint: Digest,
 }
 
@@ -51,6 +58,21 @@ pub enum ReferenceError {
         /// The text.
         text: String,
     },
+    /// A digest of a file that is none.
+    #[error(
+        "{name}: {text:?} is no digest of a file; write it as sha256:HEX, or as verity:sha256:HEX for one of fs-verity"
+    )]
+    FileDigest {
+        /// The file.
+        name: String,
+        /// The text.
+        text: String,
+    },
+    /// A pattern that is none.
+    #[error(
+        "the exclusion {0:?} has a * that is not at its end; write a path, or the beginning of one with * at its end"
+    )]
+    Exclude(String),
     /// A PCR with none or several of values, events and any.
     #[error("PCR {0}: exactly one of \"values\", \"events\" and \"any\": true must be given")]
     Rule(u8),
@@ -65,6 +87,16 @@ pub enum GoldenError {
     /// The log lacks the bank, or the bank is not approved.
     #[error("the log has no approved {} bank", .0.name())]
     Bank(HashAlg),
+    /// An entry of a measurement list cannot be a reference.
+    #[error("entry {entry} ({name}) of the measurement list cannot be a reference: {what}")]
+    Entry {
+        /// Its number, from 0.
+        entry: usize,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +105,8 @@ struct Document {
     version: u32,
     bank: String,
     pcrs: BTreeMap<u8, DocumentRule>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    runtime: Option<RuntimeDocument>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -97,11 +131,21 @@ impl ReferenceValues {
             .filter(|_| bank.is_approved())
             .ok_or(GoldenError::Bank(bank))?;
         let rules = BOOT.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));
-        Ok(Self::of(bank, rules.collect()))
+        Ok(Self::of(bank, rules.collect(), None))
+    }
+
+    /// The same with references for what the running system measures.
+    #[must_use]
+    pub fn with_runtime(self, runtime: RuntimeReferences) -> Self {
+        let rules = (0_u8..).zip(self.rules);
+        let named = rules.filter_map(|(pcr, rule)| Some((pcr, rule?)));
+        Self::of(self.bank, named.collect(), Some(runtime))
     }
 
     /// Rules from their JSON form: `{"version":1,"bank":"sha256","pcrs":{"0":{"values":["hex"]},
-    /// "4":{"events":["hex"]},"1":{"any":true}}}`. Unknown fields are refused.
+    /// "4":{"events":["hex"]},"1":{"any":true}},"runtime":{"files":{"/usr/bin/driver":["sha256:hex"]},
+    /// "exclude":["/tmp/*"],"violations":"note"}}`. Without `runtime` nothing is said of what the running system measures.
+    /// Unknown fields are refused.
     ///
     /// # Errors
     /// What is wrong with the document.
@@ -116,7 +160,9 @@ impl ReferenceValues {
             .pcrs
             .into_iter()
             .map(|(pcr, rule)| Ok((pcr, rule.parse(bank, pcr)?)));
-        Ok(Self::of(bank, rules.collect::<Result<_, _>>()?))
+        let rules = rules.collect::<Result<_, _>>()?;
+        let runtime = document.runtime.map(RuntimeDocument::parse).transpose()?;
+        Ok(Self::of(bank, rules, runtime))
     }
 
     /// The JSON form.
@@ -128,6 +174,7 @@ impl ReferenceValues {
             version: 1,
             bank: self.bank.name().to_owned(),
             pcrs: pcrs.collect(),
+            runtime: self.runtime.as_ref().map(RuntimeReferences::document),
         };
         serde_json::to_string_pretty(&document).unwrap_or_default()
     }
@@ -144,13 +191,19 @@ impl ReferenceValues {
         self.rules.get(usize::from(pcr))?.as_ref()
     }
 
+    /// What the running system may measure; `None` where nothing is said of it.
+    #[must_use]
+    pub const fn runtime(&self) -> Option<&RuntimeReferences> {
+        self.runtime.as_ref()
+    }
+
     /// A digest over all rules: judgements made under other rules do not count.
     #[must_use]
     pub const fn fingerprint(&self) -> &Digest {
         &self.fingerprint
     }
 
-    fn of(bank: HashAlg, named: Vec<(u8, Rule)>) -> Self {
+    fn of(bank: HashAlg, named: Vec<(u8, Rule)>, runtime: Option<RuntimeReferences>) -> Self {
         let mut rules: [Option<Rule>; PCR_COUNT] = Default::default();
         for (pcr, rule) in named {
             if let Some(slot) = rules.get_mut(usize::from(pcr)) {
@@ -160,6 +213,7 @@ impl ReferenceValues {
         let mut references = Self {
             bank,
             rules,
+            runtime,
             fingerprint: Digest::zero(bank),
         };
         references.fingerprint = bank.digest(&[references.to_json().as_bytes()]);

@@ -1,0 +1,330 @@
+//! The running system's part of an appraisal: does the IMA list explain the quoted PCR, and is what was measured good?
+
+use super::reason::{Finding, Reason};
+use super::reference::{BOOT_AGGREGATE, ReferenceValues, RuntimeReferences, Standing, Violations};
+use crate::attest::ClockInfo;
+use crate::event_log::describe::hex;
+use crate::evidence::{RuntimeLog, RuntimePosition};
+use crate::ima::{Entry, ImaLog, ImaReplay, TemplateHashing};
+use crate::quote::VerifiedQuote;
+use alcub3_crypto::{Digest, HashAlg};
+use alcub3_trust_model::pcr_map::{BOOT, IMA};
+
+/// Findings of one kind that are named; the rest is counted.
+const NAMED: usize = 8;
+/// The boot PCRs in the aggregate of SHA-1; the other algorithms' is over all of [`BOOT`] (`ima_calc_boot_aggregate_tfm`).
+const SHA1_AGGREGATE: core::ops::RangeInclusive<u8> = 0..=7;
+
+/// How far a boot's list was judged good: the next evidence of that boot needs only the entries behind it.
+///
+/// Only an appraisal with a trusted verdict makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeRecord {
+    replay: ImaReplay,
+    position: RuntimePosition,
+    references: Digest,
+}
+
+impl RuntimeRecord {
+    /// Where the robot's next list may begin.
+    #[must_use]
+    pub const fn position(&self) -> RuntimePosition {
+        self.position
+    }
+
+    /// Whether it was judged by these references, in the boot of this clock.
+    fn holds(&self, references: &Digest, clock: ClockInfo) -> bool {
+        self.references == *references && self.position.is_of(clock)
+    }
+}
+
+/// Judges a list against the quoted PCR and the references; the record is for the caller to keep if all is good.
+pub(super) fn judge(
+    log: Option<&RuntimeLog<'_>>,
+    known: Option<&RuntimeRecord>,
+    quote: &VerifiedQuote,
+    references: &ReferenceValues,
+    findings: &mut Vec<Finding>,
+) -> Option<RuntimeRecord> {
+    let Some(accepted) = references.runtime() else {
+        let unjudged = || {
+            Finding::new(
+                Reason::RuntimeUnjudged,
+                "give the robot's references a part for it",
+            )
+        };
+        findings.extend(log.map(|_| unjudged()));
+        return None;
+    };
+    let fingerprint = references.fingerprint();
+    let known = known.filter(|known| known.holds(fingerprint, quote.clock()));
+    let followed = follow(log, known, quote, references.bank());
+    let followed = followed
+        .map_err(|finding| findings.push(finding.at_pcr(IMA)))
+        .ok()?;
+    if let Some(list) = &followed.list {
+        let proven = list.entries().take(followed.until).skip(followed.from);
+        judge_entries(proven, followed.first, quote, accepted, findings);
+    }
+    Some(RuntimeRecord {
+        replay: followed.replay,
+        position: RuntimePosition::new(
+            followed.first.saturating_add(followed.until as u64),
+            quote.clock(),
+        ),
+        references: *fingerprint,
+    })
+}
+
+/// A list that leads to the quoted value.
+struct Followed<'l> {
+    /// The list; none where nothing was measured since the last one.
+    list: Option<ImaLog<'l>>,
+    /// Number of its first entry since the boot.
+    first: u64,
+    /// Entries of it that were judged before.
+    from: usize,
+    /// Entries of it that lead to the quoted value. Those behind were measured after the quote, and are for the next one.
+    until: usize,
+    replay: ImaReplay,
+}
+
+fn follow<'l>(
+    log: Option<&RuntimeLog<'l>>,
+    known: Option<&RuntimeRecord>,
+    quote: &VerifiedQuote,
+    bank: HashAlg,
+) -> Result<Followed<'l>, Finding> {
+    let quoted = quote.pcrs().value(bank, IMA);
+    let quoted = quoted.ok_or_else(|| Finding::pcr_not_quoted(IMA, bank))?;
+    let Some(log) = log else {
+        return match known.filter(|known| known.replay.value() == quoted) {
+            Some(known) => Ok(Followed {
+                list: None,
+                first: known.position.entries,
+                from: 0,
+                until: 0,
+                replay: known.replay,
+            }),
+            None => Err(Finding::new(
+                Reason::RuntimeLogMissing,
+                "send the whole binary_runtime_measurements",
+            )),
+        };
+    };
+    let list = ImaLog::parse(log.entries)
+        .map_err(|error| Finding::new(Reason::RuntimeLogMalformed, error.to_string()))?;
+    let (from, starts) = starts(log, known, bank)?;
+    if log.first == 0 {
+        measured_anything(&list, quoted)?;
+    }
+    let (until, replay) = starts
+        .into_iter()
+        .flatten()
+        .find_map(|start| reach(&list, from, start, quoted))
+        .ok_or_else(|| mismatch(&list, log.first, quoted))?;
+    Ok(Followed {
+        list: Some(list),
+        first: log.first,
+        from,
+        until,
+        replay,
+    })
+}
+
+/// How many of the list's entries were judged before, and where to start: at the boot, hashed in either way, or at what is known.
+fn starts(
+    log: &RuntimeLog<'_>,
+    known: Option<&RuntimeRecord>,
+    bank: HashAlg,
+) -> Result<(usize, [Option<ImaReplay>; 2]), Finding> {
+    if log.first == 0 {
+        let start = |hashing| Some(ImaReplay::new(bank, hashing));
+        return Ok((0, TemplateHashing::ALL.map(start)));
+    }
+    let judged = known.and_then(|known| {
+        let again = known.position.entries.checked_sub(log.first)?;
+        Some((usize::try_from(again).ok()?, [Some(known.replay), None]))
+    });
+    judged.ok_or_else(|| {
+        let detail = format!(
+            "it begins with entry {}, and {} were judged of this boot; send it from its beginning",
+            log.first,
+            known.map_or(0, |known| known.position.entries)
+        );
+        Finding::new(Reason::RuntimeLogHole, detail)
+    })
+}
+
+/// An empty PCR proves no entry, and no entry proves nothing.
+fn measured_anything(list: &ImaLog<'_>, quoted: &Digest) -> Result<(), Finding> {
+    if *quoted != Digest::zero(quoted.alg()) {
+        return Ok(());
+    }
+    Err(match list.len() {
+        0 => Finding::new(
+            Reason::ImaInactive,
+            "boot the kernel with an IMA policy (ima_policy=tcb, or your own)",
+        ),
+        entries => {
+            let detail = format!(
+                "{entries} entries; the kernel found no TPM when IMA started: build its TPM driver in"
+            );
+            Finding::new(Reason::ImaBypass, detail)
+        }
+    })
+}
+
+/// The number of entries from the list's beginning that lead from a start to the quoted value.
+fn reach(list: &ImaLog<'_>, from: usize, start: ImaReplay, quoted: &Digest) -> Option<(usize, ImaReplay)> {
+    let mut replay = start;
+    if replay.value() == quoted {
+        return Some((from, replay));
+    }
+    let entry = list
+        .entries()
+        .skip(from)
+        .filter(|entry| entry.pcr == IMA)
+        .find(|entry| {
+            replay.extend(entry);
+            replay.value() == quoted
+        })?;
+    Some((entry.index + 1, replay))
+}
+
+fn mismatch(list: &ImaLog<'_>, first: u64, quoted: &Digest) -> Finding {
+    let altered = list.first_altered().map(|entry| entry.index);
+    let what = match altered {
+        Some(index) => format!(
+            "entry {} is not what the TPM was given",
+            first.saturating_add(index as u64)
+        ),
+        None => "it is of another boot, was cut, or lost entries".to_owned(),
+    };
+    let detail = format!(
+        "no beginning of its {} entries leads to {quoted:?}: {what}",
+        list.len()
+    );
+    Finding::new(Reason::RuntimeLogMismatch, detail).at_event(altered)
+}
+
+fn judge_entries<'e>(
+    proven: impl Iterator<Item = Entry<'e>>,
+    first: u64,
+    quote: &VerifiedQuote,
+    references: &RuntimeReferences,
+    findings: &mut Vec<Finding>,
+) {
+    let mut kinds = [
+        Named::new(Reason::BootAggregate),
+        Named::new(Reason::RuntimeFile),
+        Named::new(match references.violations() {
+            Violations::Refuse => Reason::RuntimeViolation,
+            Violations::Note => Reason::RuntimeViolationNoted,
+        }),
+    ];
+    let [aggregates, files, violations] = &mut kinds;
+    let mut proven = proven.filter(|entry| entry.pcr == IMA).peekable();
+    if first == 0 && proven.peek().is_some_and(|entry| entry.name() != BOOT_AGGREGATE) {
+        aggregates.add(0, || "the first entry is not boot_aggregate".to_owned());
+    }
+    for entry in proven {
+        let name = || String::from_utf8_lossy(entry.name());
+        if entry.is_violation() {
+            if !references.excludes(entry.name()) {
+                violations.add(entry.index, || name().into_owned());
+            }
+        } else if entry.name() == BOOT_AGGREGATE {
+            if let Err(what) = aggregate(&entry, quote) {
+                aggregates.add(entry.index, || what);
+            }
+        } else {
+            match references.standing(&entry) {
+                Standing::Good => {}
+                Standing::UnknownName => files.add(entry.index, || format!("{} has no reference", name())),
+                Standing::OtherDigest => files.add(entry.index, || {
+                    format!(
+                        "{} has another digest than its reference: {}",
+                        name(),
+                        digest_of(&entry)
+                    )
+                }),
+            }
+        }
+    }
+    findings.extend(kinds.into_iter().flat_map(|kind| kind.into_findings(first)));
+}
+
+/// Whether an aggregate is that of the quoted boot PCRs: a list of another boot is not.
+fn aggregate(entry: &Entry<'_>, quote: &VerifiedQuote) -> Result<(), String> {
+    let digest = entry.file_digest().ok_or("boot_aggregate has no digest")?;
+    if digest.digest.iter().all(|byte| *byte == 0) {
+        return Err("boot_aggregate is empty: IMA had no TPM when it started".to_owned());
+    }
+    let alg = HashAlg::from_name(digest.algorithm)
+        .ok_or_else(|| format!("boot_aggregate is of the unknown {}", digest.algorithm))?;
+    let pcrs = if alg == HashAlg::Sha1 {
+        SHA1_AGGREGATE
+    } else {
+        BOOT
+    };
+    let mut hasher = alg.hasher();
+    for pcr in pcrs {
+        let value = quote.pcrs().value(alg, pcr);
+        let value = value.ok_or_else(|| {
+            format!(
+                "boot_aggregate is of the {} bank, which was not quoted",
+                alg.name()
+            )
+        })?;
+        hasher.update(value.as_bytes());
+    }
+    if hasher.finish().as_bytes() == digest.digest {
+        Ok(())
+    } else {
+        Err("boot_aggregate is not that of the quoted boot PCRs: the list is of another boot".to_owned())
+    }
+}
+
+fn digest_of(entry: &Entry<'_>) -> String {
+    entry.file_digest().map_or_else(String::new, |digest| {
+        format!("{}:{}", digest.algorithm, hex(digest.digest))
+    })
+}
+
+/// Findings of one kind: the first few with their entries, the others counted.
+struct Named {
+    reason: Reason,
+    named: Vec<(usize, String)>,
+    more: usize,
+}
+
+impl Named {
+    const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            named: Vec::new(),
+            more: 0,
+        }
+    }
+
+    fn add(&mut self, entry: usize, detail: impl FnOnce() -> String) {
+        if self.named.len() < NAMED {
+            self.named.push((entry, detail()));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn into_findings(self, first: u64) -> impl Iterator<Item = Finding> {
+        let Self { reason, named, more } = self;
+        let rest = (more > 0).then(|| Finding::new(reason, format!("and {more} more")).at_pcr(IMA));
+        let named = named.into_iter().map(move |(entry, detail)| {
+            let number = usize::try_from(first).unwrap_or(usize::MAX).saturating_add(entry);
+            Finding::new(reason, format!("entry {number}: {detail}"))
+                .at_pcr(IMA)
+                .at_event(Some(number))
+        });
+        named.chain(rest)
+    }
+}
