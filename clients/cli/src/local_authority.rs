@@ -4,7 +4,9 @@ use crate::authority_vault::AuthorityVault;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::tpm_access;
-use alcub3_agent::{AuthorityLink, BootLog, IdentityLink, LinkError, ProvisionRequest, Robot, Surroundings};
+use alcub3_agent::{
+    AuthorityLink, IdentityLink, LinkError, PlatformLogs, ProvisionRequest, Robot, Surroundings,
+};
 use alcub3_crypto::SigningKey;
 use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
@@ -66,13 +68,13 @@ impl LocalAuthority {
     }
 
     /// Asks a robot for evidence, judges it, and hands the robot the result. It takes the lease where it was trusted.
-    pub(crate) fn attest(&mut self, robot: &Robot, log: &BootLog) -> Result<Appraised, CliError> {
+    pub(crate) fn attest(&mut self, robot: &Robot, logs: &PlatformLogs) -> Result<Appraised, CliError> {
         let request = self.authority.challenge(robot.robot(), now_ms())?;
         let surroundings = Surroundings::unknown(robot.keys().hash());
         if !robot.has_measured_hardware() {
             robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
         }
-        let evidence = robot.attest(&request.to_canonical(), &surroundings, log, now_ms())?;
+        let evidence = robot.attest(&request.to_canonical(), &surroundings, logs, now_ms())?;
         let appraised = self.authority.appraise(&evidence, now_ms())?;
         if let Some(lease) = &appraised.answer.lease
             && !robot.is_stopped()

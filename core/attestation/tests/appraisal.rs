@@ -472,6 +472,7 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "simulator",
             "clock-unsafe",
             "restarted",
+            "boot-aggregate-unchecked",
             "runtime-violation-noted",
             "runtime-unjudged"
         ]

@@ -1,14 +1,15 @@
 //! The messages around an attestation. Evidence and results are made and judged by `alcub3-attestation`; here they are
 //! carried.
 
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
+use alcub3_attestation::evidence::RuntimePosition;
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{BootId, LeaseId, RobotId, SessionId, domain};
 
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
 /// The longest evidence, in bytes: logs of a busy machine included.
-pub const MAX_EVIDENCE: usize = 16 << 20;
+pub const MAX_EVIDENCE: usize = 48 << 20;
 /// The longest attestation result, in bytes.
 const MAX_RESULT: usize = 256 << 10;
 const MAX_LEASE: usize = 8192;
@@ -20,16 +21,23 @@ pub struct AttestRequest {
     pub session: SessionId,
     /// The verifier's nonce, 16 to 64 bytes.
     pub nonce: Vec<u8>,
+    /// How far the verifier knows what the running system measured, so that only what was added need be sent.
+    pub runtime_from: Option<RuntimePosition>,
 }
 
 impl AttestRequest {
     /// The message.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::ATTEST_REQUEST, VERSION, 2);
+        let fields = 2 + usize::from(self.runtime_from.is_some());
+        let mut out = Encoder::structure(domain::ATTEST_REQUEST, VERSION, fields);
         out.u64(2)
             .bytes(self.session.as_bytes())
             .u64(3)
             .bytes(&self.nonce);
+        if let Some(from) = &self.runtime_from {
+            out.u64(4).array(3).u64(from.entries);
+            out.u64(from.reset_count.into()).u64(from.restart_count.into());
+        }
         out.finish()
     }
 
@@ -44,9 +52,31 @@ impl AttestRequest {
         if nonce.len() < 16 {
             return Err(m.r.fault("nonce", Fault::Value));
         }
+        let runtime_from = match m.has(4, "runtime_from")? {
+            true => Some(position(&mut m.r)?),
+            false => None,
+        };
         m.finish()?;
-        Ok(Self { session, nonce })
+        Ok(Self {
+            session,
+            nonce,
+            runtime_from,
+        })
     }
+}
+
+fn position(r: &mut Reader<'_>) -> Result<RuntimePosition, DecodeError> {
+    r.array_of("runtime_from", 3)?;
+    let entries = r.u64("runtime_from entries")?;
+    let mut count = |field| {
+        let count = r.u64(field)?;
+        u32::try_from(count).map_err(|_| r.fault(field, Fault::Value))
+    };
+    Ok(RuntimePosition {
+        entries,
+        reset_count: count("runtime_from reset_count")?,
+        restart_count: count("runtime_from restart_count")?,
+    })
 }
 
 /// A robot gives evidence.

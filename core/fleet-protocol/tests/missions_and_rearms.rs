@@ -11,6 +11,7 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
+use alcub3_attestation::evidence::RuntimePosition;
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, HashAlg, SignatureScheme, SigningKey};
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
@@ -375,11 +376,19 @@ fn every_message_is_read_strictly() {
         record: vec![3; 99],
     };
     strict(&rearm, |m| m.to_canonical(), RearmApproval::from_canonical);
-    let ask = AttestRequest {
-        session: SESSION,
-        nonce: vec![4; 32],
+    let known = RuntimePosition {
+        entries: 780,
+        reset_count: u32::MAX,
+        restart_count: 1,
     };
-    strict(&ask, |m| m.to_canonical(), AttestRequest::from_canonical);
+    for runtime_from in [None, Some(known)] {
+        let ask = AttestRequest {
+            session: SESSION,
+            nonce: vec![4; 32],
+            runtime_from,
+        };
+        strict(&ask, |m| m.to_canonical(), AttestRequest::from_canonical);
+    }
     let evidence = EvidenceMessage {
         session: SESSION,
         robot: robot(),
@@ -399,6 +408,7 @@ fn every_message_is_read_strictly() {
     let short = AttestRequest {
         session: SESSION,
         nonce: vec![4; 15],
+        runtime_from: None,
     };
     AttestRequest::from_canonical(&short.to_canonical()).unwrap_err();
 }

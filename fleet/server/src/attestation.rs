@@ -1,6 +1,6 @@
 //! Judging robots: the request for evidence, the appraisal, the result, the lease; and stop receipts.
 
-use alcub3_attestation::appraisal::{Policy, Verdict, appraise};
+use alcub3_attestation::appraisal::{Policy, Reason, RuntimeRecord, Verdict, appraise};
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
@@ -37,6 +37,11 @@ pub enum AttestationError {
     /// The message and the state that the TPM signed name different runs of the robot's agent.
     #[error("the evidence is of another run of the robot's agent than the message says: attest again")]
     OtherBoot,
+    /// The evidence has only the end of the list of what the running system measured, and its beginning is not known here.
+    #[error(
+        "the entries before those in the evidence were judged before this authority was started: attest again"
+    )]
+    RuntimeForgotten,
     /// The robot's keys, its kind of TPM or this authority's key meet the floor of no level any more. What the evidence
     /// shows is noted all the same.
     #[error("no level's floor is met: {0}")]
@@ -71,9 +76,11 @@ impl Authority {
         self.active(robot)?;
         let mut entropy = self.entropy;
         let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Attestation, robot, now_ms)?;
+        let known = self.platforms.get(robot).and_then(|known| known.runtime.as_ref());
         Ok(AttestRequest {
             session: exchange.session,
             nonce: exchange.nonce.to_vec(),
+            runtime_from: known.map(RuntimeRecord::position),
         })
     }
 
@@ -129,6 +136,7 @@ impl Authority {
     ) -> Result<Verdict, AttestationError> {
         let record = enrolment.record();
         let references = robots::reference(&self.folder, &record.robot)?;
+        let known = self.platforms.get(&record.robot);
         let policy = Policy {
             attestation_key: enrolment.attestation_key(),
             robot: &record.robot,
@@ -139,14 +147,18 @@ impl Authority {
             min_tier: self.profile_for(ceiling, record.tier).min_tier,
             rearmed_stops: &standing.rearmed,
             last_seen: standing.last_seen,
-            known_boot: self.boots.get(&record.robot),
-            known_runtime: None,
+            known_boot: known.and_then(|known| known.boot.as_ref()),
+            known_runtime: known.and_then(|known| known.runtime.as_ref()),
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let verdict = appraise(&message.evidence, &policy, now_ms);
         let state = verdict.attested().and_then(|attested| attested.state.as_ref());
         match state {
             Some(state) if state.boot != message.boot => Err(AttestationError::OtherBoot),
+            // Whether it was this authority that asked for less than the whole list is not known any more.
+            _ if verdict.has(Reason::RuntimeLogHole) && known.is_none_or(|known| known.runtime.is_none()) => {
+                Err(AttestationError::RuntimeForgotten)
+            }
             _ => Ok(verdict),
         }
     }
@@ -171,8 +183,10 @@ impl Authority {
         standing.saw_stops(attested.stops.iter().copied());
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
         robots::put_standing(&self.folder, robot, standing)?;
-        if let Some(boot) = verdict.boot() {
-            self.boots.insert(robot.clone(), boot.clone());
+        if verdict.is_trusted() {
+            let known = self.platforms.entry(robot.clone()).or_default();
+            known.boot = verdict.boot().cloned().or_else(|| known.boot.take());
+            known.runtime = verdict.runtime().cloned();
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use alcub3_attestation::appraisal::BootRecord;
+use alcub3_attestation::appraisal::{BootRecord, RuntimeRecord};
 use alcub3_crypto::{Curve, SigningKey, VerifyingKey};
 use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
@@ -161,8 +161,17 @@ pub struct Authority {
     pub(crate) entropy: SystemEntropy,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
     pub(crate) enrolments: BTreeMap<SessionId, Challenged>,
-    /// The last boot of each robot that was judged good. Not kept on disk: the log is simply asked for again.
-    pub(crate) boots: BTreeMap<RobotId, BootRecord>,
+    /// What of each robot's platform was judged good last. Not kept on disk: the logs are simply asked for again.
+    pub(crate) platforms: BTreeMap<RobotId, PlatformRecords>,
+}
+
+/// The parts of a platform that need not be judged again.
+#[derive(Debug, Default)]
+pub(crate) struct PlatformRecords {
+    /// The boot.
+    pub(crate) boot: Option<BootRecord>,
+    /// What the running system had measured.
+    pub(crate) runtime: Option<RuntimeRecord>,
 }
 
 impl Authority {
@@ -210,7 +219,7 @@ impl Authority {
             level_policy: None,
             entropy: SystemEntropy,
             enrolments: BTreeMap::new(),
-            boots: BTreeMap::new(),
+            platforms: BTreeMap::new(),
         }
     }
 

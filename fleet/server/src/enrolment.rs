@@ -152,7 +152,7 @@ impl Authority {
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
         // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
         robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
-        self.boots.remove(robot);
+        self.platforms.remove(robot);
         purge::enrolled_anew(&self.folder, robot)?;
         Ok((enrolled.record, enrolled.message))
     }
@@ -175,7 +175,7 @@ impl Authority {
     pub fn set_reference(&mut self, robot: &RobotId, values: &ReferenceValues) -> Result<(), RobotError> {
         self.enrolment(robot)?;
         robots::put_reference(&self.folder, robot, values)?;
-        self.boots.remove(robot);
+        self.platforms.remove(robot);
         Ok(())
     }
 

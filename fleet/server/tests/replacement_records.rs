@@ -12,7 +12,7 @@ mod replacing;
 mod support;
 
 use alcub3_server::{OperatorVote, Proposed, ReplacementRefusal};
-use replacing::{Replacing, enrolled, replaced, restarted, vote};
+use replacing::{Replacing, enrolled, replaced, vote};
 use support::robot::Robot;
 use support::{ALG, NOW, World};
 #[test]
@@ -20,7 +20,7 @@ fn who_approved_what_is_on_record_over_a_restart_and_can_be_checked() {
     let (mut world, robot, before) = enrolled("L-1");
     let robot = replaced(robot, "L-2");
     world.approved(&robot, before);
-    world = restarted(world);
+    world = world.restarted();
     let [kept] = &world.authority.replacements(&robot.id).unwrap()[..] else {
         panic!("one replacement")
     };
@@ -40,7 +40,7 @@ fn an_answer_that_was_lost_and_an_old_disk_are_answered_anew_without_a_vote() {
     let robot = replaced(robot, "L-2");
     world.approved(&robot, before);
     let record = world.record(&robot);
-    world = restarted(world);
+    world = world.restarted();
     // The robot did not get the answer, or its old disk was put back: its enrolment names the old parts.
     let Proposed::Approved { approver, .. } = world.asked(&robot, before).unwrap() else {
         panic!("no vote is needed")
@@ -110,7 +110,7 @@ fn a_crash_after_the_approval_is_finished_at_the_next_start() {
         for (name, content) in ["hardware", "robots"].iter().zip(&old).skip(written) {
             std::fs::write(path(&world, name), content).unwrap();
         }
-        world = restarted(world);
+        world = world.restarted();
         assert_eq!(world.record(&robot), record);
         assert_eq!(world.restored(&robot).1, robot.hardware());
         let asked = world.asked(&robot, before).unwrap();
@@ -121,7 +121,7 @@ fn a_crash_after_the_approval_is_finished_at_the_next_start() {
         std::fs::write(path(&world, name), content).unwrap();
     }
     std::fs::remove_dir_all(world.state().join("replacements")).unwrap();
-    world = restarted(world);
+    world = world.restarted();
     assert_eq!(world.record(&robot).hardware_binding, before);
     assert!(matches!(world.asked(&robot, before).unwrap(), Proposed::Vote(_)));
 }
@@ -137,14 +137,14 @@ fn what_was_finished_does_not_come_back_over_a_newer_enrolment() {
     world.approved(&robot, known);
     let record = world.record(&robot);
     assert_eq!(record.hardware_binding, before);
-    world = restarted(world);
+    world = world.restarted();
     assert_eq!(world.record(&robot), record);
     assert_eq!(world.authority.replacements(&robot.id).unwrap().len(), 2);
     // A record that does not read is named for its robot, and keeps the authority from nothing else.
     let kept = world.state().join("replacements");
     let first = std::fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
     std::fs::write(first, "nothing").unwrap();
-    world = restarted(world);
+    world = world.restarted();
     assert_eq!(world.record(&robot), record);
     world.authority.replacements(&robot.id).unwrap_err();
 }

@@ -1,52 +1,17 @@
 //! Evidence for a verifier's nonce.
 
+use crate::platform_logs::PlatformLogs;
 use crate::robot::Robot;
 use crate::{AgentError, Result};
-use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
+use alcub3_attestation::attest::Attest;
+use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog, RuntimePosition, qualifying_data};
+use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
-use alcub3_trust_model::pcr_map::BOOT;
+use alcub3_trust_model::pcr_map::{BOOT, IMA};
 use alcub3_trust_model::{OperationalMode, Position, RobotState};
-use std::path::{Path, PathBuf};
-
-/// Where Linux shows the firmware's event log.
-const PLATFORM_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
-
-/// Which boot log goes into the evidence.
-#[derive(Clone, Debug, Default)]
-pub enum BootLog {
-    /// The machine's own, where it has one that may be read; none otherwise.
-    #[default]
-    Platform,
-    /// A file.
-    File(PathBuf),
-    /// Bytes that the caller has.
-    Bytes(Vec<u8>),
-}
-
-impl BootLog {
-    /// The log's bytes; `None` where the machine has none.
-    ///
-    /// # Errors
-    /// A log that is there and cannot be read.
-    pub fn read(&self) -> Result<Option<Vec<u8>>> {
-        let (path, optional) = match self {
-            Self::Bytes(bytes) => return Ok(Some(bytes.clone())),
-            Self::Platform => (Path::new(PLATFORM_LOG), true),
-            Self::File(path) => (path.as_path(), false),
-        };
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if optional && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(AgentError::BootLog {
-                path: path.to_owned(),
-                source,
-            }),
-        }
-    }
-}
 
 /// What the robot knows of itself beside its keys.
 #[derive(Clone, Debug)]
@@ -77,6 +42,36 @@ impl Surroundings {
     }
 }
 
+/// What a verifier asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// How far it knows what this boot's system measured; nothing where it does not.
+    pub runtime_from: Option<RuntimePosition>,
+}
+
+impl Asked {
+    /// Everything, under this nonce.
+    #[must_use]
+    pub const fn all(nonce: Nonce) -> Self {
+        Self {
+            nonce,
+            runtime_from: None,
+        }
+    }
+
+    fn of(request: &AttestRequest) -> Result<Self> {
+        let nonce = <[u8; 32]>::try_from(request.nonce.as_slice());
+        Ok(Self {
+            nonce: Nonce(nonce.map_err(|_| AgentError::Evidence {
+                what: "the nonce is not 32 bytes",
+            })?),
+            runtime_from: request.runtime_from,
+        })
+    }
+}
+
 impl Robot {
     /// Answers a verifier's request with evidence. Commands: 1 Quote in the steady state; PCR_Read when PCRs changed.
     ///
@@ -86,21 +81,11 @@ impl Robot {
         &self,
         request: &[u8],
         surroundings: &Surroundings,
-        log: &BootLog,
+        logs: &PlatformLogs,
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
         let request = AttestRequest::from_canonical(request)?;
-        let nonce = Nonce(
-            request
-                .nonce
-                .as_slice()
-                .try_into()
-                .map_err(|_| AgentError::Evidence {
-                    what: "the nonce is not 32 bytes",
-                })?,
-        );
-        let uefi_log = log.read()?;
-        let evidence = self.evidence(&nonce, surroundings, uefi_log.as_deref(), now_utc_ms)?;
+        let evidence = self.evidence(&Asked::of(&request)?, surroundings, logs, now_utc_ms)?;
         let entry = self.audit.entry(
             EntryKind::Attest,
             request.session.to_string(),
@@ -124,22 +109,22 @@ impl Robot {
     /// As [`Self::attest`].
     pub fn evidence(
         &self,
-        nonce: &Nonce,
+        asked: &Asked,
         surroundings: &Surroundings,
-        uefi_log: Option<&[u8]>,
+        logs: &PlatformLogs,
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
         let alg = self.keys.hash();
         let state = self.state(surroundings, now_utc_ms)?;
         let mission = self.commands.mission_digest(alg);
         let sequence = self.run().next_sequence(&self.folder)?;
-        let qualifying = qualifying_data(alg, nonce, &state.digest(alg), &mission, sequence).ok_or(
+        let qualifying = qualifying_data(alg, &asked.nonce, &state.digest(alg), &mission, sequence).ok_or(
             AgentError::Evidence {
                 what: "a digest is of another algorithm",
             },
         )?;
         let map = self.keys.pcrs();
-        let pcrs: Vec<u8> = BOOT.chain([map.retire(), map.lockdown()]).collect();
+        let pcrs: Vec<u8> = BOOT.chain([IMA, map.retire(), map.lockdown()]).collect();
         let mask = pcrs.iter().fold(0u32, |mask, pcr| mask | 1 << pcr);
         let quoted = self.keys.quote(qualifying, mask, &self.cache)?;
         let selection = PcrSelection::of(alg, &pcrs).map_err(|_| AgentError::Evidence {
@@ -152,6 +137,12 @@ impl Robot {
         let pcrs = PcrValues::new(selection, values).map_err(|_| AgentError::Evidence {
             what: "the PCR values",
         })?;
+        let uefi_log = logs.read_uefi()?;
+        // Read behind the quote, so that what the quote covers is in it.
+        let measured = logs.read_runtime()?;
+        let runtime_log = measured
+            .as_deref()
+            .map(|list| runtime_log(list, asked.runtime_from, &quoted.quote.message));
         let agent_log = self.log().to_event_log(&map, &[alg])?;
         let evidence = Evidence {
             quote: &quoted.quote.message,
@@ -161,9 +152,12 @@ impl Robot {
             mission,
             sequence,
             tier: self.tier,
-            uefi_log,
+            uefi_log: uefi_log.as_deref(),
             agent_log: agent_log.as_deref(),
-            runtime_log: None,
+            runtime_log: runtime_log.as_ref().map(|(first, entries)| RuntimeLog {
+                first: *first,
+                entries,
+            }),
         };
         Ok(evidence.to_canonical())
     }
@@ -200,4 +194,17 @@ impl Robot {
             position: surroundings.position,
         })
     }
+}
+
+/// The entries behind those that the verifier knows, if they are of the quote's boot; else all.
+fn runtime_log(list: &[u8], known: Option<RuntimePosition>, quote: &[u8]) -> (u64, Vec<u8>) {
+    let known = known.filter(|known| Attest::parse(quote).is_ok_and(|attest| known.is_of(attest.clock)));
+    let rest = known.and_then(|known| {
+        let list = ImaLog::parse(list).ok()?;
+        let first = usize::try_from(known.entries)
+            .ok()
+            .filter(|first| *first <= list.len())?;
+        Some((known.entries, list.bytes_from(first).to_vec()))
+    });
+    rest.unwrap_or_else(|| (0, list.to_vec()))
 }

@@ -131,6 +131,16 @@ pub enum AgentError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The kernel's list of what was measured is not readable.
+    #[error(
+        "the measurement list {path}: {source}; give the list with --ima, or run as a user who may read it"
+    )]
+    RuntimeLog {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The PCRs of our own hold something the agent's log does not explain.
     #[error(
         "PCR {pcr} holds something the agent's log does not explain; attestation will say untrusted until the next boot"

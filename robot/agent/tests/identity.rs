@@ -9,7 +9,7 @@
 
 mod support;
 
-use alcub3_agent::{AgentError, inventory, provision, recover};
+use alcub3_agent::{AgentError, Asked, PlatformLogs, inventory, provision, recover};
 use alcub3_crypto::{Curve, HashAlg};
 use alcub3_fleet_protocol::certificate::{DeviceKeyKind, summarize};
 use alcub3_keys::{KeysError, RobotRecord, StateFolder};
@@ -166,7 +166,7 @@ fn a_lost_disk_is_made_again_from_the_chip_and_the_authority() {
     life.rearm();
     let surroundings = alcub3_agent::Surroundings::unknown(HashAlg::Sha256);
     life.robot()
-        .evidence(&nonce(3), &surroundings, None, NOW_MS)
+        .evidence(&Asked::all(nonce(3)), &surroundings, &PlatformLogs::NONE, NOW_MS)
         .unwrap();
     // The managed keys went with the disk; a store to make others in, and to vouch for missions, is there.
     assert!(life.robot().list_keys(NOW_MS).unwrap().is_empty());

@@ -9,7 +9,7 @@
 
 mod support;
 
-use alcub3_agent::Surroundings;
+use alcub3_agent::{Asked, PlatformLogs, Surroundings};
 use alcub3_attestation::receipt::{Expected, Outcome, verify_receipt};
 use alcub3_crypto::HashAlg;
 use alcub3_tpm::ResponseCode;
@@ -36,7 +36,12 @@ fn a_robot_lives_from_provisioning_to_a_proven_stop() {
     let key = life.key(&mission);
     life.robot().keys().sign(&key, digest()).unwrap();
     life.robot()
-        .evidence(&nonce(1), &Surroundings::unknown(HashAlg::Sha256), None, NOW_MS)
+        .evidence(
+            &Asked::all(nonce(1)),
+            &Surroundings::unknown(HashAlg::Sha256),
+            &PlatformLogs::NONE,
+            NOW_MS,
+        )
         .unwrap();
 
     let armed = life.robot().keys().arm(&key).unwrap();

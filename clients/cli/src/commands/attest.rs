@@ -7,7 +7,7 @@ use crate::error::CliError;
 use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs};
 use crate::style::Style;
-use alcub3_agent::{BootLog, Surroundings};
+use alcub3_agent::{LogSource, PlatformLogs, Surroundings};
 use alcub3_attestation::appraisal::Severity;
 use alcub3_fleet_protocol::attestation::AttestResult;
 use alcub3_server::Appraised;
@@ -33,16 +33,20 @@ pub(crate) struct Attest {
     /// The UEFI event log [default: the machine's own, where it has one]
     #[arg(long, value_name = "FILE")]
     eventlog: Option<PathBuf>,
+    /// The kernel's list of what it measured, binary_runtime_measurements [default: the machine's own, where it has one]
+    #[arg(long, value_name = "FILE")]
+    ima: Option<PathBuf>,
     #[command(flatten)]
     authority: AuthorityArgs,
 }
 
 /// Makes evidence, or goes through a whole attestation with the authority on this machine.
 pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliError> {
-    let log = arguments
-        .eventlog
-        .clone()
-        .map_or(BootLog::Platform, BootLog::File);
+    let source = |file: &Option<PathBuf>| file.clone().map_or(LogSource::Platform, LogSource::File);
+    let logs = PlatformLogs {
+        uefi: source(&arguments.eventlog),
+        runtime: source(&arguments.ima),
+    };
     if let Some(path) = &arguments.take {
         return take(path, context);
     }
@@ -50,7 +54,7 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
         let request = files::read(request, "a request", LIMIT)?;
         let evidence = parties::with_robot(context, |robot, _| {
             let surroundings = Surroundings::unknown(robot.keys().hash());
-            Ok(robot.attest(&request, &surroundings, &log, now_ms())?)
+            Ok(robot.attest(&request, &surroundings, &logs, now_ms())?)
         })?;
         files::write_private(out, &evidence)?;
         let json = json!({"evidence": out, "bytes": evidence.len()});
@@ -60,7 +64,7 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
         ));
     }
     let mut authority = arguments.authority.open()?;
-    let appraised = parties::with_robot(context, |robot, _| authority.attest(robot, &log))?;
+    let appraised = parties::with_robot(context, |robot, _| authority.attest(robot, &logs))?;
     Ok(answer(&appraised, context.style()))
 }
 

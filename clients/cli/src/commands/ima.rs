@@ -116,8 +116,7 @@ impl Quoted {
 
 /// Parses, replays and reports; the answer is no where an entry is not what the TPM was given, or a quoted PCR not explained.
 pub(crate) fn run(arguments: &Ima, context: &Context) -> Result<Answer, CliError> {
-    let limit = u64::try_from(MAX_LOG_BYTES).unwrap_or(u64::MAX);
-    let bytes = files::read(&arguments.file, "a measurement list", limit)?;
+    let bytes = read_list(&arguments.file)?;
     let log = ImaLog::parse_with(&bytes, arguments.hash).map_err(|source| ImaFileError::List {
         path: arguments.file.clone(),
         source,
@@ -136,6 +135,12 @@ pub(crate) fn run(arguments: &Ima, context: &Context) -> Result<Answer, CliError
     }
     let text = text(&report, &quoted, arguments.list, context.style());
     Ok(Answer::verdict(good, json, text))
+}
+
+/// Reads a list's file.
+pub(super) fn read_list(path: &Path) -> Result<Vec<u8>, CliError> {
+    let limit = u64::try_from(MAX_LOG_BYTES).unwrap_or(u64::MAX);
+    files::read(path, "a measurement list", limit)
 }
 
 fn hash_algorithm(text: &str) -> Result<HashAlg, &'static str> {

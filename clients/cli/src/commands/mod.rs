@@ -23,6 +23,7 @@ mod policy;
 mod provision;
 mod purge;
 mod receipt;
+mod reference;
 mod tpm;
 
 pub(crate) use ima::ImaFileError;
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     Ima(ima::Ima),
     /// Check a quote in tpm2-tools' files
     Checkquote(checkquote::Checkquote),
+    /// Reference values, learned from a good machine
+    #[command(subcommand)]
+    Reference(reference::ReferenceCommand),
     /// Endorsement certificates
     #[command(subcommand)]
     Ek(ek::EkCommand),
@@ -92,7 +96,12 @@ impl Command {
     pub(crate) const fn handles_secrets(&self) -> bool {
         !matches!(
             self,
-            Self::Eventlog(_) | Self::Ima(_) | Self::Checkquote(_) | Self::Ek(_) | Self::Receipt(_)
+            Self::Eventlog(_)
+                | Self::Ima(_)
+                | Self::Checkquote(_)
+                | Self::Reference(_)
+                | Self::Ek(_)
+                | Self::Receipt(_)
         )
     }
 
@@ -116,6 +125,7 @@ impl Command {
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Ima(arguments) => ima::run(&arguments, context),
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
+            Self::Reference(command) => reference::run(&command, context),
             Self::Ek(command) => ek::run(&command, context),
             Self::Demo(arguments) => demo::run(&arguments, context),
             Self::Receipt(command) => receipt::run(&command, context),

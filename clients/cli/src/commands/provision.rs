@@ -1,12 +1,12 @@
 //! `provision`: from a blank chip to an enrolled robot.
 
-use super::authority::reference;
+use super::reference;
 use crate::args::Context;
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::parties::{AuthorityArgs, MACHINE};
 use crate::{simulator, tpm_access};
-use alcub3_agent::{BootLog, ProvisionRequest};
+use alcub3_agent::{LogSource, PlatformLogs, ProvisionRequest};
 use alcub3_crypto::Curve;
 use alcub3_keys::StateFolder;
 use alcub3_server::SIMULATOR_ROOTS;
@@ -62,8 +62,8 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
     let log = arguments
         .eventlog
         .clone()
-        .map_or(BootLog::Platform, BootLog::File)
-        .read()?;
+        .map_or(LogSource::Platform, LogSource::File);
+    let log = PlatformLogs::uefi(log).read_uefi()?;
     let mut authority = arguments.authority.open()?;
     let folder = StateFolder::open(&context.state_dir()?)?;
     let tpm = tpm_access::start(context.tpm_spec())?;

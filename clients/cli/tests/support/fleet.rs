@@ -98,8 +98,12 @@ impl Fleet {
         self.yes("provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca --eventlog boot.log --part sensor:lidar=L-7")
     }
 
-    pub fn mission(&self) -> Value {
+    pub fn armed(&self) {
         self.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    }
+
+    pub fn mission(&self) -> Value {
+        self.armed();
         let attested = self.yes("attest --eventlog boot.log");
         assert_eq!(
             (&attested["trusted"], &attested["lease"]),

@@ -114,6 +114,8 @@ reasons! {
     ImaInactive = "ima-inactive", Untrusted, "IMA has measured nothing, and the references ask for it";
     /// List of another boot.
     BootAggregate = "boot-aggregate", Untrusted, "the IMA list is not tied to the quoted boot PCRs";
+    /// Aggregate of another bank.
+    BootAggregateUnchecked = "boot-aggregate-unchecked", Info, "the IMA list names the boot in a bank that was not quoted; the quoted PCR ties it to the boot";
     /// File.
     RuntimeFile = "runtime-file", Untrusted, "a measured file is not among the reference values";
     /// Violation.

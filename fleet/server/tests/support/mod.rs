@@ -98,6 +98,15 @@ impl World {
         state(self.dir.path())
     }
 
+    /// The authority begins again, with what is in its folder.
+    #[allow(dead_code, reason = "not every test file restarts it")]
+    pub fn restarted(mut self) -> Self {
+        let state = self.state();
+        drop(self.authority);
+        self.authority = Authority::open(&state).unwrap();
+        self
+    }
+
     /// Takes the root of a chip's certificate as a simulator's.
     pub fn trust(&self, chip: &Robot) {
         let roots = self

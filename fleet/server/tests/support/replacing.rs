@@ -5,7 +5,7 @@ use alcub3_crypto::Digest;
 use alcub3_fleet_protocol::replacement::{Replacement, ReplacementRequest, replacement_binding};
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest, restore_binding};
 use alcub3_fleet_protocol::{EnrolmentRecord, VerifiedAnchors};
-use alcub3_server::{Authority, OperatorVote, Proposed, ReplacementProposal, ReplacementRefusal};
+use alcub3_server::{OperatorVote, Proposed, ReplacementProposal, ReplacementRefusal};
 use alcub3_trust_model::SessionId;
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::nv_map::{NvIndex, NvMap, Register};
@@ -149,14 +149,6 @@ impl Replacing for World {
             .propose_replacement(request, &mut self.vault, NOW)
             .unwrap_err()
     }
-}
-
-/// The authority begins again, with what is in its folder.
-pub fn restarted(mut world: World) -> World {
-    let state = world.state();
-    drop(world.authority);
-    world.authority = Authority::open(&state).unwrap();
-    world
 }
 
 pub fn enrolled(lidar: &str) -> (World, Robot, Digest) {

@@ -10,7 +10,9 @@ use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
-use alcub3_attestation::evidence::{Evidence, Nonce, qualifying_data};
+use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog, qualifying_data};
+use alcub3_attestation::ima::ImaLog;
+use alcub3_attestation::ima::builder::ListBuilder;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_attestation::receipt::{
     PurgeReceipt, PurgeStatement, Receipt, Statement, Step, StepTime, epoch_before_data,
@@ -29,7 +31,7 @@ use alcub3_fleet_protocol::shared_key::{SharedKeyRequest, shared_key_binding};
 use alcub3_fleet_protocol::{HierarchyAuthorisations, identity_binding};
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
-use alcub3_trust_model::pcr_map::PcrMap;
+use alcub3_trust_model::pcr_map::{IMA, PcrMap};
 use alcub3_trust_model::policies::{mission_pcr_mask, parent_policy};
 use alcub3_trust_model::{
     BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, MissionKeyPurpose, OperationalMode,
@@ -76,6 +78,8 @@ pub struct Robot {
     pub identity: Public,
     pub inventory: Inventory,
     pub uefi_log: Vec<u8>,
+    /// What its kernel measured.
+    pub measured: ListBuilder,
     pub stops: Vec<StopId>,
     pub stopped: bool,
     pub sequence: u64,
@@ -132,6 +136,7 @@ impl Robot {
             identity: with_point(identity, &identity_key.verifying_key()),
             identity_key,
             inventory: Inventory::new(),
+            measured: ListBuilder::new(),
             uefi_log: Builder::new(&[HashAlg::Sha1, BANK])
                 .unwrap()
                 .uefi_boot(&Boot::default())
@@ -298,7 +303,7 @@ impl Robot {
         self.stops.iter().map(event).collect()
     }
 
-    fn pcrs(&self) -> PcrValues {
+    pub fn pcrs(&self) -> PcrValues {
         let replay = EventLog::parse(&self.uefi_log).unwrap().replay().unwrap();
         let selected: Vec<u8> = (0..=15).chain([23]).collect();
         let selection = PcrSelection::of(BANK, &selected).unwrap();
@@ -306,7 +311,9 @@ impl Robot {
         let value = |pcr: u8| {
             let mine = events.iter().filter(|event| event.pcr(&PcrMap::DEFAULT) == pcr);
             let start = replay.value(BANK, pcr).unwrap();
-            mine.fold(start, |value, event| value.extend(event.digest(BANK).as_bytes()))
+            let value = mine.fold(start, |value, event| value.extend(event.digest(BANK).as_bytes()));
+            let measured = self.measured.extends(BANK).into_iter().filter(|_| pcr == IMA);
+            measured.fold(value, |value, digest| value.extend(digest.as_bytes()))
         };
         PcrValues::new(selection, selection.pcrs().map(|(_, pcr)| value(pcr)).collect()).unwrap()
     }
@@ -338,6 +345,9 @@ impl Robot {
             log.agent(event.pcr(&PcrMap::DEFAULT), event);
         }
         let agent_log = log.finish();
+        let measured = ImaLog::parse(self.measured.bytes()).unwrap();
+        let known = request.runtime_from.filter(|known| known.is_of(self.clock));
+        let first = known.map_or(0, |known| usize::try_from(known.entries).unwrap());
         let evidence = Evidence {
             quote: &quote.message,
             signature: &quote.signature,
@@ -348,7 +358,10 @@ impl Robot {
             tier: HardwareTier::Simulator,
             uefi_log: Some(&self.uefi_log),
             agent_log: (!events.is_empty()).then_some(agent_log.as_slice()),
-            runtime_log: None,
+            runtime_log: (!measured.is_empty()).then_some(RuntimeLog {
+                first: first as u64,
+                entries: measured.bytes_from(first),
+            }),
         };
         let evidence = evidence.to_canonical();
         let (robot, boot, lease) = (self.id.clone(), self.boot(), LeaseId::new([9; 16]));

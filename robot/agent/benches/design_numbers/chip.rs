@@ -2,7 +2,7 @@
 
 use crate::row::{Must, Row, in_turn};
 use crate::support::{LONG, Life, NOW_MS, nonce};
-use alcub3_agent::Surroundings;
+use alcub3_agent::{Asked, PlatformLogs, Surroundings};
 use alcub3_crypto::HashAlg;
 use alcub3_tpm::transport::Transport;
 use alcub3_trust_model::handle_map;
@@ -32,7 +32,7 @@ pub fn attest_over_raw_quote() -> Vec<Row> {
         ROUNDS,
         || {
             life.robot()
-                .evidence(&nonce(1), &surroundings, None, NOW_MS)
+                .evidence(&Asked::all(nonce(1)), &surroundings, &PlatformLogs::NONE, NOW_MS)
                 .unwrap();
         },
         || {

@@ -4,7 +4,7 @@ use crate::missions::{Commander, command_secret, share};
 use crate::row::{Must, Row, median, millis, timed};
 use crate::stop::intent;
 use crate::support::{LONG, Life, NOW_MS, digest, nonce, open_tpm};
-use alcub3_agent::Surroundings;
+use alcub3_agent::{Asked, PlatformLogs, Surroundings};
 use alcub3_crypto::tpm::attribute;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Curve, HashAlg, Secret};
@@ -55,7 +55,9 @@ impl Robot {
         let (keygen, seal) = (self.ms(20, generate_key), self.ms(20, seal));
         let surroundings = Surroundings::unknown(HashAlg::Sha256);
         let attest = self.ms(20, |life| {
-            let evidence = life.robot().evidence(&nonce(1), &surroundings, None, NOW_MS);
+            let evidence =
+                life.robot()
+                    .evidence(&Asked::all(nonce(1)), &surroundings, &PlatformLogs::NONE, NOW_MS);
             evidence.unwrap();
         });
         let mission = self.life.start_mission(600_000);

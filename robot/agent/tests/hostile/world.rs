@@ -3,7 +3,7 @@
 use crate::support::{
     LEVEL, LONG, NOW_MS, SoftAuthority, certify_ek, copy_folder, digest, nonce, open_tpm, request,
 };
-use alcub3_agent::{AgentError, Robot, Surroundings, provision};
+use alcub3_agent::{AgentError, Asked, PlatformLogs, Robot, Surroundings, provision};
 use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::Signature;
 use alcub3_keys::{KeysError, MissionRecord, RobotKeys, RobotRecord, StateFolder};
@@ -202,7 +202,12 @@ pub fn live_until_the_stop(
         robot.rearm(&authority.approve_rearm(&request, session), session, NOW_MS)
     });
     let evidence = failures.attempt("evidence", || {
-        robot.evidence(&nonce(7), &Surroundings::unknown(HashAlg::Sha256), None, NOW_MS)
+        robot.evidence(
+            &Asked::all(nonce(7)),
+            &Surroundings::unknown(HashAlg::Sha256),
+            &PlatformLogs::NONE,
+            NOW_MS,
+        )
     });
     let mut start = |failures: &mut Failures| {
         failures.attempt("mission", || {

@@ -1,6 +1,7 @@
 //! How many TPM commands each operation of a robot's life takes.
 
 use super::*;
+use alcub3_agent::{Asked, PlatformLogs};
 use alcub3_crypto::{HashAlg, Secret};
 use alcub3_fleet_protocol::certificate::DeviceKeyKind;
 use alcub3_keys::DerivedPurpose;
@@ -13,7 +14,7 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     let surroundings = alcub3_agent::Surroundings::unknown(HashAlg::Sha256);
     let evidence = |life: &Life| {
         life.robot()
-            .evidence(&nonce(9), &surroundings, None, NOW_MS)
+            .evidence(&Asked::all(nonce(9)), &surroundings, &PlatformLogs::NONE, NOW_MS)
             .unwrap();
     };
     evidence(life);

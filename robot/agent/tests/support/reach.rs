@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use crate::support::{LONG, Life, NOW_MS, digest, nonce, robot_id};
-use alcub3_agent::Surroundings;
+use alcub3_agent::{Asked, PlatformLogs, Surroundings};
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::evidence::Evidence;
 use alcub3_attestation::receipt::{Expected, ReceiptVerdict, verify_receipt};
@@ -109,7 +109,12 @@ pub fn log_explains_the_pcrs(life: &Life) -> bool {
     let alg = HashAlg::Sha256;
     let bytes = life
         .robot()
-        .evidence(&nonce(3), &Surroundings::unknown(alg), None, NOW_MS)
+        .evidence(
+            &Asked::all(nonce(3)),
+            &Surroundings::unknown(alg),
+            &PlatformLogs::NONE,
+            NOW_MS,
+        )
         .unwrap();
     let evidence = Evidence::from_canonical(&bytes).unwrap();
     let replayed = evidence
@@ -126,7 +131,10 @@ pub fn log_explains_the_pcrs(life: &Life) -> bool {
 /// The missions whose commands the gate judges, as the robot's evidence says.
 pub fn in_the_gate(life: &Life) -> Vec<MissionId> {
     let nowhere = Surroundings::unknown(HashAlg::Sha256);
-    let evidence = life.robot().evidence(&nonce(4), &nowhere, None, NOW_MS).unwrap();
+    let evidence = life
+        .robot()
+        .evidence(&Asked::all(nonce(4)), &nowhere, &PlatformLogs::NONE, NOW_MS)
+        .unwrap();
     let state = Evidence::from_canonical(&evidence).unwrap().state.to_vec();
     RobotState::from_canonical(&state).unwrap().missions
 }

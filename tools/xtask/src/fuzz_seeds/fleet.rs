@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use alcub3_attestation::certify::Signed;
+use alcub3_attestation::evidence::RuntimePosition;
 use alcub3_command_authority::Reservation;
 use alcub3_command_authority::cose::Unsigned;
 use alcub3_crypto::tpm::{Public, PublicTemplate, Signature, StorageKeyPair};
@@ -347,6 +348,11 @@ fn messages() -> SeedResult<Vec<Seed>> {
     let request = AttestRequest {
         session: SESSION,
         nonce: vec![4; 32],
+        runtime_from: Some(RuntimePosition {
+            entries: 780,
+            reset_count: 3,
+            restart_count: 1,
+        }),
     };
     let commander = CommanderAnswer {
         session: SESSION,

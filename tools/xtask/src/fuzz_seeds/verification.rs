@@ -1,8 +1,10 @@
 //! Seeds of what a verifier reads and writes: evidence, reference values, attestation results, EK certificates.
 
-use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences};
 use alcub3_attestation::event_log::EventLog;
-use alcub3_attestation::evidence::Evidence;
+use alcub3_attestation::evidence::{Evidence, RuntimeLog};
+use alcub3_attestation::ima::ImaLog;
+use alcub3_attestation::ima::builder::ListBuilder;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::{Curve, Digest, HashAlg, SigningKey};
 use alcub3_testkit::SimulatorCa;
@@ -43,17 +45,37 @@ fn evidence() -> SeedResult<Vec<Seed>> {
         tier: HardwareTier::Simulator,
         uefi_log: None,
         agent_log: None,
+        runtime_log: None,
     };
+    let mut list = ListBuilder::new();
+    list.boot_aggregate(HashAlg::Sha256, &short.pcrs)
+        .file("/sbin/init", &HashAlg::Sha256.digest(&[b"init"]));
     let long = Evidence {
         uefi_log: Some(&log),
         agent_log: Some(&[3; 40]),
+        runtime_log: Some(RuntimeLog {
+            first: 4,
+            entries: list.bytes(),
+        }),
         ..short.clone()
     };
     let golden = ReferenceValues::golden(&EventLog::parse(&log)?, HashAlg::Sha256)?;
+    let runtime = RuntimeReferences::golden(&ImaLog::parse(list.bytes())?)?;
     Ok(vec![
         seed("evidence", "steady", short.to_canonical()),
         seed("evidence", "with-logs", long.to_canonical()),
         seed("evidence", "golden.json", golden.to_json().into_bytes()),
+        seed(
+            "evidence",
+            "runtime.json",
+            golden.with_runtime(runtime).to_json().into_bytes(),
+        ),
+        seed(
+            "evidence",
+            "exclude.json",
+            br#"{"version":1,"bank":"sha256","pcrs":{},"runtime":{"files":{},"exclude":["/tmp/*","/run/x"],"violations":"note"}}"#
+                .to_vec(),
+        ),
         seed(
             "evidence",
             "any.json",

@@ -29,7 +29,7 @@ pub(crate) enum AuthorityCommand {
     /// Replaced parts of robots: what differs, and one person's approval
     #[command(subcommand)]
     Parts(parts::PartsCommand),
-    /// Set what a robot's boot is compared with
+    /// Set what a robot's boot is compared with, and what it may measure while it runs
     Reference(reference::Reference),
     /// Add roots of vendors' (or simulators') endorsement certificates
     Roots(reference::AddRoots),

@@ -1,19 +1,21 @@
 //! `authority reference` and `authority roots`: what the authority compares with.
 
 use crate::commands::files;
+use crate::commands::reference::Learned;
 use crate::error::{CliError, with_sources};
 use crate::output::Answer;
 use crate::parties::AuthorityArgs;
-use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences};
 use alcub3_attestation::ek_certificate::{RootKind, Roots};
-use alcub3_attestation::event_log::{EventLog, MAX_LOG_BYTES};
-use alcub3_crypto::HashAlg;
 use alcub3_server::{PRODUCTION_ROOTS, SIMULATOR_ROOTS};
 use alcub3_trust_model::RobotId;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const LIMIT: u64 = 1024 * 1024;
+
+/// Longest document of reference values, in bytes: those of some 100,000 files.
+const VALUES_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Arguments of `authority reference`.
 #[derive(Debug, clap::Args)]
@@ -21,11 +23,10 @@ pub(crate) struct Reference {
     /// The robot
     #[arg(value_name = "ROBOT")]
     robot: RobotId,
-    /// The UEFI event log of a start that is known to be good
-    #[arg(long, value_name = "FILE", required_unless_present = "values")]
-    eventlog: Option<PathBuf>,
-    /// Reference values as a JSON document
-    #[arg(long, value_name = "FILE", conflicts_with = "eventlog")]
+    #[command(flatten)]
+    learned: Option<Learned>,
+    /// Reference values as a JSON document, such as `alcub3 reference learn` writes
+    #[arg(long, value_name = "FILE", required_unless_present = "eventlog", conflicts_with_all = ["eventlog", "ima"])]
     values: Option<PathBuf>,
     #[command(flatten)]
     authority: AuthorityArgs,
@@ -35,10 +36,10 @@ pub(crate) struct Reference {
 pub(crate) fn run(arguments: &Reference) -> Result<Answer, CliError> {
     let mut authority = arguments.authority.open_records()?;
     let bank = authority.enrolment(&arguments.robot)?.nv_map().name_alg();
-    let values = match (&arguments.eventlog, &arguments.values) {
-        (Some(log), _) => golden(&read_log(log)?, log, bank)?,
+    let values = match (&arguments.learned, &arguments.values) {
+        (Some(learned), _) => learned.references(bank)?,
         (None, Some(path)) => {
-            let text = files::read(path, "reference values", LIMIT)?;
+            let text = files::read(path, "reference values", VALUES_LIMIT)?;
             let values = ReferenceValues::from_json(&String::from_utf8_lossy(&text));
             values.map_err(|source| CliError::Reference {
                 path: path.clone(),
@@ -48,33 +49,15 @@ pub(crate) fn run(arguments: &Reference) -> Result<Answer, CliError> {
         (None, None) => return Err(CliError::NoInput),
     };
     authority.set_reference(&arguments.robot, &values)?;
-    let json = json!({"robot": arguments.robot, "bank": values.bank().name()});
-    Ok(Answer::done(
-        json,
-        format!(
-            "{}: reference values of the {} bank are set",
-            arguments.robot,
-            values.bank().name()
-        ),
-    ))
-}
-
-/// Reads an event log's file.
-pub(crate) fn read_log(path: &Path) -> Result<Vec<u8>, CliError> {
-    files::read(
-        path,
-        "an event log",
-        u64::try_from(MAX_LOG_BYTES).unwrap_or(u64::MAX),
-    )
-}
-
-/// The values that a known good log leads to.
-pub(crate) fn golden(log: &[u8], path: &Path, bank: HashAlg) -> Result<ReferenceValues, CliError> {
-    let log = EventLog::parse(log).map_err(|source| CliError::EventLog {
-        path: path.into(),
-        source,
-    })?;
-    ReferenceValues::golden(&log, bank).map_err(CliError::Golden)
+    let files = values.runtime().map(RuntimeReferences::len);
+    let json = json!({"robot": arguments.robot, "bank": values.bank().name(), "files": files});
+    let text = format!(
+        "{}: reference values of the {} bank are set{}",
+        arguments.robot,
+        values.bank().name(),
+        files.map_or_else(String::new, |files| format!(", and of {files} files")),
+    );
+    Ok(Answer::done(json, text))
 }
 
 /// Arguments of `authority roots`.

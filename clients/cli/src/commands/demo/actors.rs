@@ -5,7 +5,7 @@ use crate::authority_vault::AuthorityVault;
 use crate::error::CliError;
 use crate::local_authority::{LocalAuthority, Person};
 use crate::{simulator, tpm_access};
-use alcub3_agent::{BootLog, ProvisionRequest, Robot};
+use alcub3_agent::{LogSource, PlatformLogs, ProvisionRequest, Robot};
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_command_authority::Role;
 use alcub3_crypto::{Curve, SigningKey};
@@ -93,7 +93,7 @@ pub(super) struct DemoRobot {
     /// The robot at work.
     pub(super) robot: Robot,
     /// Its boot log.
-    pub(super) log: BootLog,
+    pub(super) logs: PlatformLogs,
 }
 
 /// What a robot of the tour is to be.
@@ -150,7 +150,7 @@ impl Plan<'_> {
         let robot = Robot::open(tpm.clone(), state, Vec::new())?;
         Ok(DemoRobot {
             robot,
-            log: BootLog::Bytes(self.log.bytes.clone()),
+            logs: PlatformLogs::uefi(LogSource::Bytes(self.log.bytes.clone())),
         })
     }
 }
@@ -158,7 +158,7 @@ impl Plan<'_> {
 impl DemoRobot {
     /// Asks for evidence and judges it.
     pub(super) fn attest(&self, authority: &mut LocalAuthority) -> Result<Appraised, CliError> {
-        authority.attest(&self.robot, &self.log)
+        authority.attest(&self.robot, &self.logs)
     }
 }
 

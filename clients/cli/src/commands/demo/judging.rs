@@ -7,7 +7,7 @@ use super::tour::{copy_of, held, levels};
 use crate::clock::now_ms;
 use crate::error::{CliError, with_sources};
 use crate::local_authority::{LocalAuthority, Person};
-use alcub3_agent::BootLog;
+use alcub3_agent::{LogSource, PlatformLogs};
 use alcub3_attestation::appraisal::{Reason, Severity};
 use alcub3_crypto::Curve;
 use alcub3_keys::{MissionKey, MissionRecord};
@@ -72,7 +72,7 @@ impl Life {
         let robot = &self.demo.robot;
         let request = self.authority.authority.challenge(robot.robot(), now_ms())?;
         let surroundings = alcub3_agent::Surroundings::unknown(robot.keys().hash());
-        let evidence = robot.attest(&request.to_canonical(), &surroundings, &self.demo.log, now_ms())?;
+        let evidence = robot.attest(&request.to_canonical(), &surroundings, &self.demo.logs, now_ms())?;
         let appraised = self.authority.authority.appraise(&evidence, now_ms())?;
         let lease = appraised.answer.lease.clone();
         trusted(&appraised)?;
@@ -117,7 +117,7 @@ impl Life {
             &appraised,
             Reason::Binding,
         )?;
-        let tampered = BootLog::Bytes(log.tampered()?);
+        let tampered = PlatformLogs::uefi(LogSource::Bytes(log.tampered()?));
         let appraised = self.authority.attest(robot, &tampered)?;
         untrusted(
             telling,
@@ -171,9 +171,10 @@ impl Life {
             .rearm(&robot.robot, &plan.levels, &self.persons.approvers)?;
         let appraised = robot.attest(&mut self.authority)?;
         tell_log_verdict(telling, &appraised);
-        let appraised = self
-            .authority
-            .attest(&robot.robot, &BootLog::Bytes(log.tampered()?))?;
+        let appraised = self.authority.attest(
+            &robot.robot,
+            &PlatformLogs::uefi(LogSource::Bytes(log.tampered()?)),
+        )?;
         untrusted(
             telling,
             "your log with one changed measurement",

@@ -69,9 +69,7 @@ pub enum ReferenceError {
         text: String,
     },
     /// A pattern that is none.
-    #[error(
-        "the exclusion {0:?} has a * that is not at its end; write a path, or the beginning of one with * at its end"
-    )]
+    #[error("the exclusion {0:?} is none; write a path, or the beginning of one with * at its end")]
     Exclude(String),
     /// A PCR with none or several of values, events and any.
     #[error("PCR {0}: exactly one of \"values\", \"events\" and \"any\": true must be given")]

@@ -15,7 +15,7 @@ const VERITY: &str = "verity";
 /// References for the entries of an IMA list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuntimeReferences {
-    files: HashMap<Vec<u8>, Vec<Accepted>>,
+    files: HashMap<Vec<u8>, BTreeSet<Accepted>>,
     excluded: Excluded,
     violations: Violations,
 }
@@ -43,7 +43,7 @@ struct Accepted {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Excluded {
     names: BTreeSet<Vec<u8>>,
-    beginnings: Vec<Vec<u8>>,
+    beginnings: BTreeSet<Vec<u8>>,
 }
 
 /// What the references say of an entry.
@@ -73,7 +73,7 @@ impl RuntimeReferences {
     /// # Errors
     /// A name that is not text, or a digest of an algorithm that is not approved.
     pub fn golden(log: &ImaLog<'_>) -> Result<Self, GoldenError> {
-        let mut files: HashMap<Vec<u8>, Vec<Accepted>> = HashMap::new();
+        let mut files: HashMap<Vec<u8>, BTreeSet<Accepted>> = HashMap::new();
         let judged = |entry: &Entry<'_>| !entry.is_violation() && entry.name() != BOOT_AGGREGATE;
         for entry in log.entries().filter(judged) {
             let refused = |what: &'static str| GoldenError::Entry {
@@ -85,15 +85,30 @@ impl RuntimeReferences {
             let accepted = entry.file_digest().and_then(|digest| Accepted::of(&digest));
             let accepted =
                 accepted.ok_or_else(|| refused("its digest is not of sha256, sha384 or sha512"))?;
-            let known = files.entry(entry.name().to_vec()).or_default();
-            if !known.contains(&accepted) {
-                known.push(accepted);
-            }
+            files.entry(entry.name().to_vec()).or_default().insert(accepted);
         }
         Ok(Self {
             files,
             ..Self::default()
         })
+    }
+
+    /// The same, without judging these names. A pattern is a name, or the beginning of one with `*` at its end.
+    ///
+    /// # Errors
+    /// A pattern that is none, or would leave out everything.
+    pub fn excluding(mut self, patterns: impl IntoIterator<Item = String>) -> Result<Self, ReferenceError> {
+        patterns
+            .into_iter()
+            .try_for_each(|pattern| self.excluded.add(pattern))?;
+        Ok(self)
+    }
+
+    /// The same, with this meaning of violations.
+    #[must_use]
+    pub const fn with_violations(mut self, violations: Violations) -> Self {
+        self.violations = violations;
+        self
     }
 
     /// How many names have references.
@@ -137,8 +152,7 @@ impl RuntimeReferences {
         let beginnings = self.excluded.beginnings.iter().map(|name| text(name) + "*");
         let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, accepted) in &self.files {
-            let mut digests: Vec<_> = accepted.iter().map(ToString::to_string).collect();
-            digests.sort();
+            let digests = accepted.iter().map(ToString::to_string).collect();
             files.insert(text(name), digests);
         }
         RuntimeDocument {
@@ -159,7 +173,7 @@ impl RuntimeDocument {
     pub(super) fn parse(self) -> Result<RuntimeReferences, ReferenceError> {
         let mut files = HashMap::with_capacity(self.files.len());
         for (name, digests) in self.files {
-            let accepted: Result<Vec<_>, _> = digests
+            let accepted: Result<BTreeSet<_>, _> = digests
                 .into_iter()
                 .map(|text| {
                     Accepted::parse(&text).ok_or_else(|| ReferenceError::FileDigest {
@@ -170,22 +184,31 @@ impl RuntimeDocument {
                 .collect();
             files.insert(name.into_bytes(), accepted?);
         }
-        let mut excluded = Excluded::default();
-        for pattern in self.exclude {
-            match pattern.strip_suffix('*') {
-                Some(beginning) if beginning.contains('*') => return Err(ReferenceError::Exclude(pattern)),
-                Some(beginning) => excluded.beginnings.push(beginning.as_bytes().to_vec()),
-                None if pattern.contains('*') => return Err(ReferenceError::Exclude(pattern)),
-                None => {
-                    excluded.names.insert(pattern.into_bytes());
-                }
-            }
-        }
-        Ok(RuntimeReferences {
+        let references = RuntimeReferences {
             files,
-            excluded,
             violations: self.violations,
-        })
+            ..RuntimeReferences::default()
+        };
+        references.excluding(self.exclude)
+    }
+}
+
+impl Excluded {
+    fn add(&mut self, pattern: String) -> Result<(), ReferenceError> {
+        let (name, is_beginning) = match pattern.strip_suffix('*') {
+            Some(beginning) => (beginning, true),
+            None => (pattern.as_str(), false),
+        };
+        if name.is_empty() || name.contains('*') {
+            return Err(ReferenceError::Exclude(pattern));
+        }
+        let names = if is_beginning {
+            &mut self.beginnings
+        } else {
+            &mut self.names
+        };
+        names.insert(name.as_bytes().to_vec());
+        Ok(())
     }
 }
 

@@ -1,19 +1,16 @@
 //! The running system's part of an appraisal: does the IMA list explain the quoted PCR, and is what was measured good?
 
+mod entries;
+
 use super::reason::{Finding, Reason};
-use super::reference::{BOOT_AGGREGATE, ReferenceValues, RuntimeReferences, Standing, Violations};
+use super::reference::ReferenceValues;
 use crate::attest::ClockInfo;
-use crate::event_log::describe::hex;
 use crate::evidence::{RuntimeLog, RuntimePosition};
-use crate::ima::{Entry, ImaLog, ImaReplay, TemplateHashing};
+use crate::ima::{ImaLog, ImaReplay, TemplateHashing};
 use crate::quote::VerifiedQuote;
 use alcub3_crypto::{Digest, HashAlg};
-use alcub3_trust_model::pcr_map::{BOOT, IMA};
-
-/// Findings of one kind that are named; the rest is counted.
-const NAMED: usize = 8;
-/// The boot PCRs in the aggregate of SHA-1; the other algorithms' is over all of [`BOOT`] (`ima_calc_boot_aggregate_tfm`).
-const SHA1_AGGREGATE: core::ops::RangeInclusive<u8> = 0..=7;
+use alcub3_trust_model::pcr_map::IMA;
+use entries::judge_entries;
 
 /// How far a boot's list was judged good: the next evidence of that boot needs only the entries behind it.
 ///
@@ -206,125 +203,4 @@ fn mismatch(list: &ImaLog<'_>, first: u64, quoted: &Digest) -> Finding {
         list.len()
     );
     Finding::new(Reason::RuntimeLogMismatch, detail).at_event(altered)
-}
-
-fn judge_entries<'e>(
-    proven: impl Iterator<Item = Entry<'e>>,
-    first: u64,
-    quote: &VerifiedQuote,
-    references: &RuntimeReferences,
-    findings: &mut Vec<Finding>,
-) {
-    let mut kinds = [
-        Named::new(Reason::BootAggregate),
-        Named::new(Reason::RuntimeFile),
-        Named::new(match references.violations() {
-            Violations::Refuse => Reason::RuntimeViolation,
-            Violations::Note => Reason::RuntimeViolationNoted,
-        }),
-    ];
-    let [aggregates, files, violations] = &mut kinds;
-    let mut proven = proven.filter(|entry| entry.pcr == IMA).peekable();
-    if first == 0 && proven.peek().is_some_and(|entry| entry.name() != BOOT_AGGREGATE) {
-        aggregates.add(0, || "the first entry is not boot_aggregate".to_owned());
-    }
-    for entry in proven {
-        let name = || String::from_utf8_lossy(entry.name());
-        if entry.is_violation() {
-            if !references.excludes(entry.name()) {
-                violations.add(entry.index, || name().into_owned());
-            }
-        } else if entry.name() == BOOT_AGGREGATE {
-            if let Err(what) = aggregate(&entry, quote) {
-                aggregates.add(entry.index, || what);
-            }
-        } else {
-            match references.standing(&entry) {
-                Standing::Good => {}
-                Standing::UnknownName => files.add(entry.index, || format!("{} has no reference", name())),
-                Standing::OtherDigest => files.add(entry.index, || {
-                    format!(
-                        "{} has another digest than its reference: {}",
-                        name(),
-                        digest_of(&entry)
-                    )
-                }),
-            }
-        }
-    }
-    findings.extend(kinds.into_iter().flat_map(|kind| kind.into_findings(first)));
-}
-
-/// Whether an aggregate is that of the quoted boot PCRs: a list of another boot is not.
-fn aggregate(entry: &Entry<'_>, quote: &VerifiedQuote) -> Result<(), String> {
-    let digest = entry.file_digest().ok_or("boot_aggregate has no digest")?;
-    if digest.digest.iter().all(|byte| *byte == 0) {
-        return Err("boot_aggregate is empty: IMA had no TPM when it started".to_owned());
-    }
-    let alg = HashAlg::from_name(digest.algorithm)
-        .ok_or_else(|| format!("boot_aggregate is of the unknown {}", digest.algorithm))?;
-    let pcrs = if alg == HashAlg::Sha1 {
-        SHA1_AGGREGATE
-    } else {
-        BOOT
-    };
-    let mut hasher = alg.hasher();
-    for pcr in pcrs {
-        let value = quote.pcrs().value(alg, pcr);
-        let value = value.ok_or_else(|| {
-            format!(
-                "boot_aggregate is of the {} bank, which was not quoted",
-                alg.name()
-            )
-        })?;
-        hasher.update(value.as_bytes());
-    }
-    if hasher.finish().as_bytes() == digest.digest {
-        Ok(())
-    } else {
-        Err("boot_aggregate is not that of the quoted boot PCRs: the list is of another boot".to_owned())
-    }
-}
-
-fn digest_of(entry: &Entry<'_>) -> String {
-    entry.file_digest().map_or_else(String::new, |digest| {
-        format!("{}:{}", digest.algorithm, hex(digest.digest))
-    })
-}
-
-/// Findings of one kind: the first few with their entries, the others counted.
-struct Named {
-    reason: Reason,
-    named: Vec<(usize, String)>,
-    more: usize,
-}
-
-impl Named {
-    const fn new(reason: Reason) -> Self {
-        Self {
-            reason,
-            named: Vec::new(),
-            more: 0,
-        }
-    }
-
-    fn add(&mut self, entry: usize, detail: impl FnOnce() -> String) {
-        if self.named.len() < NAMED {
-            self.named.push((entry, detail()));
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn into_findings(self, first: u64) -> impl Iterator<Item = Finding> {
-        let Self { reason, named, more } = self;
-        let rest = (more > 0).then(|| Finding::new(reason, format!("and {more} more")).at_pcr(IMA));
-        let named = named.into_iter().map(move |(entry, detail)| {
-            let number = usize::try_from(first).unwrap_or(usize::MAX).saturating_add(entry);
-            Finding::new(reason, format!("entry {number}: {detail}"))
-                .at_pcr(IMA)
-                .at_event(Some(number))
-        });
-        named.chain(rest)
-    }
 }
