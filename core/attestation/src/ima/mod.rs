@@ -47,6 +47,9 @@ struct Span {
     template: Template,
     hash_at: usize,
     data: (usize, usize),
+    /// The first two fields: every template has a digest and a name there.
+    digest: (usize, usize),
+    name: (usize, usize),
 }
 
 /// One entry of a list.
@@ -62,6 +65,10 @@ pub struct Entry<'a> {
     pub template_hash: &'a [u8],
     /// The data that the template hash covers, in the binary form.
     data: &'a [u8],
+    /// Its first field.
+    digest: &'a [u8],
+    /// Its second field.
+    name: &'a [u8],
 }
 
 impl<'a> ImaLog<'a> {
@@ -130,6 +137,8 @@ impl<'a> ImaLog<'a> {
                 template: span.template,
                 template_hash: part(span.hash_at, self.hash.size()),
                 data: part(span.data.0, span.data.1),
+                digest: part(span.digest.0, span.digest.1),
+                name: part(span.name.0, span.name.1),
             }
         })
     }
@@ -185,12 +194,17 @@ fn read_span(cursor: &mut Cursor<'_>, hash: HashAlg, at: Position) -> Result<Spa
     if !template.is_well_formed(&fields) {
         return Err(ImaError::Fields { at, template });
     }
+    let [digest, name, ..] = fields.map(<[u8]>::len);
+    // The first template's digest has no length in front of it.
+    let digest_at = if template.is_original() { start } else { start + 4 };
     Ok(Span {
         at: at.offset,
         pcr,
         template,
         hash_at,
         data,
+        digest: (digest_at, digest),
+        name: (digest_at + digest + 4, name),
     })
 }
 
@@ -236,17 +250,17 @@ impl<'a> Entry<'a> {
     /// The digest of the file or buffer that was measured.
     #[must_use]
     pub fn file_digest(&self) -> Option<FileDigest<'a>> {
-        let found = self
-            .fields()
-            .find(|field| [FieldId::Digest, FieldId::DigestNg, FieldId::DigestNgV2].contains(&field.id))?;
-        FileDigest::of(found)
+        let id = *self.template.fields().first()?;
+        FileDigest::of(Field {
+            id,
+            bytes: self.digest,
+        })
     }
 
     /// The file's path, or the name of what was measured: `boot_aggregate`, a key ring, `dm_table_load`.
     #[must_use]
     pub fn name(&self) -> &'a [u8] {
-        let name = self.field(&[FieldId::Name, FieldId::NameNg]).unwrap_or_default();
-        name.strip_suffix(&[0]).unwrap_or(name)
+        self.name.strip_suffix(&[0]).unwrap_or(self.name)
     }
 
     /// The signature that the file carried, of the kernel's own form; empty where it had none.
@@ -275,11 +289,10 @@ impl<'a> Entry<'a> {
             return alg.digest(&[self.data]);
         }
         // The first template hashes the digest and the name, the latter in a buffer of a fixed size.
-        let [digest, name, ..] = self.template.split(self.data).unwrap_or_default();
         let mut padded = [0; ORIGINAL_NAME_BYTES];
-        for (to, from) in padded.iter_mut().zip(name) {
+        for (to, from) in padded.iter_mut().zip(self.name) {
             *to = *from;
         }
-        alg.digest(&[digest, &padded])
+        alg.digest(&[self.digest, &padded])
     }
 }

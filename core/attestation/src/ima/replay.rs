@@ -97,13 +97,13 @@ impl ImaReplay {
         if self.value == *quoted {
             return true;
         }
-        for entry in entries {
+        // Both are public: compared as bytes, and not in constant time.
+        let same_bank = self.value.alg() == quoted.alg();
+        let mut entries = entries.filter(|_| same_bank);
+        entries.any(|entry| {
             self.extend(&entry);
-            if self.value == *quoted {
-                return true;
-            }
-        }
-        false
+            self.value.as_bytes() == quoted.as_bytes()
+        })
     }
 }
 

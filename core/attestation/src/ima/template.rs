@@ -228,8 +228,9 @@ impl<'a> FileDigest<'a> {
                 digest: field.bytes,
             });
         }
-        let end = field.bytes.windows(2).position(|pair| pair == b":\0")?;
-        let (prefix, digest) = (field.bytes.get(..end)?, field.bytes.get(end + 2..)?);
+        let end = field.bytes.iter().position(|byte| *byte == 0)?;
+        let prefix = field.bytes.get(..end)?.strip_suffix(b":")?;
+        let digest = field.bytes.get(end + 1..)?;
         let prefix = core::str::from_utf8(prefix).ok()?;
         let (kind, algorithm) = match field.id {
             FieldId::DigestNgV2 => prefix.split_once(':').map(|(kind, alg)| (Some(kind), alg))?,

@@ -38,7 +38,7 @@ use row::Row;
 /// A measurement: the rows it can give, and how.
 type Measurement = (&'static [&'static str], fn() -> Vec<Row>);
 
-const MEASUREMENTS: [Measurement; 7] = [
+const MEASUREMENTS: [Measurement; 9] = [
     (&["attest_over_raw_quote"], chip::attest_over_raw_quote),
     (
         &[
@@ -61,6 +61,8 @@ const MEASUREMENTS: [Measurement; 7] = [
     (&["stop_gate_p99_ms"], stop::gate),
     (&["stop_tpm_10000_over_10", "stop_tpm_commands"], stop::tpm),
     (&["appraise_quote_ratio", "appraise_uefi_per_s"], appraisal::rates),
+    (&["appraise_full_per_s"], appraisal::full),
+    (&["appraise_added_100000_over_1000"], appraisal::added),
 ];
 
 fn main() {

@@ -174,19 +174,10 @@ fn measured_anything(list: &ImaLog<'_>, quoted: &Digest) -> Result<(), Finding> 
 
 /// The number of entries from the list's beginning that lead from a start to the quoted value.
 fn reach(list: &ImaLog<'_>, from: usize, start: ImaReplay, quoted: &Digest) -> Option<(usize, ImaReplay)> {
-    let mut replay = start;
-    if replay.value() == quoted {
-        return Some((from, replay));
-    }
-    let entry = list
-        .entries()
-        .skip(from)
-        .filter(|entry| entry.pcr == IMA)
-        .find(|entry| {
-            replay.extend(entry);
-            replay.value() == quoted
-        })?;
-    Some((entry.index + 1, replay))
+    let (mut replay, mut until) = (start, from);
+    let ours = list.entries().skip(from).filter(|entry| entry.pcr == IMA);
+    let reached = replay.reach(ours.inspect(|entry| until = entry.index + 1), quoted);
+    reached.then_some((until, replay))
 }
 
 fn mismatch(list: &ImaLog<'_>, first: u64, quoted: &Digest) -> Finding {
