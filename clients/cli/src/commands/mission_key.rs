@@ -31,7 +31,7 @@ pub(crate) enum KeyCommand {
     Mac(Use),
     /// Seal a file with a data key: it opens while the mission runs, and never after
     Seal(Use),
-    /// Open what `seal` sealed; it names its key itself
+    /// Open what `seal` sealed; it names its key itself, unless another robot sealed it with its copy of a shared key
     Open(Open),
 }
 
@@ -83,6 +83,12 @@ pub(crate) struct Open {
     /// Where the data goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// For what another robot sealed: this robot's mission
+    #[arg(long, value_name = "MISSION", requires = "key")]
+    mission: Option<MissionId>,
+    /// And its copy of the shared key (`mission key list`)
+    #[arg(long, value_name = "KEY", requires = "mission")]
+    key: Option<MissionKeyId>,
 }
 
 /// Runs the command.
@@ -173,13 +179,17 @@ fn used(
 fn open(arguments: &Open, context: &Context) -> Result<Answer, CliError> {
     let bytes = files::read(&arguments.file, "a file of `mission key seal`", MOST_BYTES + 256)?;
     let data = MissionData::from_canonical(&bytes).map_err(|source| CliError::Message { source })?;
-    let opened = parties::with_robot(context, |robot, _| Ok(robot.open_mission_data(&data, now_ms())?))?;
+    let mission = arguments.mission.unwrap_or(data.mission);
+    let key = arguments.key.unwrap_or(data.key);
+    let opened = parties::with_robot(context, |robot, _| {
+        Ok(robot.open_shared_data(mission, key, &data, now_ms())?)
+    })?;
     files::write_private(&arguments.out, opened.expose())?;
     let json = json!({
-        "mission": data.mission, "key": data.key, "out": arguments.out, "bytes": opened.len(),
+        "mission": mission, "key": key, "out": arguments.out, "bytes": opened.len(),
     });
     let text = pairs([
-        ("mission", data.mission.to_string()),
+        ("mission", mission.to_string()),
         ("opened", arguments.out.display().to_string()),
     ]);
     Ok(Answer::done(json, text))

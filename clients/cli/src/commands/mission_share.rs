@@ -100,7 +100,7 @@ fn open(arguments: &Open) -> Result<Answer, CliError> {
         "robot": arguments.robot, "exchange": exchange, "expires_ms": now.saturating_add(EXCHANGE_MS),
     });
     let text = format!(
-        "exchange {exchange} is open for 5 minutes\nnext, on {}: `alcub3 mission share ask MISSION --exchange {exchange}`",
+        "exchange {exchange} is open for 5 minutes\nnext, on {}: `alcub3 mission share ask MISSION --exchange {exchange} -o FILE`",
         arguments.robot
     );
     Ok(Answer::done(json, text))
