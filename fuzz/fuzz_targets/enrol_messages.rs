@@ -1,9 +1,10 @@
-//! The messages of an enrolment, and of admitting a commander's chip. What the authority signs is tried with a right signature around it.
+//! The messages of an enrolment, and of admitting a person's chip. What the authority signs is tried with a right signature around it.
 #![no_main]
 
 use alcub3_command_authority::cose::Unsigned;
 use alcub3_crypto::{Secret, Suite};
-use alcub3_fleet_protocol::commander::{CommanderChallenge, CommanderKey, CommanderRequest};
+use alcub3_fleet_protocol::chip::{AdmittedChip, ChipAdmission, ChipChallenge, ChipRequest};
+use alcub3_fleet_protocol::commander::CommanderKey;
 use alcub3_fleet_protocol::enrolment::{CreationData, EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::{HierarchyAuthorisations, VerifiedAnchors, VerifiedEnrolment};
 use alcub3_fuzz::{WORLD, signed};
@@ -28,14 +29,20 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(challenge) = EnrolChallenge::verify(&bytes, &key) {
         assert_eq!(challenge.unsigned(SUITE).to_be_signed(), given);
     }
-    if let Ok(request) = CommanderRequest::parse(&bytes) {
+    if let Ok(request) = ChipRequest::parse(&bytes) {
         assert_eq!(request.unsigned(SUITE).to_be_signed(), given);
-        let _ = CommanderRequest::verify(&bytes, &key);
+        let _ = ChipRequest::verify(&bytes, &key);
+    }
+    if let Ok(admission) = ChipAdmission::from_canonical(data) {
+        assert_eq!(admission.to_canonical(), data);
+    }
+    if let Ok(chip) = AdmittedChip::verify(&bytes, &key) {
+        assert_eq!(chip.admission().to_canonical(), data);
     }
     if let Ok(commander) = CommanderKey::verify(&bytes, &key) {
         assert_eq!(commander.unsigned(SUITE).to_be_signed(), given);
     }
-    let _ = CommanderChallenge::verify(&bytes, &key, b"request");
+    let _ = ChipChallenge::verify(&bytes, &key, b"request");
     if let Ok(enrolment) = VerifiedEnrolment::verify(&bytes, &key) {
         assert_eq!(enrolment.record().unsigned(SUITE).to_be_signed(), given);
     }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
-use alcub3_fleet_protocol::commander::CommanderAnswer;
+use alcub3_fleet_protocol::chip::ChipAnswer;
 use alcub3_fleet_protocol::extension::ExtensionRequest;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::PurgeRequest;
@@ -21,7 +21,7 @@ macro_rules! one_encoding {
 
 fuzz_target!(|data: &[u8]| {
     one_encoding!(data, AttestRequest, AttestResult, EvidenceMessage);
-    one_encoding!(data, CommanderAnswer, ExtensionRequest, SharedKeyRequest);
+    one_encoding!(data, ChipAnswer, ExtensionRequest, SharedKeyRequest);
     one_encoding!(data, MissionApproval, MissionRequest, RearmApproval, RearmRequest);
     one_encoding!(data, PurgeRequest, RecoverySet, WrappedShare, RecoveryItem);
 });

@@ -8,9 +8,10 @@ use alcub3_agent::{
     AuthorityLink, IdentityLink, LinkError, PlatformLogs, ProvisionRequest, Robot, Surroundings,
 };
 use alcub3_crypto::SigningKey;
-use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
-use alcub3_server::{Appraised, Authority, Ballot, MissionPlan, OperatorVote};
+use alcub3_server::{
+    Appraised, Authority, BackupApproval, BackupDestination, BackupSubject, Ballot, MissionPlan, OperatorVote,
+};
 use alcub3_tpm::{Tpm, TpmSpec};
 use alcub3_trust_model::{Labels, Level, MissionId, OperatorId, RobotId, SessionId};
 use std::collections::BTreeMap;
@@ -140,25 +141,30 @@ impl LocalAuthority {
             .approve_succession(proposal, &votes?, &mut self.vault)?)
     }
 
-    /// Approves the duplication of a robot's key to a parent with these persons' votes.
+    /// Approves the duplication of a robot's key with these persons' votes, once the authority knows what its parent is.
     pub(crate) fn approve_backup(
         &mut self,
         robot: &Robot,
         key: &RecoverableKey,
-        parent: &Public,
+        destination: &BackupDestination,
         persons: &[Person],
-    ) -> Result<Signature, CliError> {
-        let names = (key.public().name(), parent.name());
+    ) -> Result<BackupApproval, CliError> {
+        let subject = BackupSubject {
+            robot: robot.robot().clone(),
+            level: key.level(),
+            label: key.label().to_owned(),
+            key: key.public().name(),
+        };
         let proposal = self
             .authority
-            .propose_backup(robot.robot(), key.level(), names, &mut self.vault)?;
+            .propose_backup(subject, destination, &mut self.vault)?;
         let votes: Result<Vec<_>, _> = persons
             .iter()
             .map(|person| person.vote(proposal.ballot()))
             .collect();
         Ok(self
             .authority
-            .approve_backup(&proposal, &votes?, &mut self.vault)?)
+            .approve_backup(proposal, &votes?, &mut self.vault, now_ms())?)
     }
 
     /// Starts a mission with these persons' votes.

@@ -114,10 +114,17 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
     let holders = ["ann", "ben", "cid"];
     let done = |run: Run| assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     for (name, tpm) in holders.iter().zip(&served) {
-        done(fleet.elsewhere(tpm, name, &format!("key backup holder -o {name}.pub")));
+        fleet.registered(name, "maintainer");
+        fleet.admitted(tpm, name);
     }
-    fleet.yes(
-        "key backup split --holder ann=ann.pub --holder ben=ben.pub --holder cid=cid.pub --needed 2 -o set",
+    let split = "key backup split --holder ann.admission --holder ben.admission";
+    let same = format!("--json {split} --holder ann.admission --needed 2 -o same");
+    assert_error(&fleet.run(&same), 1, "recovery-refused");
+    fleet.yes(&format!("{split} --holder cid.admission --needed 2 -o set"));
+    let seen = fleet.yes("authority backup check set/set.cbor --robot r1 --level SECRET");
+    assert_eq!(
+        (&seen["parent"]["kind"], &seen["parent"]["needed"]),
+        (&"set".into(), &2.into())
     );
     fleet.yes("key backup keep telemetry --level SECRET");
     let duplicate = "key backup duplicate telemetry --to set/set.cbor -o telemetry.item";
@@ -127,6 +134,30 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
         "duplication-refused",
     );
     fleet.yes(&format!("{duplicate} {TWO}"));
+    let approved = &fleet.yes("authority backup list")["approved"];
+    assert_eq!(
+        (&approved[0]["label"], &approved[0]["parent"]["kind"]),
+        (&"telemetry".into(), &"set".into())
+    );
+    // To a recovery TPM, and to a storage key of nobody's.
+    fleet.yes(&format!(
+        "{} {TWO}",
+        duplicate.replace("set/set.cbor", "ann.admission")
+    ));
+    fleet.yes("key recover present -o bare.pub");
+    let bare = fleet.run(&format!(
+        "--json {} {TWO}",
+        duplicate.replace("set/set.cbor", "bare.pub")
+    ));
+    assert_error(&bare, 1, "duplication-refused");
+    fleet.yes(&format!("{duplicate} {TWO}"));
+    // A holder's chip is revoked: the set is not approved again. What was duplicated to it stays so.
+    fleet.yes("authority chip revoke ben");
+    assert_error(
+        &fleet.run(&format!("--json {duplicate} {TWO}")),
+        1,
+        "duplication-refused",
+    );
     // The robot is lost. Its name goes to another chip only by two persons.
     let provision = "provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca";
     let successor = |words: &str| fleet.elsewhere(&served[3], "successor", words);
@@ -138,7 +169,7 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
     assert_ne!(successor(&format!("estop reset {TWO}")).code, 0);
     done(successor("estop"));
     done(successor(&format!("estop reset {TWO}")));
-    done(successor("key backup holder -o successor.pub"));
+    done(successor("key recover present -o successor.pub"));
     for (name, tpm) in holders.iter().zip(&served) {
         let pass = format!("key recover pass set/{name}.share --to successor.pub -o {name}.passed");
         done(fleet.elsewhere(tpm, name, &pass));

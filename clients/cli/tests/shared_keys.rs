@@ -68,7 +68,7 @@ impl Shared {
 
     /// Carol's chip, from a blank one to an admitted one.
     fn admitted(&self) {
-        self.carol_does("commander present carol --key carol.key --simulator-ca carol-ca.pem -o carol.chip");
+        self.carol_does("chip present carol --key carol.key --simulator-ca carol-ca.pem -o carol.chip");
         self.fleet.yes("authority roots --simulator carol-ca.pem");
         self.admit();
     }
@@ -76,11 +76,11 @@ impl Shared {
     /// Carol's presented chip, admitted.
     fn admit(&self) {
         self.fleet
-            .yes("authority commander challenge carol.chip -o carol.challenge");
+            .yes("authority chip challenge carol.chip -o carol.challenge");
         self.carol_does(
-            "commander answer carol.challenge --request carol.chip --authority-key authority.pub -o carol.answer",
+            "chip answer carol.challenge --request carol.chip --authority-key authority.pub -o carol.answer",
         );
-        let admitted = self.fleet.yes("authority commander admit carol.answer");
+        let admitted = self.fleet.yes("authority chip admit carol.answer");
         assert_eq!(
             (&admitted["operator"], &admitted["tpm"]),
             (&"carol".into(), &"simulator".into())
@@ -210,41 +210,37 @@ fn no_secret_goes_to_a_chip_that_is_not_proven_or_not_the_persons() {
     assert_error(&world.fleet.run(wrap), 1, "shared-key-refused");
     assert!(!world.fleet.path().join("shared").exists());
 
-    // Not certified by a root of this authority; signed by another person; an approver's.
-    world.carol_does("commander present carol --key carol.key --simulator-ca carol-ca.pem -o carol.chip");
-    let challenge = "--json authority commander challenge carol.chip -o carol.challenge";
-    assert_error(&world.fleet.run(challenge), 1, "commander-refused");
+    // Not certified by a root of this authority; signed by another person; of a person who is not registered.
+    world.carol_does("chip present carol --key carol.key --simulator-ca carol-ca.pem -o carol.chip");
+    let challenge = "--json authority chip challenge carol.chip -o carol.challenge";
+    assert_error(&world.fleet.run(challenge), 1, "chip-refused");
     world.fleet.yes("authority roots --simulator carol-ca.pem");
-    for (name, key) in [
-        ("carol", "alice.key"),
-        ("alice", "alice.key"),
-        ("dave", "carol.key"),
-    ] {
-        world.carol_does(&format!("commander present {name} --key {key} -o carol.chip"));
-        assert_error(&world.fleet.run(challenge), 1, "commander-refused");
+    for (name, key) in [("carol", "alice.key"), ("dave", "carol.key")] {
+        world.carol_does(&format!("chip present {name} --key {key} -o carol.chip"));
+        assert_error(&world.fleet.run(challenge), 1, "chip-refused");
     }
-    world.carol_does("commander present carol --key carol.key -o carol.chip");
+    world.carol_does("chip present carol --key carol.key -o carol.chip");
     world
         .fleet
-        .yes("authority commander challenge carol.chip -o carol.challenge");
+        .yes("authority chip challenge carol.chip -o carol.challenge");
     // Another chip cannot answer, and what it cannot answer admits nothing.
     let answer =
-        "commander answer carol.challenge --request carol.chip --authority-key authority.pub -o carol.answer";
+        "chip answer carol.challenge --request carol.chip --authority-key authority.pub -o carol.answer";
     let elsewhere = world
         .fleet
         .elsewhere(&world.second, "none", &format!("--json {answer}"));
     assert_error(&elsewhere, 70, "tpm-refused");
     let impostor = answer.replace("authority.pub", "alice.key.pub");
-    assert_error(&world.carol(&impostor), 1, "commander-refused");
+    assert_error(&world.carol(&impostor), 1, "chip-refused");
     world.carol_does(answer);
     let mut forged = std::fs::read(world.fleet.path().join("carol.answer")).unwrap();
     *forged.last_mut().unwrap() ^= 1;
     std::fs::write(world.fleet.path().join("forged.answer"), forged).unwrap();
-    let admit = world.fleet.run("--json authority commander admit forged.answer");
-    assert_error(&admit, 1, "commander-refused");
+    let admit = world.fleet.run("--json authority chip admit forged.answer");
+    assert_error(&admit, 1, "chip-refused");
     // A challenge counts once, whatever came of it.
-    let admit = world.fleet.run("--json authority commander admit carol.answer");
-    assert_error(&admit, 1, "commander-refused");
+    let admit = world.fleet.run("--json authority chip admit carol.answer");
+    assert_error(&admit, 1, "chip-refused");
 
     world.admit();
     world.asked(&mission, "r1.ask");
@@ -265,4 +261,49 @@ fn no_secret_goes_to_a_chip_that_is_not_proven_or_not_the_persons() {
         .elsewhere(&world.second, "none", &format!("{sign} carol"));
     assert_error(&other_chip, 70, "other-tpm");
     assert_error(&world.fleet.run(&format!("{sign} alice")), 2, "usage");
+}
+
+#[test]
+fn what_one_robot_sealed_with_a_shared_key_another_opens_with_its_copy() {
+    let Some(world) = Shared::start() else { return };
+    let (first, second) = (world.fleet.mission(), world.second_mission());
+    let missions = [&first, &second].map(|mission| mission["mission"].as_str().unwrap());
+    for (robot, mission) in ["r1", "r2"].iter().zip(missions) {
+        let exchange = world.fleet.yes(&format!("mission share open {robot}"))["exchange"].clone();
+        let ask = format!(
+            "mission share ask {mission} --exchange {} --purpose data-sealing -o {robot}.ask",
+            exchange.as_str().unwrap()
+        );
+        match *robot {
+            "r1" => world.fleet.yes(&ask),
+            _ => world.second(&ask),
+        };
+    }
+    world.fleet.yes("mission share wrap r1.ask r2.ask -o shared");
+    let own = world
+        .fleet
+        .yes("mission share take shared/r1.shared --request r1.ask")["key"]
+        .clone();
+    let theirs = world.second("mission share take shared/r2.shared --request r2.ask")["key"].clone();
+    let [own, theirs] = [&own, &theirs].map(|key| key.as_str().unwrap());
+    std::fs::write(world.fleet.path().join("map"), b"a map").unwrap();
+    world.fleet.yes(&format!(
+        "mission key seal {} {own} map -o map.sealed",
+        missions[0]
+    ));
+    // Another robot has no key of that name, and its own copy under its own mission.
+    let alone = world.fleet.elsewhere(
+        &world.second,
+        "second",
+        "--json mission key open map.sealed -o map.out",
+    );
+    assert_ne!(alone.code, 0);
+    world.second(&format!(
+        "mission key open map.sealed -o map.out --mission {} --key {theirs}",
+        missions[1]
+    ));
+    assert_eq!(
+        std::fs::read(world.fleet.path().join("map.out")).unwrap(),
+        b"a map"
+    );
 }

@@ -17,6 +17,7 @@ pub mod attestation;
 mod binding;
 pub mod certificate;
 mod certified;
+pub mod chip;
 pub mod commander;
 pub mod enrolment;
 pub mod extension;

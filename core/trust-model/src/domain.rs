@@ -69,12 +69,14 @@ pub const MISSION_DATA: &str = "alcub3/mission-data/v1";
 pub const SHARED_KEY_REQUEST: &str = "alcub3/shared-key-request/v1";
 /// A shared mission key, wrapped for one robot.
 pub const SHARED_KEY: &str = "alcub3/shared-key/v1";
-/// The chip of whoever commands with shared keys, as its owner presents it.
-pub const COMMANDER_REQUEST: &str = "alcub3/commander-request/v1";
+/// A person's chip, as its owner presents it.
+pub const CHIP_REQUEST: &str = "alcub3/chip-request/v1";
 /// The authority's challenge to that chip.
-pub const COMMANDER_CHALLENGE: &str = "alcub3/commander-challenge/v1";
+pub const CHIP_CHALLENGE: &str = "alcub3/chip-challenge/v1";
 /// The answer to it, and what the proof in it covers.
-pub const COMMANDER_ANSWER: &str = "alcub3/commander-answer/v1";
+pub const CHIP_ANSWER: &str = "alcub3/chip-answer/v1";
+/// What the authority found out of a person's chip.
+pub const CHIP_ADMISSION: &str = "alcub3/chip-admission/v1";
 /// A shared mission key, wrapped for whoever commands with it.
 pub const COMMANDER_KEY: &str = "alcub3/commander-key/v1";
 /// A robot's request to be rearmed.
@@ -126,7 +128,7 @@ pub const STORE_RECORD: &str = "alcub3/store-record/v1";
 pub const STORE_CONTENT: &str = "alcub3/store-content/v1";
 
 /// The policyRef of a key's duplication.
-pub const BACKUP_REF: &str = "alcub3/backup-ref/v1";
+pub const BACKUP_REF: &str = "alcub3/backup-ref/v2";
 /// A recovery set: who holds shares of what.
 pub const RECOVERY_SET: &str = "alcub3/recovery-set/v1";
 /// One share of a recovery set.
@@ -162,7 +164,7 @@ pub const REPLACEMENT_GRANT: &str = "alcub3/replacement-grant/v1";
 pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 74] = [
+pub const ALL: [&str; 75] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -196,9 +198,10 @@ pub const ALL: [&str; 74] = [
     MISSION_DATA,
     SHARED_KEY_REQUEST,
     SHARED_KEY,
-    COMMANDER_REQUEST,
-    COMMANDER_CHALLENGE,
-    COMMANDER_ANSWER,
+    CHIP_REQUEST,
+    CHIP_CHALLENGE,
+    CHIP_ANSWER,
+    CHIP_ADMISSION,
     COMMANDER_KEY,
     REARM_REQUEST,
     REARM_APPROVAL,

@@ -265,6 +265,14 @@ impl LevelProfile {
     /// [`BelowFloor`] says which is not.
     pub fn check_robot(&self, keys: Suite, tier: HardwareTier) -> Result<(), BelowFloor> {
         self.check_suite(keys)?;
+        self.check_tier(tier)
+    }
+
+    /// That a kind of TPM is at or above the floor.
+    ///
+    /// # Errors
+    /// [`BelowFloor::Tier`].
+    pub fn check_tier(&self, tier: HardwareTier) -> Result<(), BelowFloor> {
         if self.admits_tier(tier) {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use alcub3_crypto::{Digest, HashAlg};
 use crate::policies::{PolicyBuildError, parent_policy, policy_ref};
 use crate::{Level, RobotId, domain};
 
-/// Whose recoverable keys: the hash of their policies, the two-person key, the robot and the level.
+/// A recoverable key: the hash of its policies, the two-person key, the robot, the level and what the robot calls it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Recoverable {
     /// The hash.
@@ -22,10 +22,12 @@ pub struct Recoverable {
     pub robot: RobotId,
     /// The level.
     pub level: Level,
+    /// The label. It is in the key's own authPolicy, so that a duplicate under another label is no key of that label.
+    pub label: String,
 }
 
 impl Recoverable {
-    /// The digest that is the keys' authPolicy.
+    /// The digest that is the key's authPolicy.
     ///
     /// # Errors
     /// None today: the assertions fit every hash.
@@ -59,12 +61,14 @@ impl Recoverable {
         Ok(policy_authorize_message(&approved, &self.policy_ref()))
     }
 
-    /// The policyRef of a duplication's approval: SHA-256 over the domain, the level, the robot.
+    /// The policyRef of a duplication's approval: SHA-256 over the domain, the level, the robot, a zero byte, the label.
     pub fn policy_ref(&self) -> Vec<u8> {
         policy_ref(&[
             domain::BACKUP_REF.as_bytes(),
             &[self.level.id()],
             self.robot.as_str().as_bytes(),
+            &[0],
+            self.label.as_bytes(),
         ])
     }
 

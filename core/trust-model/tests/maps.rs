@@ -173,10 +173,11 @@ fn domain_strings_have_one_form_and_differ() {
     let all: BTreeSet<&str> = domain::ALL.into_iter().collect();
     assert_eq!(all.len(), domain::ALL.len());
     for text in all {
-        let what = text
+        let (what, version) = text
             .strip_prefix("alcub3/")
-            .and_then(|rest| rest.strip_suffix("/v1"))
+            .and_then(|rest| rest.rsplit_once("/v"))
             .expect(text);
+        assert!(["1", "2"].contains(&version), "{text}");
         assert!(
             what.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
             "{text}"

@@ -19,8 +19,9 @@ mod approval;
 mod attestation;
 mod authority;
 mod backup;
+mod backup_parent;
 mod certificates;
-mod commanders;
+mod chips;
 mod endorsement;
 mod enrolment;
 mod entropy;
@@ -47,11 +48,12 @@ pub use approval::{
 };
 pub use attestation::{Appraised, AttestationError};
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
-pub use backup::{BackupError, BackupProposal};
+pub use backup::{BackupApproval, BackupDestination, BackupError, BackupProposal, BackupSubject};
+pub use backup_parent::{BackupParent, ParentChip};
 pub use certificates::{
     AUTHORITY_CERTIFICATE_MS, CertificateStanding, CertificationError, LOCAL_CERTIFICATE_MS,
 };
-pub use commanders::{CommanderChip, CommanderRefusal};
+pub use chips::ChipRefusal;
 pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;

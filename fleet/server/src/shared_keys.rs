@@ -1,8 +1,9 @@
 //! Sharing a mission's secret among robots: each gets it wrapped for its own chip under its own mission's policy.
 //!
 //! The secret is made when it is wrapped and wiped when that is done: afterwards only chips hold it. So does whoever commands
-//! with it: in a chip that this authority admitted ([`Authority::admit_commander`]).
+//! with it: in a chip that this authority admitted ([`Authority::admit_chip`]).
 
+use alcub3_command_authority::Role;
 use alcub3_command_authority::cose::SignError;
 use alcub3_fleet_protocol::TrustAnchors;
 use alcub3_fleet_protocol::commander::CommanderKey;
@@ -14,7 +15,7 @@ use alcub3_trust_model::{HardwareTier, Level, OperatorId, RobotId, SessionId};
 
 use crate::approval::ApprovalVault;
 use crate::authority::Authority;
-use crate::commanders::CommanderRefusal;
+use crate::chips::ChipRefusal;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::missions::MissionApprovalError;
 use crate::robots::RobotError;
@@ -56,7 +57,10 @@ pub enum SharedKeyApprovalError {
     Nobody,
     /// The commander has no admitted chip.
     #[error(transparent)]
-    Commander(#[from] CommanderRefusal),
+    Commander(#[from] ChipRefusal),
+    /// An approver gives no commands.
+    #[error("{0} is an approver, and approvers give no commands; share the key with an operator")]
+    Approver(OperatorId),
     /// The commander's chip is of a weaker kind than a mission's level asks for.
     #[error("{level} asks for a stronger TPM than the commander's, which is {found}; admit another chip")]
     CommanderTier {
@@ -132,14 +136,18 @@ impl Authority {
         operator: &OperatorId,
         recipients: &[Recipient],
     ) -> Result<Vec<u8>, SharedKeyApprovalError> {
-        let chip = self.commander(operator)?;
+        let known = self.operators.get(operator);
+        if known.is_some_and(|known| known.role == Role::Approver) {
+            return Err(SharedKeyApprovalError::Approver(operator.clone()));
+        }
+        let chip = self.chip(operator)?;
         for recipient in recipients {
             let (_, mission) = self.approved_mission(recipient.mission(), recipient.robot())?;
             let level = mission.token().labels.level;
-            if !self.profile_for(level, chip.tier).admits_tier(chip.tier) {
+            if !self.profile_for(level, chip.tier()).admits_tier(chip.tier()) {
                 return Err(SharedKeyApprovalError::CommanderTier {
                     level,
-                    found: chip.tier,
+                    found: chip.tier(),
                 });
             }
         }
@@ -151,7 +159,7 @@ impl Authority {
         let key = CommanderKey {
             operator: operator.clone(),
             missions,
-            wrapped: secret.wrap_for_commander(&chip.storage_key, &mut entropy)?,
+            wrapped: secret.wrap_for_commander(chip.storage_key(), &mut entropy)?,
         };
         Ok(key.unsigned(self.signing().suite()).sign(self.signing())?)
     }

@@ -11,13 +11,14 @@ mod support;
 
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::{Public, attribute};
-use alcub3_fleet_protocol::commander::{CommanderChallenge, CommanderKey, CommanderRequest};
+use alcub3_fleet_protocol::commander::CommanderKey;
 use alcub3_fleet_protocol::shared_key::{SharedKeyError, VerifiedSharedKey};
-use alcub3_server::{ApprovalPurpose, ApprovalVault, CommanderRefusal, EXCHANGE_MS, SharedKeyApprovalError};
+use alcub3_server::{ApprovalPurpose, ApprovalVault, ChipRefusal, EXCHANGE_MS, SharedKeyApprovalError};
 use alcub3_trust_model::{Level, SessionId};
 use support::approvals::{MISSION, approved_mission};
+use support::chips::{answered, chip_request};
 use support::robot::{BOUND, Robot};
-use support::{NOW, Person, World};
+use support::{NOW, World};
 
 /// A robot with a mission of a level, and the parent that its rearm opens.
 fn sharing(level: Level) -> (World, Robot, Public) {
@@ -37,30 +38,10 @@ fn sharing(level: Level) -> (World, Robot, Public) {
 fn admit_pilot(world: &mut World) -> Robot {
     let chip = Robot::new("pilots-chip");
     world.trust(&chip);
-    let request = commander_request(&chip, &world.pilot, &chip.root_public);
+    let request = chip_request(&chip, &world.pilot, &chip.root_public);
     let answer = answered(world, &chip, &request);
-    world.authority.admit_commander(&answer, NOW).unwrap();
+    world.authority.admit_chip(&answer, NOW).unwrap();
     chip
-}
-
-fn commander_request(chip: &Robot, person: &Person, storage_key: &Public) -> Vec<u8> {
-    let request = CommanderRequest {
-        operator: person.id.clone(),
-        endorsement_key: chip.ek.clone(),
-        endorsement_certificate: chip.certificate.clone(),
-        certificate_chain: Vec::new(),
-        storage_key: storage_key.clone(),
-    };
-    request.unsigned(person.key.suite()).sign(&person.key).unwrap()
-}
-
-/// The answer of a chip to the challenge of a request.
-fn answered(world: &mut World, chip: &Robot, request: &[u8]) -> Vec<u8> {
-    let challenge = world.authority.challenge_commander(request, NOW).unwrap();
-    let key = world.authority.verifying_key();
-    let challenge = CommanderChallenge::verify(&challenge, &key, request).unwrap();
-    let secret = chip.activate(&challenge.credential, &chip.root_public.name());
-    challenge.answer(&secret).to_canonical()
 }
 
 fn open(world: &mut World, robot: &Robot) -> SessionId {
@@ -199,13 +180,13 @@ fn a_command_key_without_an_issuer_of_the_mission_is_refused() {
 }
 
 #[test]
-fn a_commanders_chip_is_admitted_when_its_storage_key_is_proven_and_only_then() {
+fn a_persons_chip_is_admitted_when_its_storage_key_is_proven_and_only_then() {
     let (mut world, robot, parent) = sharing(Level::Cui);
     let chip = Robot::new("pilots-chip");
-    let request = commander_request(&chip, &world.pilot, &chip.root_public);
-    let unknown = world.authority.challenge_commander(&request, NOW);
+    let request = chip_request(&chip, &world.pilot, &chip.root_public);
+    let unknown = world.authority.challenge_chip(&request, NOW);
     assert!(
-        matches!(unknown, Err(CommanderRefusal::Endorsement(_))),
+        matches!(unknown, Err(ChipRefusal::Endorsement(_))),
         "no root vouches for it"
     );
     world.trust(&chip);
@@ -214,26 +195,20 @@ fn a_commanders_chip_is_admitted_when_its_storage_key_is_proven_and_only_then() 
         let mut bytes = other.as_tpmt_bytes().to_vec();
         bytes[7] &= !0x02;
         let loose = Public::from_tpmt(&bytes).unwrap();
-        let request = commander_request(&chip, &world.pilot, &loose);
-        let refused = world.authority.challenge_commander(&request, NOW);
-        assert!(
-            matches!(refused, Err(CommanderRefusal::Protocol(_))),
-            "{refused:?}"
-        );
+        let request = chip_request(&chip, &world.pilot, &loose);
+        let refused = world.authority.challenge_chip(&request, NOW);
+        assert!(matches!(refused, Err(ChipRefusal::Protocol(_))), "{refused:?}");
     }
     let mut request = request;
     let answer = answered(&mut world, &chip, &request);
-    let late = world.authority.admit_commander(&answer, NOW + EXCHANGE_MS);
-    assert!(matches!(late, Err(CommanderRefusal::Expired { .. })), "{late:?}");
-    let again = world.authority.admit_commander(&answer, NOW);
-    assert!(matches!(again, Err(CommanderRefusal::NotWaiting)), "{again:?}");
+    let late = world.authority.admit_chip(&answer, NOW + EXCHANGE_MS);
+    assert!(matches!(late, Err(ChipRefusal::Expired { .. })), "{late:?}");
+    let again = world.authority.admit_chip(&answer, NOW);
+    assert!(matches!(again, Err(ChipRefusal::NotWaiting)), "{again:?}");
     for at in 0..answer.len() {
         let mut changed = answered(&mut world, &chip, &request);
         changed[at] ^= 1;
-        assert!(
-            world.authority.admit_commander(&changed, NOW).is_err(),
-            "byte {at}"
-        );
+        assert!(world.authority.admit_chip(&changed, NOW).is_err(), "byte {at}");
     }
     let session = open(&mut world, &robot);
     let asked = robot.shared_key_request(session, MISSION, &parent, Level::Cui);
@@ -245,19 +220,19 @@ fn a_commanders_chip_is_admitted_when_its_storage_key_is_proven_and_only_then() 
     assert!(
         matches!(
             refused,
-            Err(SharedKeyApprovalError::Commander(CommanderRefusal::NoChip(_)))
+            Err(SharedKeyApprovalError::Commander(ChipRefusal::NoChip(_)))
         ),
         "{refused:?}"
     );
     for at in 0..request.len() {
         request[at] ^= 1;
         assert!(
-            world.authority.challenge_commander(&request, NOW).is_err(),
+            world.authority.challenge_chip(&request, NOW).is_err(),
             "byte {at}"
         );
         request[at] ^= 1;
     }
     let admitted = admit_pilot(&mut world);
-    let chip = world.authority.commander(&pilot).unwrap();
-    assert_eq!(chip.storage_key, admitted.root_public);
+    let chip = world.authority.chip(&pilot).unwrap();
+    assert_eq!(*chip.storage_key(), admitted.root_public);
 }

@@ -6,8 +6,9 @@ use crate::robot::Robot;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::{Public, Signature, StorageKeyPair};
+use alcub3_fleet_protocol::chip::AdmittedChip;
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
-use alcub3_fleet_protocol::recovery::RecoveryItem;
+use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
 use alcub3_keys::RecoverableKey;
 use alcub3_tpm::ops::Sealed;
 use alcub3_trust_model::Level;
@@ -56,6 +57,22 @@ impl Robot {
         let parent = hex(new_parent.name().as_bytes());
         let subject = format!("{} {} to {parent}", key.level(), key.label());
         self.audited(("duplicate", subject), now_utc_ms, made)
+    }
+
+    /// Makes a recovery set for these holders, `needed` of whom bring back what is duplicated to it. The entry names them.
+    ///
+    /// # Errors
+    /// As `RobotKeys::make_recovery_set`, and the audit log's; the shares are then given to nobody.
+    pub fn make_recovery_set(
+        &self,
+        holders: &[AdmittedChip],
+        needed: u8,
+        now_utc_ms: u64,
+    ) -> Result<(RecoverySet, Vec<WrappedShare>)> {
+        let made = self.keys.make_recovery_set(holders, needed);
+        let names: Vec<&str> = holders.iter().map(|chip| chip.operator().as_str()).collect();
+        let subject = format!("{needed} of {}", names.join(", "));
+        self.audited(("recovery-set", subject), now_utc_ms, made)
     }
 
     /// Brings keys back that were duplicated. One entry for all of them.

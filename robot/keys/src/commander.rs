@@ -1,93 +1,20 @@
-//! The chip of whoever commands with shared keys. Nothing of a robot's has to be in it, and nothing is left in it: its keys
-//! are made again each time, and its copy of a shared key is a blob that only this chip loads.
+//! What a commander's chip does with shared keys. Its copy of one is a blob that only this chip loads.
 
 use crate::missions::tag_of;
-use crate::provisioning::{ek_template, endorsement_certificate, endorsement_policy};
-use crate::recovery::storage_key;
-use crate::robot::OPERATION_TIMEOUT;
+use crate::person::PersonTpm;
 use crate::{KeysError, Result};
-use alcub3_crypto::tpm::{Name, Public, attribute};
-use alcub3_crypto::{Curve, Digest, HashAlg, Secret, Suite};
+use alcub3_crypto::tpm::{Name, Public};
+use alcub3_crypto::{Curve, Digest, HashAlg, Suite};
 use alcub3_fleet_protocol::commander::{CommanderKey, commander_policy};
-use alcub3_fleet_protocol::enrolment::Credential;
-use alcub3_tpm::ops::{Hierarchy, Key, PolicyInputs};
-use alcub3_tpm::{Auth, Chip, Lane, Tpm};
+use alcub3_tpm::Auth;
+use alcub3_tpm::ops::{Key, PolicyInputs};
+use alcub3_trust_model::OperatorId;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{OperatorId, handle_map};
 
 const DOMAIN: &str = "alcub3/held-command-key/v1";
 const VERSION: u64 = 1;
 
-/// A commander's TPM with its storage key.
-#[derive(Clone, Debug)]
-pub struct CommanderTpm {
-    tpm: Tpm,
-    curve: Curve,
-    storage_key: Key,
-}
-
-/// What a chip shows before a shared key is wrapped for it.
-#[derive(Clone, Debug)]
-pub struct PresentedChip {
-    /// Its endorsement key.
-    pub endorsement_key: Public,
-    /// The endorsement certificate in its NV; empty if it has none.
-    pub endorsement_certificate: Vec<u8>,
-    /// Its storage key.
-    pub storage_key: Public,
-}
-
-impl CommanderTpm {
-    /// Uses the storage root of a TPM: the persistent one, or else the one that its empty owner authorisation makes again
-    /// each time. Commands: 1 or 2 ReadPublic, or 1 CreatePrimary.
-    ///
-    /// # Errors
-    /// The chip's: BAD_AUTH where it is owned and has no storage root of ours.
-    pub fn open(tpm: Tpm, curve: Curve) -> Result<Self> {
-        let storage_key = storage_key(&tpm, curve)?;
-        Ok(Self {
-            tpm,
-            curve,
-            storage_key,
-        })
-    }
-
-    /// Shows the chip. Commands: the endorsement key (ReadPublic, or CreatePrimary), its certificate (NV_ReadPublic,
-    /// NV_Read).
-    ///
-    /// # Errors
-    /// The chip's: BAD_AUTH where it is owned and has no endorsement key of ours.
-    pub fn present(&self) -> Result<PresentedChip> {
-        let (curve, storage_key) = (self.curve, self.storage_key.public().clone());
-        self.run(move |chip| {
-            Ok(PresentedChip {
-                endorsement_key: endorsement_key(chip, curve)?.public().clone(),
-                endorsement_certificate: endorsement_certificate(chip)?,
-                storage_key,
-            })
-        })
-    }
-
-    /// Recovers the secret of a credential that was made for this chip's endorsement key and storage key. Commands: the
-    /// endorsement key, a policy session for it where its template asks for one, 1 ActivateCredential.
-    ///
-    /// # Errors
-    /// The chip's: INTEGRITY or VALUE where the credential is for others.
-    pub fn activate(&self, credential: &Credential) -> Result<Secret> {
-        let (curve, storage_key, credential) = (self.curve, self.storage_key.clone(), credential.clone());
-        self.run(move |chip| {
-            let ek = endorsement_key(chip, curve)?;
-            let session = if ek.public().has_attributes(attribute::USER_WITH_AUTH) {
-                None
-            } else {
-                Some(endorsement_policy(chip, ek.public(), &Secret::from_slice(&[]))?)
-            };
-            let auth = session.as_ref().map_or(Auth::Empty, Auth::Policy);
-            let (object, encrypted) = (&credential.id_object, &credential.encrypted_secret);
-            Ok(chip.activate_credential(&storage_key, Auth::Empty, &ek, auth, object, encrypted)?)
-        })
-    }
-
+impl PersonTpm {
     /// Takes a copy of a shared key into the chip: what is given back is kept, and is of use in this chip alone. Commands:
     /// Import, Load, a flush.
     ///
@@ -130,25 +57,6 @@ impl CommanderTpm {
             Ok(tag_of(hash, &tag)?)
         })
     }
-
-    fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Chip) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        self.tpm
-            .run(Lane::Background, OPERATION_TIMEOUT, move |chip| Ok(work(chip)))?
-    }
-}
-
-/// The endorsement key: the persistent one, or the one that the empty endorsement authorisation makes again each time.
-fn endorsement_key(chip: &mut Chip, curve: Curve) -> Result<Key> {
-    if let Some(found) = chip.persistent_key(handle_map::EK)? {
-        return Ok(Key::from(found));
-    }
-    let template = ek_template(curve);
-    let template = template.as_tpmt_bytes();
-    let made = chip.create_primary(Hierarchy::Endorsement, Auth::Empty, template, None, &[])?;
-    Ok(Key::from(made.object))
 }
 
 /// A commander's copy of a shared key: a blob for one chip.

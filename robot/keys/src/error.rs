@@ -192,8 +192,10 @@ pub enum KeysError {
         /// What the key is called.
         label: String,
     },
-    /// What is in a duplicate is no recoverable key of the level it names.
-    #[error("the duplicate {label:?} holds no recoverable key of this robot's at {level}; it is not taken")]
+    /// What is in a duplicate is no recoverable key of the level and label it names.
+    #[error(
+        "the duplicate {label:?} holds no recoverable key of this robot's of that label at {level}; it is not taken"
+    )]
     NotRecoverable {
         /// What the key is called.
         label: String,
@@ -202,8 +204,7 @@ pub enum KeysError {
     },
     /// What a key is to be duplicated to is no storage key that the product makes.
     #[error(
-        "a key is duplicated to an elliptic-curve storage key alone; take a recovery set, or what `alcub3 key backup holder` \
-         wrote"
+        "a key is duplicated to an elliptic-curve storage key alone; take a recovery set, or an admitted recovery TPM"
     )]
     NoStorageKey,
     /// A command key is used in another chip than the one that took it.

@@ -25,6 +25,7 @@ mod mission_record;
 mod missions;
 #[doc(hidden)]
 pub mod own_records;
+mod person;
 mod provisioning;
 mod purge;
 mod rearm;
@@ -40,7 +41,7 @@ mod stop;
 mod store;
 
 pub use clock_watch::SeenClock;
-pub use commander::{CommanderTpm, HeldCommandKey, PresentedChip};
+pub use commander::HeldCommandKey;
 pub use derivation::{DERIVED_KEY_LEN, DerivedPurpose, MAX_CONTEXT_LEN};
 pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
@@ -54,11 +55,12 @@ pub use missions::{
     MissionGrant, MissionKey, MissionOver, MissionsOnDisk, MovedEnd, RecordFault, RefusedMission,
     ReservedAnchor,
 };
+pub use person::{PersonTpm, PresentedChip};
 pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
 pub use purge::{PURGE_RECEIPT_FILE, resume_purge};
 pub use receipts::{CountersBefore, Observed, StopReceipts};
 pub use record::{LevelParent, RobotRecord};
-pub use recovery::{RecoverableKey, ShareHolder};
+pub use recovery::RecoverableKey;
 pub use refusal::KeyRefusal;
 pub use robot::{KeyOwner, LoadedKeys, RobotKeys};
 pub use state::{StateError, StateFolder};

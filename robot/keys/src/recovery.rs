@@ -2,14 +2,14 @@
 //!
 //! A key is chosen at its creation: its authPolicy then has a second branch that permits one TPM2_Duplicate of that key to
 //! the parent that two persons approved. Such a parent is a recovery TPM's storage key, or the recovery parent of a set
-//! whose shares lie on several TPMs. Nothing else of a robot leaves its chip.
+//! whose shares lie on several TPMs. Nothing else of a robot leaves its chip. The key's label is in that branch: a duplicate
+//! is a key of no other label.
 
 mod checks;
 mod holder;
 mod key;
+mod set;
 
-pub use holder::ShareHolder;
-pub(crate) use holder::storage_key;
 pub use key::RecoverableKey;
 
 use crate::robot::RobotKeys;
@@ -37,7 +37,7 @@ impl RobotKeys {
     /// # Errors
     /// [`KeysError::Label`]; as [`Self::seal`].
     pub fn create_recoverable_key(&self, level: Level, label: &str) -> Result<RecoverableKey> {
-        let [template, _] = self.recoverable_templates(level)?;
+        let [template, _] = self.recoverable_templates(level, label)?;
         self.create_recoverable(level, label, template, None)
     }
 
@@ -58,13 +58,13 @@ impl RobotKeys {
                 most: MAX_SECRET,
             });
         }
-        let [_, template] = self.recoverable_templates(level)?;
+        let [_, template] = self.recoverable_templates(level, label)?;
         self.create_recoverable(level, label, template, Some(secret))
     }
 
-    /// Of a level's recoverable signing keys, and of its kept secrets.
-    fn recoverable_templates(&self, level: Level) -> Result<[PublicTemplate; 2]> {
-        let policy = self.recoverable(level).auth_policy()?;
+    /// Of a recoverable signing key, and of a kept secret.
+    fn recoverable_templates(&self, level: Level, label: &str) -> Result<[PublicTemplate; 2]> {
+        let policy = self.recoverable(level, label).auth_policy()?;
         let signing = attribute::SENSITIVE_DATA_ORIGIN | attribute::NO_DA | attribute::SIGN;
         let kept = attribute::ADMIN_WITH_POLICY | attribute::NO_DA;
         Ok([
@@ -164,7 +164,9 @@ impl RobotKeys {
         operation: impl Fn(&mut Chip, &Key, Auth<'_>) -> alcub3_tpm::Result<T> + Send + 'static,
     ) -> Result<T> {
         let loading = self.loading(key)?;
-        let policy = self.recoverable(key.level).use_policy(&loading.policy)?;
+        let policy = self
+            .recoverable(key.level, &key.label)
+            .use_policy(&loading.policy)?;
         self.run(Lane::Command, move |chip| {
             let object = loading.load(chip)?;
             chip.with_policy(&policy, &loading.inputs, |chip, session| {
@@ -200,7 +202,7 @@ impl RobotKeys {
         approval: Signature,
     ) -> Result<RecoveryItem> {
         check_new_parent(self.profiles.of(key.level), new_parent)?;
-        let recoverable = self.recoverable(key.level);
+        let recoverable = self.recoverable(key.level, &key.label);
         let policy = recoverable.duplication_policy(key.public.name(), new_parent.name())?;
         let approved = approval.to_tpmt();
         let inputs = PolicyInputs::new().approval(Approval {
@@ -256,7 +258,7 @@ impl RobotKeys {
     /// # Errors
     /// Before the chip is asked: [`KeysError::Label`] for a name that is taken, except by the same key that came back before;
     /// [`KeysError::OtherRobot`]; [`KeysError::OtherRecoveryParent`]; [`KeysError::NotRecoverable`] for a key that no robot of
-    /// this name makes. The chip's INTEGRITY where an item was changed. Then none of them is kept.
+    /// this name makes under this label. The chip's INTEGRITY where an item was changed. Then none of them is kept.
     pub fn recover(
         &self,
         parent: Option<&StorageKeyPair>,
@@ -313,9 +315,13 @@ impl RobotKeys {
             });
         }
         self.record.parent(item.level)?;
-        check_item(item, parent, &self.recoverable_templates(item.level)?)?;
+        check_item(
+            item,
+            parent,
+            &self.recoverable_templates(item.level, &item.label)?,
+        )?;
         let message = self
-            .recoverable(item.level)
+            .recoverable(item.level, &item.label)
             .duplication_message(item.object.public.name(), item.parent)?;
         check_approval(item, &self.anchors().rearm, &message)?;
         match self.kept_as(&item.label)? {
@@ -345,13 +351,14 @@ impl RobotKeys {
         })
     }
 
-    /// The policies of a level's recoverable keys.
-    pub fn recoverable(&self, level: Level) -> Recoverable {
+    /// The policies of a recoverable key.
+    pub fn recoverable(&self, level: Level, label: &str) -> Recoverable {
         Recoverable {
             alg: self.hash(),
             two_person_key: self.anchors().rearm.name(),
             robot: self.record.robot.clone(),
             level,
+            label: label.to_owned(),
         }
     }
 }

@@ -10,7 +10,7 @@ use alcub3_command_authority::cose::SignError;
 use alcub3_command_authority::{
     Arguments, CommandEnvelope, CommandName, MAX_ENVELOPE_BYTES, Value as Argument,
 };
-use alcub3_keys::CommanderTpm;
+use alcub3_keys::PersonTpm;
 use alcub3_security_hal::GateVerdict;
 use alcub3_trust_model::{Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
 use serde_json::json;
@@ -137,7 +137,7 @@ fn authenticated(envelope: &CommandEnvelope, mac: &Path, context: &Context) -> R
             holder: held.operator().clone(),
         });
     }
-    let chip = CommanderTpm::open(tpm_access::open(context.tpm_spec())?, held.curve())?;
+    let chip = PersonTpm::open(tpm_access::open(context.tpm_spec())?, held.curve())?;
     let unsigned = envelope.unsigned(held.suite());
     let tag = chip.mac(&held, &unsigned.to_be_signed())?;
     Ok(unsigned

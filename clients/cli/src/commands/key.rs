@@ -3,6 +3,8 @@
 mod backup;
 mod recover;
 
+pub(super) use backup::read_destination;
+
 use super::files;
 use crate::args::Context;
 use crate::clock::now_ms;

@@ -61,7 +61,7 @@ pub(crate) struct Wrap {
     /// The robots' requests, as `mission share ask` wrote them
     #[arg(value_name = "REQUEST", required = true)]
     requests: Vec<PathBuf>,
-    /// Who commands with it, where it is a command key; their chip must be admitted (`authority commander`)
+    /// Who commands with it, where it is a command key; their chip must be admitted (`authority chip`)
     #[arg(long, value_name = "NAME")]
     commander: Option<OperatorId>,
     /// The folder for the copies: ROBOT.shared for each robot, NAME.command for the commander

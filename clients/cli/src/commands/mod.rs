@@ -3,6 +3,7 @@
 mod attest;
 mod authority;
 mod checkquote;
+mod chip;
 mod command;
 mod commander;
 mod demo;
@@ -61,7 +62,10 @@ pub(crate) enum Command {
     /// Signed commands
     #[command(subcommand, name = "command")]
     Envelope(command::EnvelopeCommand),
-    /// The chip of whoever commands with a shared key
+    /// A person's chip: of one who commands with shared keys, holds a share, or keeps a recovery TPM
+    #[command(subcommand)]
+    Chip(chip::ChipCommand),
+    /// What whoever commands with a shared key does with it
     #[command(subcommand)]
     Commander(commander::CommanderCommand),
     /// Emergency stop, and arming again
@@ -118,6 +122,7 @@ impl Command {
             Self::Unseal(arguments) => level_sealing::unseal(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),
             Self::Envelope(command) => command::run(&command, context),
+            Self::Chip(command) => chip::run(&command, context),
             Self::Commander(command) => commander::run(&command, context),
             Self::Estop(arguments) => estop::run(&arguments, context),
             Self::Policy(command) => policy::run(&command, context),

@@ -51,9 +51,13 @@ impl CliError {
             ) => error.reason_code().unwrap_or("replacement-refused"),
             Self::Purge(_) | Self::PurgeReceipt(_) => "purge-refused",
             Self::Receipt { .. } => "bad-receipt",
-            Self::Duplication(_) => "duplication-refused",
+            Self::Duplication(_) | Self::BareStorageKey { .. } => "duplication-refused",
             Self::Succession(_) => "succession-refused",
-            Self::Commander(_) | Self::CommanderMessage { .. } => "commander-refused",
+            Self::Chip(_) | Self::ChipMessage { .. } => "chip-refused",
+            Self::Keys(KeysError::Recovery(_)) | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => {
+                "recovery-refused"
+            }
+            Self::CommanderMessage { .. } => "commander-refused",
             Self::HeldKey { .. } => "bad-key",
             Self::SharedKey(_) => "shared-key-refused",
             Self::Keys(KeysError::OtherCommander) => "other-tpm",

@@ -173,10 +173,18 @@ pub(crate) enum CliError {
     /// A name was not released.
     #[error("the release of the name is refused: {0}")]
     Succession(#[from] alcub3_server::SuccessionError),
-    /// A commander's chip was not admitted.
-    #[error("the commander's chip is refused: {0}")]
-    Commander(#[from] alcub3_server::CommanderRefusal),
-    /// A message of the authority to a commander, or the other way, is refused.
+    /// A person's chip was not admitted.
+    #[error("the chip is refused: {0}")]
+    Chip(#[from] alcub3_server::ChipRefusal),
+    /// A message about a person's chip, or its admission, is refused.
+    #[error("{}: {source}", path.display())]
+    ChipMessage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: alcub3_fleet_protocol::chip::ChipError,
+    },
+    /// A message of the authority to a commander is refused.
     #[error("{}: {source}", path.display())]
     CommanderMessage {
         /// The file.
@@ -222,8 +230,14 @@ pub(crate) enum CliError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// A storage key stands alone where it is to be known whose it is.
+    #[error("{} is a storage key, and nothing says in which TPM it is, if in any", path.display())]
+    BareStorageKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file is no storage key.
-    #[error("{} is neither a recovery set nor a storage key: {source}", path.display())]
+    #[error("{} is no storage key: {source}", path.display())]
     StorageKey {
         /// The file.
         path: PathBuf,
@@ -373,13 +387,20 @@ impl CliError {
             Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
                 Exit::No
             }
-            Self::Commander(_) | Self::CommanderMessage { .. } | Self::SharedKey(_) => Exit::No,
+            Self::Chip(_)
+            | Self::ChipMessage { .. }
+            | Self::BareStorageKey { .. }
+            | Self::CommanderMessage { .. }
+            | Self::SharedKey(_) => Exit::No,
             Self::Replacement(_)
             | Self::OtherChange
             | Self::Agent(AgentError::RegisterUnexplained | AgentError::Keys(KeysError::Replacement(_))) => {
                 Exit::No
             }
-            Self::Duplication(_) | Self::Succession(_) | Self::Keys(KeysError::Recovery(_)) => Exit::No,
+            Self::Duplication(_)
+            | Self::Succession(_)
+            | Self::Keys(KeysError::Recovery(_))
+            | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => Exit::No,
             Self::PolicyFile { .. }
             | Self::LevelPolicy(_)
             | Self::Keys(KeysError::LevelPolicy(_))

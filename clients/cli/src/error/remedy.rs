@@ -2,6 +2,7 @@
 
 use super::{CliError, with_sources};
 use alcub3_agent::AgentError;
+use alcub3_keys::KeysError;
 use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
 use alcub3_tpm::transport::TransportError;
@@ -30,7 +31,7 @@ impl CliError {
             Self::Agent(AgentError::Link(_)) => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
             }
-            Self::CommanderMessage { .. } => {
+            Self::ChipMessage { .. } | Self::CommanderMessage { .. } => {
                 "check that the file is the one you mean, and that --authority-key is the key of `authority show --key`"
             }
             Self::Mission(_)
@@ -38,9 +39,12 @@ impl CliError {
             | Self::Purge(_)
             | Self::Replacement(_)
             | Self::Duplication(_)
-            | Self::Commander(_)
+            | Self::Chip(_)
             | Self::SharedKey(_) => "mend what the reason names, then begin again",
             Self::Tpm(_) | Self::Vault(_) => "see `alcub3 tpm doctor`",
+            Self::Keys(KeysError::Recovery(_)) | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => {
+                "mend what the reason names, then try again"
+            }
             Self::Agent(_) | Self::Keys(_) | Self::State(_) => {
                 "see `alcub3 tpm doctor` and `alcub3 identity show`"
             }
@@ -82,6 +86,9 @@ impl CliError {
             Self::Token { .. } => Some("restore the state folder, or end the mission"),
             Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),
             Self::OtherIssuer { .. } => Some("give --issuer and --mac of the same person"),
+            Self::BareStorageKey { .. } => Some(
+                "name a recovery set (`key backup split`) or the admission of a recovery TPM (`authority chip admit -o`)",
+            ),
             Self::HeldKey { .. } => Some("name the file that `alcub3 commander take --out` wrote, unchanged"),
             Self::SelfTest { .. } => {
                 Some("do not use this program on this machine: build it again, or replace the machine")

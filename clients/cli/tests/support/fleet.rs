@@ -98,6 +98,35 @@ impl Fleet {
         self.yes("provision r1 --level UNCLASSIFIED --level SECRET --simulator-ca --eventlog boot.log --part sensor:lidar=L-7")
     }
 
+    /// A person's chip, from a blank one to an admitted one; leaves the authority's key in `authority.pub` and the admission in
+    /// `NAME.admission`.
+    pub fn admitted(&self, tpm: &Served, name: &str) -> Value {
+        let there = |words: &str| {
+            let run = self.elsewhere(tpm, name, &format!("--json {words}"));
+            assert_eq!(run.code, 0, "{words}: {}{}", run.stdout, run.stderr);
+        };
+        there(&format!(
+            "chip present {name} --key {name}.key --simulator-ca {name}-ca.pem -o {name}.chip"
+        ));
+        self.yes(&format!("authority roots --simulator {name}-ca.pem"));
+        self.yes("authority show --key authority.pub");
+        self.yes(&format!(
+            "authority chip challenge {name}.chip -o {name}.challenge"
+        ));
+        there(&format!(
+            "chip answer {name}.challenge --request {name}.chip --authority-key authority.pub -o {name}.answer"
+        ));
+        self.yes(&format!("authority chip admit {name}.answer -o {name}.admission"))
+    }
+
+    /// A person who holds a share or commands.
+    pub fn registered(&self, name: &str, role: &str) {
+        self.yes(&format!("authority operator key {name}.key"));
+        self.yes(&format!(
+            "authority operator add {name} --role {role} --key {name}.key.pub"
+        ));
+    }
+
     pub fn armed(&self) {
         self.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
     }

@@ -68,9 +68,10 @@ pub enum EkError {
     NoRoots,
     /// No chain to any root.
     #[error(
-        "the endorsement certificate does not chain to a root (add the vendor's root or intermediate, or check the time)"
+        "the endorsement certificate does not chain to a root: {}; add the vendor's root or intermediate, or check the time",
+        in_words(.0)
     )]
-    Chain(#[source] webpki::Error),
+    Chain(webpki::Error),
     /// Its fields cannot be read.
     #[error("the endorsement certificate's fields cannot be read")]
     Fields,
@@ -273,5 +274,17 @@ impl VerifiedEk {
             .ec_point()
             .and_then(|(curve, x, y)| VerifyingKey::from_ec_point(curve, &x, &y).ok());
         certified.is_some() && certified == own
+    }
+}
+
+/// Why no chain was found. The library's errors are names for programmers.
+fn in_words(error: &webpki::Error) -> String {
+    use webpki::Error as E;
+    match error {
+        E::UnknownIssuer => "none of the roots is its issuer".to_owned(),
+        E::InvalidSignatureForPublicKey => "the root of its issuer's name did not sign it".to_owned(),
+        E::CertExpired { .. } => "it, or one above it, has expired".to_owned(),
+        E::CertNotValidYet { .. } => "it, or one above it, is not valid yet".to_owned(),
+        other => other.to_string(),
     }
 }

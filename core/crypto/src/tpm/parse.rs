@@ -40,6 +40,17 @@ pub(super) enum Unique {
     Digest(Vec<u8>),
 }
 
+impl Unique {
+    /// How long it is at the end of a public area, in bytes: one TPM2B, or a point's two.
+    pub(super) fn encoded_len(&self) -> usize {
+        match self {
+            Self::Rsa { modulus, .. } => 2 + modulus.len(),
+            Self::Ecc { x, y, .. } => 4 + x.len() + y.len(),
+            Self::Digest(digest) => 2 + digest.len(),
+        }
+    }
+}
+
 pub(super) fn area(bytes: &[u8]) -> Result<Area, StructureError> {
     let mut reader = Reader::new(bytes);
     let object_type = reader.u16("type")?;

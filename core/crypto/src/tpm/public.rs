@@ -125,6 +125,16 @@ impl Public {
         }
     }
 
+    /// Whether both have the same type, nameAlg, attributes, authPolicy and parameters: all but the unique field.
+    #[must_use]
+    pub fn is_of_one_template(&self, other: &Self) -> bool {
+        let fixed = |public: &Self| {
+            let end = public.bytes.len().checked_sub(public.area.unique.encoded_len());
+            end.and_then(|end| public.bytes.get(..end)).map(<[u8]>::to_vec)
+        };
+        fixed(self).is_some() && fixed(self) == fixed(other)
+    }
+
     /// authPolicy: empty, or a digest of nameAlg.
     #[must_use]
     pub fn auth_policy(&self) -> &[u8] {

@@ -21,8 +21,7 @@ impl StorageKeyPair {
     /// [`CryptoError::Entropy`] or [`CryptoError::Provider`].
     pub fn generate(curve: Curve, entropy: &mut dyn Entropy) -> Result<Self, CryptoError> {
         let (scalar, x, y) = fresh_key(curve, entropy)?;
-        let attributes = attribute::USER_WITH_AUTH | attribute::NO_DA;
-        let template = PublicTemplate::storage_parent_with(curve, attributes, None);
+        let template = Self::template(curve);
         // The template ends in two empty coordinates.
         let head = template.as_tpmt_bytes().strip_suffix(&[0; 4]).unwrap_or_default();
         let area = Writer::default()
@@ -35,6 +34,12 @@ impl StorageKeyPair {
         let none = Secret::from_slice(&[]);
         let sensitive = duplicate::sensitive(alg::ECC, &none, &seed_value, &scalar)?;
         Ok(Self { public, sensitive })
+    }
+
+    /// The public area of such keys, without their point.
+    #[must_use]
+    pub fn template(curve: Curve) -> PublicTemplate {
+        PublicTemplate::storage_parent_with(curve, attribute::USER_WITH_AUTH | attribute::NO_DA, None)
     }
 
     /// A key that was kept: its public area and its TPMT_SENSITIVE. Whether they belong together, the TPM that imports it

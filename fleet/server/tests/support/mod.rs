@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod approvals;
+pub mod chips;
 pub mod robot;
 pub mod vault;
 

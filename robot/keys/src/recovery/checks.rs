@@ -32,7 +32,8 @@ pub(super) fn check_labels_differ(items: &[RecoveryItem]) -> Result<()> {
     }
 }
 
-/// The item is of the parent in use, and its key is one that a robot of this name makes: `templates` are those.
+/// The item is of the parent in use, and its key is one that a robot of this name makes under this label: `templates`
+/// are those.
 pub(super) fn check_item(item: &RecoveryItem, parent: Name, templates: &[PublicTemplate; 2]) -> Result<()> {
     if item.parent != parent {
         return Err(KeysError::OtherRecoveryParent {
@@ -40,8 +41,14 @@ pub(super) fn check_item(item: &RecoveryItem, parent: Name, templates: &[PublicT
         });
     }
     let public = &item.object.public;
-    if templates.iter().any(|template| is_made_by(public, template)) {
-        return Ok(());
+    for template in templates {
+        if template
+            .to_public()
+            .map_err(alcub3_crypto::CryptoError::from)?
+            .is_of_one_template(public)
+        {
+            return Ok(());
+        }
     }
     Err(KeysError::NotRecoverable {
         label: item.label.clone(),
@@ -63,19 +70,6 @@ pub(super) fn check_approval(item: &RecoveryItem, two_person_key: &Public, messa
     Err(KeysError::DuplicateNotApproved {
         label: item.label.clone(),
     })
-}
-
-/// Type, nameAlg, attributes, authPolicy and parameters are the template's; only the unique field is the key's own.
-fn is_made_by(public: &Public, template: &PublicTemplate) -> bool {
-    let Ok(asked) = template.to_public() else {
-        return false;
-    };
-    // A template ends with its unique field: empty TPM2Bs of two bytes, two for a point and one for data.
-    let unique = if public.ec_point().is_some() { 4 } else { 2 };
-    let whole = template.as_tpmt_bytes();
-    let fixed = whole.len().checked_sub(unique).and_then(|end| whole.get(..end));
-    public.object_type() == asked.object_type()
-        && fixed.is_some_and(|fixed| public.as_tpmt_bytes().starts_with(fixed))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use alcub3_trust_model::Level;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 
 const DOMAIN: &str = "alcub3/recoverable-key/v1";
-const VERSION: u64 = 1;
+/// The first version's keys had no label in their policy.
+const VERSION: u64 = 2;
 
 /// A key or a secret of a level that can be brought back on another TPM.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -13,12 +13,12 @@ use alcub3_fleet_protocol::certificate::{
     CertificateChanged, CertificateGrant, CertificateIssuer, CertificateRequest, CertificateUse,
     DeviceKeyKind, UnsignedCsr, Validity, authority_certificate,
 };
-use alcub3_fleet_protocol::commander::{CommanderAnswer, CommanderChallenge, CommanderRequest};
+use alcub3_fleet_protocol::chip::{AdmittedChip, ChipAdmission, ChipAnswer, ChipChallenge, ChipRequest};
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
-use alcub3_fleet_protocol::recovery::{Holder, RecoveryItem, RecoverySet};
+use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet};
 use alcub3_fleet_protocol::replacement::{ReplacementGrant, ReplacementRequest};
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
@@ -90,15 +90,12 @@ fn enrolment() -> SeedResult<Vec<Seed>> {
             payload(&challenge()?.unsigned(P256).sign(&authority)?)?,
         ),
         seed("enrol_messages", "response", response.to_canonical()),
+        seed("enrol_messages", "chip-request", chip_request(&authority)?),
+        seed("enrol_messages", "chip-challenge", chip_challenge(&authority)?),
         seed(
             "enrol_messages",
-            "commander-request",
-            commander_request(&authority)?,
-        ),
-        seed(
-            "enrol_messages",
-            "commander-challenge",
-            commander_challenge(&authority)?,
+            "chip-admission",
+            chip_admission("ann", public(Curve::P256)?)?.to_canonical(),
         ),
         seed("enrol_messages", "custody", custody.to_secret().expose().to_vec()),
         seed("enrol_messages", "record", payload(&record)?),
@@ -107,8 +104,8 @@ fn enrolment() -> SeedResult<Vec<Seed>> {
     ])
 }
 
-fn commander_request(person: &SigningKey) -> SeedResult<Vec<u8>> {
-    let request = CommanderRequest {
+fn chip_request(person: &SigningKey) -> SeedResult<Vec<u8>> {
+    let request = ChipRequest {
         operator: OperatorId::new("operator-1")?,
         endorsement_key: public(Curve::P256)?,
         endorsement_certificate: vec![0x30; 300],
@@ -118,8 +115,8 @@ fn commander_request(person: &SigningKey) -> SeedResult<Vec<u8>> {
     payload(&request.unsigned(P256).sign(person)?)
 }
 
-fn commander_challenge(authority: &SigningKey) -> SeedResult<Vec<u8>> {
-    let challenge = CommanderChallenge {
+fn chip_challenge(authority: &SigningKey) -> SeedResult<Vec<u8>> {
+    let challenge = ChipChallenge {
         session: SESSION,
         request: HashAlg::Sha256.digest(&[b"request"]),
         credential: Credential {
@@ -128,6 +125,30 @@ fn commander_challenge(authority: &SigningKey) -> SeedResult<Vec<u8>> {
         },
     };
     payload(&challenge.unsigned(P256).sign(authority)?)
+}
+
+fn chip_admission(person: &str, storage_key: Public) -> SeedResult<ChipAdmission> {
+    let name = HashAlg::Sha256.digest(&[person.as_bytes()]);
+    let (x, y) = (name.as_bytes(), [7; 32]);
+    Ok(ChipAdmission {
+        operator: OperatorId::new(person)?,
+        endorsement_key: with_point(PublicTemplate::ek_ecc_p256(), (x, &y))?,
+        endorsement_certificate: HashAlg::Sha256.digest(&[b"certificate"]),
+        tier: HardwareTier::Discrete,
+        storage_key,
+        admitted_at_ms: 1_790_000_000_000,
+    })
+}
+
+/// A key as a TPM gives it back: a template with its point filled in.
+fn with_point(template: PublicTemplate, (x, y): (&[u8], &[u8])) -> SeedResult<Public> {
+    let mut bytes = template.into_tpmt_bytes();
+    bytes.truncate(bytes.len() - 4);
+    for coordinate in [x, y] {
+        bytes.extend(u16::try_from(coordinate.len())?.to_be_bytes());
+        bytes.extend(coordinate);
+    }
+    Ok(Public::from_tpmt(&bytes)?)
 }
 
 fn request() -> SeedResult<EnrolRequest> {
@@ -354,7 +375,7 @@ fn messages() -> SeedResult<Vec<Seed>> {
             restart_count: 1,
         }),
     };
-    let commander = CommanderAnswer {
+    let chip = ChipAnswer {
         session: SESSION,
         proof: vec![9; 32],
     };
@@ -368,7 +389,7 @@ fn messages() -> SeedResult<Vec<Seed>> {
         ("rearm-request", rearm.to_canonical()),
         ("rearm-approval", rearmed.to_canonical()),
         ("purge-request", purge.to_canonical()),
-        ("commander-answer", commander.to_canonical()),
+        ("chip-answer", chip.to_canonical()),
     ]
     .into_iter()
     .chain(recovery)
@@ -392,12 +413,13 @@ impl Entropy for Counting {
 /// A recovery set, one of its shares, and a key duplicated to it.
 fn recovery(robot: &RobotId) -> SeedResult<Vec<(&'static str, Vec<u8>)>> {
     let mut entropy = Counting(0);
-    let mut holder = |name| -> SeedResult<Holder> {
+    let authority = SigningKey::generate(Curve::P256)?;
+    let mut holder = |name| -> SeedResult<AdmittedChip> {
         let pair = StorageKeyPair::generate(Curve::P256, &mut entropy)?;
-        Ok(Holder {
-            name: OperatorId::new(name)?,
-            parent: pair.public().clone(),
-        })
+        let point = pair.public().ec_point().ok_or("a storage key has a point")?;
+        let storage_key = with_point(PublicTemplate::storage_parent(Curve::P256), (&point.1, &point.2))?;
+        let signed = chip_admission(name, storage_key)?.sign(&authority)?;
+        Ok(AdmittedChip::verify(&signed, &authority.verifying_key())?)
     };
     let holders = [holder("ann")?, holder("ben")?];
     let (set, shares) =

@@ -1,6 +1,7 @@
 //! `authority`: the local authority's folder, persons and reference values.
 
-mod commander;
+pub(super) mod backup;
+mod chip;
 mod init;
 mod operator;
 mod parts;
@@ -23,9 +24,12 @@ pub(crate) enum AuthorityCommand {
     /// Persons who command or approve
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
-    /// Admit the chips of those who command with shared keys
+    /// Admit the chips of persons: who commands with shared keys, holds a share, or keeps a recovery TPM
     #[command(subcommand)]
-    Commander(commander::CommanderCommand),
+    Chip(chip::ChipCommand),
+    /// What robots' keys are duplicated to
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
     /// Replaced parts of robots: what differs, and one person's approval
     #[command(subcommand)]
     Parts(parts::PartsCommand),
@@ -41,7 +45,8 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Init(arguments) => init::run(arguments, context),
         AuthorityCommand::Show(arguments) => show::run(arguments, context),
         AuthorityCommand::Operator(command) => operator::run(command),
-        AuthorityCommand::Commander(command) => commander::run(command),
+        AuthorityCommand::Chip(command) => chip::run(command),
+        AuthorityCommand::Backup(command) => backup::run(command),
         AuthorityCommand::Parts(command) => parts::run(command, context),
         AuthorityCommand::Reference(arguments) => reference::run(arguments),
         AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),

@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::key_file;
 use crate::output::{Answer, pairs, table};
 use crate::parties::AuthorityArgs;
-use alcub3_server::{Authority, CommanderRefusal, Operator};
+use alcub3_server::{Authority, ChipRefusal, Operator};
 use alcub3_trust_model::RobotId;
 use serde_json::json;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         "authority": authority.path(), "public_key": key, "ceiling": config.ceiling,
         "admit_simulators": config.admit_simulators,
         "operators": operators.iter().map(|(operator, chip)| json!({
-            "id": operator.id, "role": operator.role, "labels": operator.labels, "commander_tpm": chip,
+            "id": operator.id, "role": operator.role, "labels": operator.labels, "tpm": chip,
         })).collect::<Vec<_>>(),
         "robots": robots.iter().map(|(robot, tier, ceiling, trusted_at_ms)| json!({
             "robot": robot, "tier": tier.name(), "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
@@ -80,7 +80,7 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         ]
     });
     text.push_str(&table(
-        ["name", "role", "level", "integrity", "TPM for shared keys"],
+        ["name", "role", "level", "integrity", "admitted TPM"],
         rows,
     ));
     text.push_str(&format!("\n{}\n", context.style().bold("robots")));
@@ -97,11 +97,11 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
     Ok(Answer::done(json, text))
 }
 
-/// The kind of TPM that was admitted for a person who commands with shared keys, if one was.
+/// The kind of TPM that is admitted for a person, if one is.
 fn chip_of(authority: &Authority, operator: &Operator) -> Result<Option<&'static str>, CliError> {
-    match authority.commander(&operator.id) {
-        Ok(chip) => Ok(Some(chip.tier.name())),
-        Err(CommanderRefusal::NoChip(_)) => Ok(None),
+    match authority.chip(&operator.id) {
+        Ok(chip) => Ok(Some(chip.tier().name())),
+        Err(ChipRefusal::NoChip(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -2,18 +2,19 @@
 
 use crate::args::Context;
 use crate::clock::now_ms;
+use crate::commands::authority::backup as authority_backup;
 use crate::commands::files;
 use crate::error::CliError;
 use crate::output::{Answer, table};
 use crate::parties::{self, AuthorityArgs, NamedFile};
-use crate::tpm_access;
-use alcub3_crypto::tpm::{Public, StructureError};
-use alcub3_crypto::{Curve, Entropy, Secret};
-use alcub3_fleet_protocol::recovery::{Holder, RecoverySet};
-use alcub3_keys::{RecoverableKey, ShareHolder};
-use alcub3_tpm::OsEntropy;
+use alcub3_crypto::Secret;
+use alcub3_crypto::tpm::Public;
+use alcub3_fleet_protocol::chip::ChipAdmission;
+use alcub3_fleet_protocol::recovery::RecoverySet;
+use alcub3_keys::RecoverableKey;
+use alcub3_server::BackupDestination;
+use alcub3_trust_model::Level;
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{Level, SessionId};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,6 @@ pub(crate) enum BackupCommand {
     Keep(Keep),
     /// List the recoverable keys
     List,
-    /// Write the storage key of a TPM, to which a share or a duplicate can be wrapped
-    Holder(HolderKey),
     /// Make a recovery set: any NEEDED of the holders bring back what is duplicated to it
     Split(Split),
     /// Duplicate a recoverable key to a recovery set or another TPM: two approvers vote
@@ -51,23 +50,12 @@ pub(crate) struct Keep {
     secret: Option<PathBuf>,
 }
 
-/// Arguments of `key backup holder`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct HolderKey {
-    /// The curve of the storage key where the TPM has none of a robot: at least that of the set, p384 or p256
-    #[arg(long, default_value = "p384", value_parser = crate::commands::authority::curve)]
-    curve: Curve,
-    /// Where it goes
-    #[arg(short, long, value_name = "FILE")]
-    out: PathBuf,
-}
-
 /// Arguments of `key backup split`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Split {
-    /// A holder and the storage key of the holder's TPM, as NAME=FILE; each another person and another TPM
-    #[arg(long, value_name = "NAME=FILE", required = true)]
-    holder: Vec<NamedFile>,
+    /// The admission of a holder's chip (`authority chip admit -o`); each another person and another chip
+    #[arg(long, value_name = "ADMISSION", required = true)]
+    holder: Vec<PathBuf>,
     /// How many of them are needed
     #[arg(long, value_name = "NUMBER")]
     needed: u8,
@@ -82,7 +70,7 @@ pub(crate) struct Duplicate {
     /// The key
     #[arg(value_name = "LABEL")]
     label: String,
-    /// The recovery set, or the storage key of a recovery TPM
+    /// The recovery set, or the admission of a recovery TPM (`authority chip admit -o`)
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Where the duplicate goes
@@ -100,7 +88,6 @@ pub(super) fn run(command: &BackupCommand, context: &Context) -> Result<Answer, 
     match command {
         BackupCommand::Keep(arguments) => keep(arguments, context),
         BackupCommand::List => list(context),
-        BackupCommand::Holder(arguments) => holder(arguments, context),
         BackupCommand::Split(arguments) => split(arguments, context),
         BackupCommand::Duplicate(arguments) => duplicate(arguments, context),
     }
@@ -161,38 +148,19 @@ fn list(context: &Context) -> Result<Answer, CliError> {
     Ok(Answer::done(json, text))
 }
 
-fn holder(arguments: &HolderKey, context: &Context) -> Result<Answer, CliError> {
-    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, arguments.curve)?;
-    let public = holder.parent();
-    files::write_private(&arguments.out, public.as_tpmt_bytes())?;
-    let name = hex::encode(public.name().as_bytes());
-    let text = format!("storage key {name}: {}", arguments.out.display());
-    Ok(Answer::done(json!({"name": name, "out": arguments.out}), text))
-}
-
 fn split(arguments: &Split, context: &Context) -> Result<Answer, CliError> {
-    let mut holders = Vec::new();
-    for named in &arguments.holder {
-        holders.push(Holder {
-            name: named.id.clone(),
-            parent: read_parent(&named.path)?,
-        });
-    }
-    let (robot, curve) = parties::with_robot(context, |robot, _| {
-        Ok((robot.robot().clone(), robot.keys().record().curve))
+    let (set, shares) = parties::with_robot(context, |robot, _| {
+        let mut holders = Vec::new();
+        for path in &arguments.holder {
+            let admission = files::read(path, "an admission of a chip", LIMIT)?;
+            let chip = robot.keys().admitted_chip(&admission);
+            holders.push(chip.map_err(|source| CliError::ChipMessage {
+                path: path.clone(),
+                source,
+            })?);
+        }
+        Ok(robot.make_recovery_set(&holders, arguments.needed, now_ms())?)
     })?;
-    let mut set = [0; 16];
-    OsEntropy
-        .fill(&mut set)
-        .map_err(|error| CliError::Crypto(error.into()))?;
-    let made = RecoverySet::create(
-        SessionId::new(set),
-        robot,
-        curve,
-        (&holders, arguments.needed),
-        &mut OsEntropy,
-    );
-    let (set, shares) = made.map_err(alcub3_keys::KeysError::from)?;
     let failed = |source| CliError::Write {
         path: arguments.out.clone(),
         source,
@@ -216,19 +184,24 @@ fn split(arguments: &Split, context: &Context) -> Result<Answer, CliError> {
 
 fn duplicate(arguments: &Duplicate, context: &Context) -> Result<Answer, CliError> {
     let persons = parties::persons(&arguments.approve)?;
-    let parent = read_parent(&arguments.to)?;
+    let to = read_destination(&arguments.to)?;
     let mut authority = arguments.authority.open()?;
-    let item = parties::with_robot(context, |robot, _| {
+    let (item, approval) = parties::with_robot(context, |robot, _| {
         let key = robot.keys().recoverable_key(&arguments.label)?;
-        let approval = authority.approve_backup(robot, &key, &parent, &persons)?;
-        Ok(robot.duplicate_key(&key, &parent, approval, now_ms())?)
+        let approval = authority.approve_backup(robot, &key, &to.destination, &persons)?;
+        let signature = approval.signature.clone();
+        let item = robot.duplicate_key(&key, &to.parent, signature, now_ms())?;
+        Ok((item, approval))
     })?;
     files::write_private(&arguments.out, &item.to_canonical())?;
-    let parent = hex::encode(parent.name().as_bytes());
-    let json = json!({"label": item.label, "level": item.level, "parent": parent, "out": arguments.out});
+    let json = json!({
+        "label": item.label, "level": item.level, "parent_name": item.parent.to_hex(),
+        "parent": authority_backup::to_json(&approval.parent), "out": arguments.out,
+    });
     let text = format!(
-        "{} duplicated to {parent}: {}",
+        "{} duplicated to {}: {}",
         item.label,
+        authority_backup::in_words(&approval.parent),
         arguments.out.display()
     );
     Ok(Answer::done(json, text))
@@ -243,15 +216,35 @@ pub(super) fn read<T>(path: &Path, parse: impl Fn(&[u8]) -> Result<T, DecodeErro
     })
 }
 
-/// Reads a storage key that things are wrapped to: a recovery set's, or a TPM's as `key backup holder` wrote it.
-pub(super) fn read_parent(path: &Path) -> Result<Public, CliError> {
-    let bytes = files::read(path, "a storage key", LIMIT)?;
-    if let Ok(set) = RecoverySet::from_canonical(&bytes) {
-        return Ok(set.parent().clone());
-    }
-    let bad = |source: StructureError| CliError::StorageKey {
-        path: path.into(),
-        source,
+/// What a key is to be duplicated to.
+pub(crate) struct Destination {
+    /// As the authority judges it.
+    pub(crate) destination: BackupDestination,
+    /// The storage key in it.
+    parent: Public,
+}
+
+/// Reads a recovery set or the admission of a recovery TPM. A storage key alone is neither: nothing says whose it is.
+pub(crate) fn read_destination(path: &Path) -> Result<Destination, CliError> {
+    let bytes = files::read(path, "a recovery set or an admission", LIMIT)?;
+    let source = match RecoverySet::from_canonical(&bytes) {
+        Ok(set) => {
+            return Ok(Destination {
+                parent: set.parent().clone(),
+                destination: BackupDestination::Set(Box::new(set)),
+            });
+        }
+        Err(source) => source,
     };
-    Public::from_tpmt(&bytes).map_err(bad)
+    if let Ok(admission) = ChipAdmission::unverified(&bytes) {
+        return Ok(Destination {
+            parent: admission.storage_key,
+            destination: BackupDestination::Chip(bytes),
+        });
+    }
+    let path = path.to_owned();
+    if Public::from_tpmt(&bytes).is_ok() {
+        return Err(CliError::BareStorageKey { path });
+    }
+    Err(CliError::Backup { path, source })
 }

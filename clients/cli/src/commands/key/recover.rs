@@ -1,6 +1,6 @@
 //! `key recover`: a lost robot's keys on the one that succeeds to its name.
 
-use super::backup::{self, read, read_parent};
+use super::backup::{self, read};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::commands::files;
@@ -9,17 +9,23 @@ use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs, NamedFile};
 use crate::tpm_access;
 use alcub3_crypto::Curve;
+use alcub3_crypto::tpm::Public;
 use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
-use alcub3_keys::ShareHolder;
+use alcub3_keys::PersonTpm;
 use alcub3_trust_model::RobotId;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// More than any storage key has, in bytes.
+const STORAGE_KEY_LIMIT: u64 = 4096;
 
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum RecoverCommand {
     /// At the authority: let another TPM take a lost robot's name; two approvers vote
     Release(Release),
+    /// On the recovering robot: write its storage key, for the holders to wrap their shares to
+    Present(Present),
     /// On a holder's TPM: open the holder's share and wrap it to the recovering robot's
     Pass(Pass),
     /// On the recovering robot: join the shares and take the duplicates
@@ -39,16 +45,24 @@ pub(crate) struct Release {
     authority: AuthorityArgs,
 }
 
+/// Arguments of `key recover present`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Present {
+    /// Where it goes
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+}
+
 /// Arguments of `key recover pass`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pass {
-    /// The curve that `key backup holder` was given
+    /// The curve that `chip present` was given
     #[arg(long, default_value = "p384", value_parser = crate::commands::authority::curve)]
     curve: Curve,
     /// The holder's share
     #[arg(value_name = "SHARE")]
     share: PathBuf,
-    /// The recovering robot's storage key, as `key backup holder` wrote it there
+    /// The recovering robot's storage key, as `key recover present` wrote it there; make sure that it is that robot's
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Where the share goes
@@ -74,6 +88,7 @@ pub(crate) struct Join {
 pub(super) fn run(command: &RecoverCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
         RecoverCommand::Release(arguments) => release(arguments),
+        RecoverCommand::Present(arguments) => present(arguments, context),
         RecoverCommand::Pass(arguments) => pass(arguments, context),
         RecoverCommand::Join(arguments) => join(arguments, context),
     }
@@ -89,10 +104,18 @@ fn release(arguments: &Release) -> Result<Answer, CliError> {
     Ok(Answer::done(json!({"released": robot}), text))
 }
 
+fn present(arguments: &Present, context: &Context) -> Result<Answer, CliError> {
+    let public = parties::with_robot(context, |robot, _| Ok(robot.keys().record().storage_root.clone()))?;
+    files::write_private(&arguments.out, public.as_tpmt_bytes())?;
+    let name = public.name().to_hex();
+    let text = format!("storage key {name}: {}", arguments.out.display());
+    Ok(Answer::done(json!({"name": name, "out": arguments.out}), text))
+}
+
 fn pass(arguments: &Pass, context: &Context) -> Result<Answer, CliError> {
     let share = read(&arguments.share, WrappedShare::from_canonical)?;
-    let to = read_parent(&arguments.to)?;
-    let holder = ShareHolder::open(tpm_access::start(context.tpm_spec())?, arguments.curve)?;
+    let to = read_storage_key(&arguments.to)?;
+    let holder = PersonTpm::open(tpm_access::start(context.tpm_spec())?, arguments.curve)?;
     let passed = holder.pass_on(&share, &to)?;
     files::write_private(&arguments.out, &passed.to_canonical())?;
     let json = json!({"set": passed.set, "holder": passed.holder, "out": arguments.out});
@@ -121,4 +144,13 @@ fn join(arguments: &Join, context: &Context) -> Result<Answer, CliError> {
     let labels: Vec<&str> = keys.iter().map(|key| key.label()).collect();
     let json = json!({"recovered": keys.iter().map(backup::to_json).collect::<Vec<_>>()});
     Ok(Answer::done(json, format!("recovered: {}", labels.join(", "))))
+}
+
+/// Reads a storage key, as `key recover present` wrote it.
+fn read_storage_key(path: &Path) -> Result<Public, CliError> {
+    let bytes = files::read(path, "a storage key", STORAGE_KEY_LIMIT)?;
+    Public::from_tpmt(&bytes).map_err(|source| CliError::StorageKey {
+        path: path.into(),
+        source,
+    })
 }

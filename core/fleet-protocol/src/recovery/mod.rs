@@ -5,24 +5,30 @@
 //! recovery parent with its private part encrypted under the secret. A share is checked against its digest before it is
 //! used, so that a wrong or swapped one is named.
 
+mod holders;
+mod messages;
+
 use std::collections::BTreeSet;
 
-use alcub3_crypto::tpm::duplicate::{Duplicate, keyed_hash_object, sensitive, wrap};
-use alcub3_crypto::tpm::{Name, Public, PublicTemplate, StorageKeyPair, StructureError, alg, attribute};
+use alcub3_crypto::tpm::{Public, StorageKeyPair, StructureError};
 use alcub3_crypto::{
     AeadKey, CryptoError, Curve, Digest, Entropy, HashAlg, Secret, SecretShare, SharingError, join_secret,
     split_secret,
 };
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{Level, OperatorId, RobotId, SessionId, domain};
+use alcub3_trust_model::{OperatorId, RobotId, SessionId, domain};
 
+use crate::chip::{AdmittedChip, ChipAdmission, ChipError};
 use crate::wire::{self, Message};
 
-const VERSION: u64 = 1;
+pub use holders::VerifiedSet;
+pub use messages::{RecoveryItem, WrappedObject, WrappedShare, wrap_share};
+
+/// The first version named storage keys and no chips.
+const VERSION: u64 = 2;
 const MAX_HOLDERS: usize = 16;
+const MAX_ADMISSION: usize = 2048;
 const MAX_SEALED: usize = 512;
-const MAX_BLOB: usize = 2048;
-const MAX_LABEL: usize = 64;
 const MAX_SIGNATURE: usize = 1024;
 const SECRET_LEN: usize = 32;
 /// The secret encrypts one thing once, so that one nonce is enough.
@@ -30,20 +36,13 @@ const NONCE: [u8; 12] = [0; 12];
 /// Digests of shares; apart from the hash of Names.
 const HASH: HashAlg = HashAlg::Sha384;
 
-/// Who keeps a share, on which TPM.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
-    /// The holder.
-    pub name: OperatorId,
-    /// The storage key of the holder's TPM, to which the share is wrapped.
-    pub parent: Public,
-}
-
 /// A holder as the set names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Entry {
-    name: OperatorId,
-    parent: Name,
+struct Holder {
+    /// What `signed` says; believed once [`VerifiedSet`] has verified it.
+    admission: ChipAdmission,
+    /// The admission, as the authority signed it.
+    signed: Vec<u8>,
     /// H(domain ‖ set ‖ index ‖ share).
     share: Digest,
 }
@@ -52,9 +51,45 @@ struct Entry {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
-    /// Two holders have one name or one TPM.
-    #[error("{0} appears twice among the holders: every share goes to another person and another TPM")]
+    /// Two holders have one name.
+    #[error("{0} appears twice among the holders: every share goes to another person")]
     SameHolder(OperatorId),
+    /// Two holders have one chip.
+    #[error("{first} and {second} have one chip: every share goes to another chip")]
+    SameChip {
+        /// One of them.
+        first: OperatorId,
+        /// The other.
+        second: OperatorId,
+    },
+    /// Two holders' endorsement keys do not tell their chips apart.
+    #[error(
+        "the endorsement keys of {first} and {second} are of different kinds, and one chip may have both; present all \
+         chips with the same curve"
+    )]
+    OtherKind {
+        /// One of them.
+        first: OperatorId,
+        /// The other.
+        second: OperatorId,
+    },
+    /// A holder's chip is not admitted by this authority.
+    #[error("the chip of {holder} is not admitted by this authority: {source}")]
+    NotAdmitted {
+        /// Whose.
+        holder: OperatorId,
+        /// What is wrong with the admission.
+        source: ChipError,
+    },
+    /// A holder has a simulator, and the robot's TPM is none.
+    #[error("the chip of {0} is a simulator, and this robot's is none")]
+    Simulator(OperatorId),
+    /// The set is not one that the robot made.
+    #[error("the recovery set was not made by {0} as this authority enrolled it, or was changed")]
+    NotOfRobot(String),
+    /// The parent is not one that a set has.
+    #[error("the recovery set's parent is no key that a set has")]
+    NoSetParent,
     /// A holder's TPM protects its share less than the set's curve protects the keys.
     #[error("the storage key of {holder} is weaker than the recovery set: make it with the robot's curve")]
     WeakHolder {
@@ -104,79 +139,35 @@ pub struct RecoverySet {
     set: SessionId,
     robot: RobotId,
     needed: u8,
-    holders: Vec<Entry>,
+    holders: Vec<Holder>,
     parent: Public,
     sealed: Vec<u8>,
-}
-
-/// A share on its way to a TPM: a sealed object wrapped to that TPM's storage key (TPM2_Import).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct WrappedShare {
-    /// The set.
-    pub set: SessionId,
-    /// Which share, from 1.
-    pub index: u8,
-    /// Who holds it.
-    pub holder: OperatorId,
-    /// The sealed object.
-    pub object: WrappedObject,
-}
-
-/// An object wrapped for TPM2_Import.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct WrappedObject {
-    /// Its public area.
-    pub public: Public,
-    /// Contents of the TPM2B_PRIVATE.
-    pub duplicate: Vec<u8>,
-    /// Contents of the TPM2B_ENCRYPTED_SECRET.
-    pub seed: Vec<u8>,
-}
-
-/// A key of a robot, duplicated to a recovery parent or to a recovery TPM's storage key.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RecoveryItem {
-    /// The robot whose key it is.
-    pub robot: RobotId,
-    /// Its level.
-    pub level: Level,
-    /// What the robot called it.
-    pub label: String,
-    /// The Name of the parent it is wrapped to.
-    pub parent: Name,
-    /// The key.
-    pub object: WrappedObject,
-    /// The two-person key's TPMT_SIGNATURE by which it was duplicated: over this key, this parent, robot and level. Who
-    /// recovers it asks for it again, so that nobody else's key comes in under a parent that is public.
-    pub approval: Vec<u8>,
+    signature: Vec<u8>,
 }
 
 impl RecoverySet {
     /// Makes a recovery parent and a secret that opens it, and splits the secret among the holders, `needed` of whom bring
-    /// it back. Nothing of the secret is kept.
+    /// it back. Nothing of the secret is kept. The robot's identity key is to sign it: see [`Self::signed`].
     ///
     /// # Errors
-    /// [`RecoveryError`]: a holder twice, one whose storage key is weaker than `curve`, numbers that make no sense, or the randomness failed.
+    /// [`RecoveryError`]: a person or a chip twice, one whose storage key is weaker than `curve`, numbers that make no sense,
+    /// or the randomness failed.
     pub fn create(
         set: SessionId,
         robot: RobotId,
         curve: Curve,
-        (holders, needed): (&[Holder], u8),
+        (holders, needed): (&[AdmittedChip], u8),
         entropy: &mut dyn Entropy,
     ) -> Result<(Self, Vec<WrappedShare>), RecoveryError> {
-        refuse_doubles(holders)?;
-        refuse_weaker(holders, curve)?;
+        holders::check(holders, needed, curve)?;
         let total = u8::try_from(holders.len()).unwrap_or(u8::MAX);
-        if holders.len() > MAX_HOLDERS {
-            return Err(SharingError::Numbers { needed, total }.into());
-        }
         let mut secret = Secret::zeroed(SECRET_LEN);
         entropy.fill(secret.expose_mut()).map_err(CryptoError::from)?;
         let shares = split_secret(&secret, needed, total, entropy)?;
         let pair = StorageKeyPair::generate(curve, entropy)?;
-        let entries = holders.iter().zip(&shares).map(|(holder, share)| Entry {
-            name: holder.name.clone(),
-            parent: holder.parent.name(),
+        let entries = holders.iter().zip(&shares).map(|(holder, share)| Holder {
+            admission: holder.admission().clone(),
+            signed: holder.as_bytes().to_vec(),
             share: share_digest(set, share),
         });
         let mut made = Self {
@@ -186,14 +177,15 @@ impl RecoverySet {
             holders: entries.collect(),
             parent: pair.public().clone(),
             sealed: Vec::new(),
+            signature: Vec::new(),
         };
         made.sealed = AeadKey::new(&secret)?.seal(&NONCE, &made.header(), pair.sensitive().expose())?;
         let wrapped = holders.iter().zip(&shares).map(|(holder, share)| {
-            let object = wrap_share(share.value(), &holder.parent, entropy)?;
+            let object = wrap_share(share.value(), holder.storage_key(), entropy)?;
             Ok(WrappedShare {
                 set,
                 index: share.index(),
-                holder: holder.name.clone(),
+                holder: holder.operator().clone(),
                 object,
             })
         });
@@ -218,7 +210,14 @@ impl RecoverySet {
 
     /// The holders, in the order of their shares.
     pub fn holders(&self) -> impl Iterator<Item = &OperatorId> {
-        self.holders.iter().map(|entry| &entry.name)
+        self.holders.iter().map(|holder| &holder.admission.operator)
+    }
+
+    /// Sets the signature of the robot's identity key over [`Self::statement`], a TPMT_SIGNATURE.
+    #[must_use]
+    pub fn signed(mut self, signature: Vec<u8>) -> Self {
+        self.signature = signature;
+        self
     }
 
     /// The recovery parent: what is duplicated to it comes back with the shares.
@@ -236,11 +235,14 @@ impl RecoverySet {
                 holder: from.holder.clone(),
             });
         }
-        let at = self.holders.iter().position(|entry| entry.name == from.holder);
+        let at = self
+            .holders
+            .iter()
+            .position(|holder| holder.admission.operator == from.holder);
         let at = at.ok_or_else(|| RecoveryError::NoHolder(from.holder.clone()))?;
         let index = u8::try_from(at + 1).unwrap_or(u8::MAX);
         let share = SecretShare::new(index, value);
-        let expected = self.holders.get(at).map(|entry| entry.share);
+        let expected = self.holders.get(at).map(|holder| holder.share);
         if from.index != index || expected != Some(share_digest(self.set, &share)) {
             return Err(RecoveryError::WrongShare {
                 holder: from.holder.clone(),
@@ -291,20 +293,25 @@ impl RecoverySet {
             .u64(4)
             .u64(self.needed.into());
         out.u64(5).array(self.holders.len());
-        for entry in &self.holders {
-            out.array(3)
-                .text(entry.name.as_str())
-                .bytes(entry.parent.as_bytes())
-                .digest(&entry.share);
+        for holder in &self.holders {
+            out.array(2).bytes(&holder.signed).digest(&holder.share);
         }
         wire::put_public(out.u64(6), &self.parent);
     }
 
-    /// The set.
-    pub fn to_canonical(&self) -> Vec<u8> {
+    /// What the robot's identity key signs: all but the signature.
+    pub fn statement(&self) -> Vec<u8> {
         let mut out = Encoder::structure(domain::RECOVERY_SET, VERSION, 6);
         self.put_header(&mut out);
         out.u64(7).bytes(&self.sealed);
+        out.finish()
+    }
+
+    /// The set.
+    pub fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(domain::RECOVERY_SET, VERSION, 7);
+        self.put_header(&mut out);
+        out.u64(7).bytes(&self.sealed).u64(8).bytes(&self.signature);
         out.finish()
     }
 
@@ -318,9 +325,10 @@ impl RecoverySet {
         let robot = wire::robot(m.at(3, "robot")?)?;
         let needed = m.at(4, "needed")?;
         let needed = small(needed, "needed")?;
-        let holders = wire::list(m.at(5, "holders")?, "holders", MAX_HOLDERS, read_entry)?;
+        let holders = wire::list(m.at(5, "holders")?, "holders", MAX_HOLDERS, read_holder)?;
         let parent = wire::public(m.at(6, "parent")?, "parent")?;
         let sealed = wire::bounded(m.at(7, "sealed")?, "sealed", MAX_SEALED)?;
+        let signature = wire::bounded(m.at(8, "signature")?, "signature", MAX_SIGNATURE)?;
         m.finish()?;
         Ok(Self {
             set,
@@ -329,6 +337,7 @@ impl RecoverySet {
             holders,
             parent,
             sealed,
+            signature,
         })
     }
 }
@@ -336,30 +345,6 @@ impl RecoverySet {
 /// A share that is the one its holder was given. Only [`RecoverySet::check_share`] makes one.
 #[derive(Clone, Debug)]
 pub struct CheckedShare(SecretShare);
-
-fn refuse_doubles(holders: &[Holder]) -> Result<(), RecoveryError> {
-    for (at, holder) in holders.iter().enumerate() {
-        let same = |other: &Holder| other.name == holder.name || other.parent.name() == holder.parent.name();
-        if holders.iter().skip(at + 1).any(same) {
-            return Err(RecoveryError::SameHolder(holder.name.clone()));
-        }
-    }
-    Ok(())
-}
-
-fn refuse_weaker(holders: &[Holder], curve: Curve) -> Result<(), RecoveryError> {
-    let strong = |holder: &&Holder| {
-        let parent = &holder.parent;
-        let own = parent.ec_point().map(|(own, _, _)| own);
-        own.is_some_and(|own| own >= curve && parent.name_alg() == own.hash())
-    };
-    match holders.iter().find(|holder| !strong(holder)) {
-        Some(weak) => Err(RecoveryError::WeakHolder {
-            holder: weak.name.clone(),
-        }),
-        None => Ok(()),
-    }
-}
 
 fn share_digest(set: SessionId, share: &SecretShare) -> Digest {
     HASH.digest(&[
@@ -370,144 +355,18 @@ fn share_digest(set: SessionId, share: &SecretShare) -> Digest {
     ])
 }
 
-/// Wraps a share's bytes, as sealed data, for TPM2_Import under a storage key.
-///
-/// # Errors
-/// [`RecoveryError`]: the parent is no storage key of an approved suite, or the randomness failed.
-pub fn wrap_share(
-    value: &Secret,
-    parent: &Public,
-    entropy: &mut dyn Entropy,
-) -> Result<WrappedObject, RecoveryError> {
-    let name_alg = parent.name_alg();
-    // Neither fixedTPM nor fixedParent, as an imported object must be; with no policy it cannot be duplicated again.
-    let attributes = attribute::USER_WITH_AUTH | attribute::NO_DA;
-    let template = PublicTemplate::sealed_data(name_alg, attributes, None);
-    let mut seed_value = Secret::zeroed(name_alg.size());
-    entropy.fill(seed_value.expose_mut()).map_err(CryptoError::from)?;
-    let public = keyed_hash_object(&template, &seed_value, value)?;
-    let private = sensitive(alg::KEYEDHASH, &Secret::from_slice(&[]), &seed_value, value)?;
-    let Duplicate {
-        duplicate,
-        encrypted_seed,
-    } = wrap(parent, &public, &private, entropy)?;
-    Ok(WrappedObject {
-        public,
-        duplicate,
-        seed: encrypted_seed,
-    })
-}
-
-fn read_entry(r: &mut Reader<'_>) -> Result<Entry, DecodeError> {
-    r.array_of("holder", 3)?;
-    let name = holder(r)?;
-    let parent = wire::name(r, "parent")?;
-    Ok(Entry {
-        name,
-        parent,
+fn read_holder(r: &mut Reader<'_>) -> Result<Holder, DecodeError> {
+    r.array_of("holder", 2)?;
+    let signed = wire::bounded(r, "admission", MAX_ADMISSION)?;
+    let admission = ChipAdmission::unverified(&signed).map_err(|_| r.fault("admission", Fault::Value))?;
+    Ok(Holder {
+        admission,
+        signed,
         share: r.digest("share")?,
     })
-}
-
-fn holder(r: &mut Reader<'_>) -> Result<OperatorId, DecodeError> {
-    let text = r.text("holder")?;
-    OperatorId::new(text).map_err(|_| r.fault("holder", Fault::Value))
 }
 
 fn small(r: &mut Reader<'_>, field: &'static str) -> Result<u8, DecodeError> {
     let value = r.u64(field)?;
     u8::try_from(value).map_err(|_| r.fault(field, Fault::Value))
-}
-
-impl WrappedObject {
-    fn put(&self, out: &mut Encoder) {
-        out.array(3);
-        wire::put_public(out, &self.public);
-        out.bytes(&self.duplicate).bytes(&self.seed);
-    }
-
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.array_of("object", 3)?;
-        let public = wire::public(r, "public")?;
-        let duplicate = wire::bounded(r, "duplicate", MAX_BLOB)?;
-        Ok(Self {
-            public,
-            duplicate,
-            seed: wire::bounded(r, "seed", MAX_BLOB)?,
-        })
-    }
-}
-
-impl WrappedShare {
-    /// The message.
-    pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::RECOVERY_SHARE, VERSION, 4);
-        out.u64(2).bytes(self.set.as_bytes());
-        out.u64(3)
-            .u64(self.index.into())
-            .u64(4)
-            .text(self.holder.as_str());
-        self.object.put(out.u64(5));
-        out.finish()
-    }
-
-    /// The message of exactly these bytes.
-    ///
-    /// # Errors
-    /// [`DecodeError`] names the field and what is wrong.
-    pub fn from_canonical(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut m = Message::open(domain::RECOVERY_SHARE, VERSION, bytes)?;
-        let set = wire::session(m.at(2, "set")?)?;
-        let index = small(m.at(3, "index")?, "index")?;
-        let holder = holder(m.at(4, "holder")?)?;
-        let object = WrappedObject::read(m.at(5, "object")?)?;
-        m.finish()?;
-        Ok(Self {
-            set,
-            index,
-            holder,
-            object,
-        })
-    }
-}
-
-impl RecoveryItem {
-    /// The message.
-    pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::RECOVERY_ITEM, VERSION, 6);
-        out.u64(2)
-            .text(self.robot.as_str())
-            .u64(3)
-            .u64(self.level.id().into())
-            .u64(4)
-            .text(&self.label)
-            .u64(5)
-            .bytes(self.parent.as_bytes());
-        self.object.put(out.u64(6));
-        out.u64(7).bytes(&self.approval);
-        out.finish()
-    }
-
-    /// The message of exactly these bytes.
-    ///
-    /// # Errors
-    /// [`DecodeError`] names the field and what is wrong.
-    pub fn from_canonical(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut m = Message::open(domain::RECOVERY_ITEM, VERSION, bytes)?;
-        let robot = wire::robot(m.at(2, "robot")?)?;
-        let level = m.at(3, "level")?.id_of("level", Level::from_id)?;
-        let label = wire::short_text(m.at(4, "label")?, "label", MAX_LABEL)?;
-        let parent = wire::name(m.at(5, "parent")?, "parent")?;
-        let object = WrappedObject::read(m.at(6, "object")?)?;
-        let approval = wire::bounded(m.at(7, "approval")?, "approval", MAX_SIGNATURE)?;
-        m.finish()?;
-        Ok(Self {
-            robot,
-            level,
-            label,
-            parent,
-            object,
-            approval,
-        })
-    }
 }

@@ -1,0 +1,268 @@
+//! Persons' chips: each is admitted when its storage key is proven to be in a TPM that a root of this authority vouches for, as
+//! a robot's keys are. Those who command with shared keys have one, those who hold shares of a recovery set, and whoever keeps a
+//! recovery TPM.
+
+use alcub3_crypto::tpm::Name;
+use alcub3_crypto::{Digest, HashAlg, constant_time_eq};
+use alcub3_fleet_protocol::chip::{
+    AdmittedChip, ChipAdmission, ChipAnswer, ChipChallenge, ChipError, ChipRequest,
+};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+use alcub3_trust_model::{HardwareTier, IdError, OperatorId, SessionId};
+
+use crate::authority::Authority;
+use crate::endorsement::{self, EndorsementError, RootsError};
+use crate::exchanges::EXCHANGE_MS;
+use crate::store::StoreError;
+
+const ADMITTED: &str = "chips";
+const CHALLENGED: &str = "chip-challenges";
+/// By the Name of the endorsement key; the record says whose it was.
+const REVOKED: &str = "revoked-chips";
+const CHALLENGE_DOMAIN: &str = "alcub3/authority-chip-challenge/v1";
+const VERSION: u64 = 1;
+
+/// Why a chip was not admitted, or is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ChipRefusal {
+    /// The messages.
+    #[error(transparent)]
+    Protocol(#[from] ChipError),
+    /// The answer does not read.
+    #[error("chip message refused: {0}")]
+    Message(#[source] DecodeError),
+    /// The person is not registered.
+    #[error("{0} is no registered operator; register them with `alcub3 authority operator add`")]
+    Unknown(OperatorId),
+    /// The endorsement certificate.
+    #[error(transparent)]
+    Endorsement(#[from] EndorsementError),
+    /// The roots.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// Simulators are not admitted.
+    #[error("the chip is a simulator, and this authority admits none; present a real TPM")]
+    Simulator,
+    /// The chip was revoked.
+    #[error("the chip with this endorsement key was revoked, for good; present another chip")]
+    Revoked,
+    /// The answer belongs to no challenge that waits.
+    #[error("the answer belongs to no challenge that waits for one; challenge the chip again")]
+    NotWaiting,
+    /// The answer came late.
+    #[error("the challenge expired {late_ms} ms ago; challenge the chip again")]
+    Expired {
+        /// By how much, in milliseconds.
+        late_ms: u64,
+    },
+    /// The proof is wrong.
+    #[error(
+        "the proof is wrong: the storage key is not in the TPM of the endorsement key, or the answer was changed; present \
+         the chip again"
+    )]
+    Proof,
+    /// No chip of the person was admitted.
+    #[error("no chip of {0} is admitted; see `alcub3 chip present --help`")]
+    NoChip(OperatorId),
+    /// A record does not read.
+    #[error("the record of a chip: {0}; restore the state folder from a backup")]
+    Record(#[source] DecodeError),
+    /// A record is of no person.
+    #[error("the record of a chip: {0}; restore the state folder from a backup")]
+    Name(#[source] IdError),
+    /// The state folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A challenge that waits for its answer. Whoever reads it cannot answer, and has no admission: it has the right proof's digest
+/// alone, and what is to be signed, unsigned.
+struct Challenged {
+    session: SessionId,
+    proof: Digest,
+    challenged_at_ms: u64,
+    chip: ChipAdmission,
+}
+
+impl Authority {
+    /// Takes a person's request to admit a chip, judges the chip's endorsement certificate, and gives the challenge. An
+    /// earlier one for the same person counts no more.
+    ///
+    /// # Errors
+    /// [`ChipRefusal`] says what is not as it must be.
+    pub fn challenge_chip(&mut self, request: &[u8], now_ms: u64) -> Result<Vec<u8>, ChipRefusal> {
+        let operator = ChipRequest::parse(request)?.operator;
+        let known = self.operators.get(&operator);
+        let known = known.ok_or_else(|| ChipRefusal::Unknown(operator.clone()))?;
+        let verified = ChipRequest::verify(request, &known.key)?;
+        self.refuse_revoked(&verified.endorsement_key.name())?;
+        let roots = endorsement::read_roots(self.path())?;
+        let endorsement = endorsement::judge(
+            &verified.endorsement_key,
+            (&verified.endorsement_certificate, &verified.certificate_chain),
+            &roots,
+            now_ms,
+        )?;
+        if endorsement.tier == HardwareTier::Simulator && !self.config.admit_simulators {
+            return Err(ChipRefusal::Simulator);
+        }
+        let mut entropy = self.entropy;
+        let (challenge, proof) = ChipChallenge::create(&verified, request, &mut entropy)?;
+        let waiting = Challenged {
+            session: challenge.session,
+            proof,
+            challenged_at_ms: now_ms,
+            chip: ChipAdmission {
+                operator: operator.clone(),
+                endorsement_key: verified.endorsement_key,
+                endorsement_certificate: endorsement.certificate,
+                storage_key: verified.storage_key,
+                tier: endorsement.tier,
+                admitted_at_ms: now_ms,
+            },
+        };
+        let signed = challenge.unsigned(self.signing().suite()).sign(self.signing());
+        let signed = signed.map_err(ChipError::from)?;
+        self.folder
+            .put(CHALLENGED, operator.as_str(), &waiting.encode())?;
+        Ok(signed)
+    }
+
+    /// Takes the answer, and admits the chip in the place of any earlier one of the same person. What it gives back is the
+    /// signed admission, for whoever wraps something to the chip.
+    ///
+    /// # Errors
+    /// [`ChipRefusal`]; the challenge counts no more, whatever was wrong.
+    pub fn admit_chip(&mut self, answer: &[u8], now_ms: u64) -> Result<AdmittedChip, ChipRefusal> {
+        let answer = ChipAnswer::from_canonical(answer).map_err(ChipRefusal::Message)?;
+        let waiting = self.waiting(answer.session)?;
+        self.folder.remove(CHALLENGED, waiting.chip.operator.as_str())?;
+        let expires_ms = waiting.challenged_at_ms.saturating_add(EXCHANGE_MS);
+        if let Some(late_ms) = now_ms.checked_sub(expires_ms) {
+            return Err(ChipRefusal::Expired { late_ms });
+        }
+        let given = HashAlg::Sha256.digest(&[&answer.proof]);
+        if !constant_time_eq(given.as_bytes(), waiting.proof.as_bytes()) {
+            return Err(ChipRefusal::Proof);
+        }
+        self.refuse_revoked(&waiting.chip.endorsement_key.name())?;
+        let admission = ChipAdmission {
+            admitted_at_ms: now_ms,
+            ..waiting.chip
+        };
+        let signed = admission.sign(self.signing()).map_err(ChipError::from)?;
+        let chip = AdmittedChip::verify(&signed, &self.verifying_key())?;
+        self.folder
+            .put(ADMITTED, chip.operator().as_str(), chip.as_bytes())?;
+        Ok(chip)
+    }
+
+    fn waiting(&self, session: SessionId) -> Result<Challenged, ChipRefusal> {
+        for operator in self.folder.keys(CHALLENGED)? {
+            let Some(record) = self.folder.get(CHALLENGED, &operator)? else {
+                continue;
+            };
+            let waiting = Challenged::decode(&record).map_err(ChipRefusal::Record)?;
+            if waiting.session == session {
+                return Ok(waiting);
+            }
+        }
+        Err(ChipRefusal::NotWaiting)
+    }
+
+    /// The chip that is admitted for a person.
+    ///
+    /// # Errors
+    /// [`ChipRefusal::NoChip`], or where its record is none that this authority signed for the person.
+    pub fn chip(&self, operator: &OperatorId) -> Result<AdmittedChip, ChipRefusal> {
+        let none = || ChipRefusal::NoChip(operator.clone());
+        let record = self.folder.get(ADMITTED, operator.as_str())?.ok_or_else(none)?;
+        let chip = AdmittedChip::verify(&record, &self.verifying_key())?;
+        if chip.operator() == operator {
+            Ok(chip)
+        } else {
+            Err(none())
+        }
+    }
+
+    /// The chips that are admitted, by person.
+    ///
+    /// # Errors
+    /// As [`Self::chip`].
+    pub fn chips(&self) -> Result<Vec<AdmittedChip>, ChipRefusal> {
+        let names = self.folder.keys(ADMITTED)?.into_iter();
+        names
+            .map(|name| self.chip(&OperatorId::new(name).map_err(ChipRefusal::Name)?))
+            .collect()
+    }
+
+    /// Whether a chip is the one that is admitted now for its person. An admission that was signed earlier stays good while the
+    /// person's chip is the same.
+    ///
+    /// # Errors
+    /// As [`Self::chip`], but that there is none.
+    pub(crate) fn is_admitted_now(&self, chip: &AdmittedChip) -> Result<bool, ChipRefusal> {
+        match self.chip(chip.operator()) {
+            Ok(now) => Ok(now.endorsement_key() == chip.endorsement_key()
+                && now.storage_key().name() == chip.storage_key().name()),
+            Err(ChipRefusal::NoChip(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Revokes a person's chip: nothing is wrapped to it any more, and it is not admitted again, for whomever.
+    ///
+    /// # Errors
+    /// [`ChipRefusal::NoChip`]; the folder's. The chip is then admitted as before, or revoked.
+    pub fn revoke_chip(&mut self, operator: &OperatorId) -> Result<AdmittedChip, ChipRefusal> {
+        let chip = self.chip(operator)?;
+        let name = chip.endorsement_key().to_hex();
+        self.folder.put(REVOKED, &name, operator.as_str().as_bytes())?;
+        self.folder.remove(ADMITTED, operator.as_str())?;
+        Ok(chip)
+    }
+
+    fn refuse_revoked(&self, endorsement_key: &Name) -> Result<(), ChipRefusal> {
+        match self.folder.get(REVOKED, &endorsement_key.to_hex())? {
+            Some(_) => Err(ChipRefusal::Revoked),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Challenged {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(CHALLENGE_DOMAIN, VERSION, 4);
+        out.u64(2)
+            .bytes(self.session.as_bytes())
+            .u64(3)
+            .digest(&self.proof);
+        out.u64(4)
+            .u64(self.challenged_at_ms)
+            .u64(5)
+            .bytes(&self.chip.to_canonical());
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(CHALLENGE_DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(CHALLENGE_DOMAIN, VERSION)?;
+        fields.key(r, 2, "session")?;
+        let session = SessionId::new(*r.bytes_of("session")?);
+        fields.key(r, 3, "proof")?;
+        let proof = r.digest("proof")?;
+        fields.key(r, 4, "challenged_at_ms")?;
+        let challenged_at_ms = r.u64("challenged_at_ms")?;
+        fields.key(r, 5, "chip")?;
+        let chip = ChipAdmission::from_canonical(r.bytes("chip")?)?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            session,
+            proof,
+            challenged_at_ms,
+            chip,
+        })
+    }
+}
