@@ -1,16 +1,15 @@
-//! Why a command has no answer, and what to do about it: the errors and how the process ends here, the words for programs in
-//! `code`, the remedies in `remedy`.
+//! Why a command has no answer, and what to do about it: the errors here, the words for programs in `code`, how the process ends
+//! in `exit`, the remedies in `remedy`.
 
 mod code;
+mod exit;
 mod remedy;
 
 use crate::authority_vault::VaultError;
-use crate::exit::Exit;
 use alcub3_agent::AgentError;
 use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
 use alcub3_crypto::CryptoError;
-use alcub3_keys::{KeyRefusal, KeysError};
 use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
 use alcub3_trust_model::OperatorId;
@@ -371,84 +370,6 @@ impl CliError {
             message: message.collect::<Vec<_>>().join(" "),
         }
     }
-
-    /// How the process ends.
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::Usage { .. }
-            | Self::Approvers { .. }
-            | Self::SameApprover
-            | Self::NoInput
-            | Self::NoVote
-            | Self::OtherIssuer { .. }
-            | Self::Agent(AgentError::NotDeclared { .. })
-            | Self::NotAnArgument { .. } => Exit::Usage,
-            _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
-            Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
-                Exit::No
-            }
-            Self::Chip(_)
-            | Self::ChipMessage { .. }
-            | Self::BareStorageKey { .. }
-            | Self::CommanderMessage { .. }
-            | Self::SharedKey(_) => Exit::No,
-            Self::Replacement(_)
-            | Self::OtherChange
-            | Self::Agent(AgentError::RegisterUnexplained | AgentError::Keys(KeysError::Replacement(_))) => {
-                Exit::No
-            }
-            Self::Duplication(_)
-            | Self::Succession(_)
-            | Self::Keys(KeysError::Recovery(_))
-            | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => Exit::No,
-            Self::PolicyFile { .. }
-            | Self::LevelPolicy(_)
-            | Self::Keys(KeysError::LevelPolicy(_))
-            | Self::Agent(AgentError::Keys(KeysError::LevelPolicy(_))) => Exit::No,
-            Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
-            _ if self.key_refusal().is_some() => Exit::No,
-            Self::Agent(
-                AgentError::Extension(_)
-                | AgentError::SharedKey(_)
-                | AgentError::Rearm(_)
-                | AgentError::RearmRecord(_)
-                | AgentError::Gate(_)
-                | AgentError::Link(_),
-            ) => Exit::No,
-            _ => Exit::Failure,
-        }
-    }
-
-    /// Why the robot refuses something of a mission key, with its reason code.
-    fn key_refusal(&self) -> Option<&KeyRefusal> {
-        match self {
-            Self::Keys(KeysError::Refused { source })
-            | Self::Agent(AgentError::Keys(KeysError::Refused { source })) => Some(source),
-            _ => None,
-        }
-    }
-
-    /// What a TPM said, however deep it lies.
-    fn tpm_error(&self) -> Option<&TpmError> {
-        match self {
-            Self::Tpm(error)
-            | Self::Vault(VaultError::Tpm(error))
-            | Self::Keys(KeysError::Tpm(error))
-            | Self::Agent(AgentError::Tpm(error) | AgentError::Keys(KeysError::Tpm(error))) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-/// Whether what is missing is the TPM itself.
-fn is_unavailable(error: &TpmError) -> bool {
-    matches!(
-        error,
-        TpmError::Open(_)
-            | TpmError::Transport { .. }
-            | TpmError::DeadlineExceeded { .. }
-            | TpmError::OwnerGone
-    )
 }
 
 /// The message with those of its sources that it does not repeat itself.

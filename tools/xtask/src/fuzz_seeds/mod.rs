@@ -2,6 +2,7 @@
 //! so that a format that changes brings its seeds along.
 
 mod authority;
+mod chips;
 mod fleet;
 mod keys;
 mod logs;
