@@ -35,11 +35,11 @@ pub(super) fn chip_challenge(authority: &SigningKey) -> SeedResult<Vec<u8>> {
 }
 
 pub(super) fn chip_admission(person: &str, storage_key: Public) -> SeedResult<ChipAdmission> {
-    let name = HashAlg::Sha256.digest(&[person.as_bytes()]);
-    let (x, y) = (name.as_bytes(), [7; 32]);
+    let name = HashAlg::Sha384.digest(&[person.as_bytes()]);
+    let (x, y) = (name.as_bytes(), [7; 48]);
     Ok(ChipAdmission {
         operator: OperatorId::new(person)?,
-        endorsement_key: with_point(PublicTemplate::ek_ecc_p256(), (x, &y))?,
+        endorsement_key: with_point(PublicTemplate::ek_ecc_p384(), (x, &y))?,
         endorsement_certificate: HashAlg::Sha256.digest(&[b"certificate"]),
         tier: HardwareTier::Discrete,
         storage_key,

@@ -32,7 +32,7 @@ fn public() -> SeedResult<Public> {
 fn recoverable_keys() -> SeedResult<Vec<Seed>> {
     let public = public()?;
     let record = |under: u64, fields| {
-        let mut out = Encoder::structure("alcub3/recoverable-key/v1", 1, fields);
+        let mut out = Encoder::structure("alcub3/recoverable-key/v1", 2, fields);
         out.u64(2).u64(Level::Cui.id().into()).u64(3).text("beacon");
         out.u64(4).bytes(public.as_tpmt_bytes()).u64(5).bytes(&[2; 120]);
         out.u64(6).u64(under);

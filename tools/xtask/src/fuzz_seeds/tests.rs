@@ -17,8 +17,15 @@ use alcub3_command_authority::{
 };
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::{Public, Signature};
+use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
+use alcub3_fleet_protocol::chip::ChipAnswer;
+use alcub3_fleet_protocol::extension::ExtensionRequest;
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
-use alcub3_fleet_protocol::shared_key::VerifiedSharedKey;
+use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
+use alcub3_fleet_protocol::purge::PurgeRequest;
+use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
+use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
+use alcub3_fleet_protocol::shared_key::{SharedKeyRequest, VerifiedSharedKey};
 use alcub3_keys::own_records::reencoded;
 use alcub3_keys::{HeldCommandKey, MissionData, MissionKeyRecord, MissionRecord, SeenClock};
 use alcub3_security_hal::{RearmRecord, StopIntent};
@@ -91,6 +98,31 @@ fn is_mission_record(bytes: &[u8]) -> bool {
         || SeenClock::from_canonical(bytes).is_ok()
 }
 
+macro_rules! parses_as_any {
+    ($bytes:expr, $($message:ty),+) => { $(<$message>::from_canonical($bytes).is_ok())||+ };
+}
+
+/// The messages that are not signed as a whole.
+fn is_fleet_message(bytes: &[u8]) -> bool {
+    parses_as_any!(
+        bytes,
+        AttestRequest,
+        AttestResult,
+        EvidenceMessage,
+        ChipAnswer,
+        ExtensionRequest,
+        SharedKeyRequest,
+        MissionApproval,
+        MissionRequest,
+        RearmApproval,
+        RearmRequest,
+        PurgeRequest,
+        RecoverySet,
+        WrappedShare,
+        RecoveryItem
+    )
+}
+
 /// Whether the payload, signed, is a shared key for the fuzz target's world.
 fn is_shared_key(payload: &[u8]) -> bool {
     let token = WORLD.missions.get(&MISSION).unwrap().token();
@@ -122,6 +154,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
             reencoded(bytes).is_some_and(|again| again == bytes)
                 || HeldCommandKey::from_canonical(bytes).is_ok()
         }
+        "fleet_messages" => is_fleet_message(bytes),
         "ima_log" => ImaLog::parse(bytes).is_ok(),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {
