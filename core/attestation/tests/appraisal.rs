@@ -474,6 +474,7 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "restarted",
             "boot-aggregate-unchecked",
             "runtime-violation-noted",
+            "runtime-sha1",
             "runtime-unjudged"
         ]
     );

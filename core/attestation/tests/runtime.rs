@@ -14,7 +14,7 @@ use alcub3_attestation::appraisal::{
     appraise,
 };
 use alcub3_attestation::ima::builder::ListBuilder;
-use alcub3_attestation::ima::{ImaLog, Template};
+use alcub3_attestation::ima::{ImaLog, Template, TemplateHashing};
 use alcub3_crypto::{Digest, HashAlg};
 use software_robot::{BANK, NOW_MS, Robot, Verifier};
 
@@ -350,6 +350,21 @@ fn a_violation_is_refused_unless_it_is_to_be_noted_or_excluded() {
         runtime["exclude"] = serde_json::json!(["/var/log/syslog"]);
     });
     assert_eq!(untrusted(&judge(&robot, &asking, None)), []);
+}
+
+#[test]
+fn a_kernel_that_extends_sha1_is_judged_and_warned_of() {
+    let (mut robot, list) = running();
+    let asking = verifier(&robot, &list);
+    let parsed = ImaLog::parse(list.bytes()).unwrap();
+    robot.measured = parsed
+        .entries()
+        .map(|entry| TemplateHashing::PaddedSha1.extended(&entry, BANK))
+        .collect();
+    let verdict = judge(&robot, &asking, None);
+    assert_eq!(untrusted(&verdict), []);
+    assert!(verdict.has(Reason::RuntimeSha1));
+    assert!(!judge(&running().0, &asking, None).has(Reason::RuntimeSha1));
 }
 
 #[test]

@@ -122,6 +122,8 @@ reasons! {
     RuntimeViolation = "runtime-violation", Untrusted, "a file was changed while it was measured or in use: its digest means nothing";
     /// Violation that is only noted.
     RuntimeViolationNoted = "runtime-violation-noted", Info, "a file was changed while it was measured or in use, and the references only note it";
+    /// Padded SHA-1.
+    RuntimeSha1 = "runtime-sha1", Warning, "the kernel extends SHA-1 hashes into the quoted bank, as before Linux 5.8: what it measured rests on SHA-1";
     /// No references.
     RuntimeUnjudged = "runtime-unjudged", Info, "an IMA list was sent, and there are no references for it";
     /// Agent's log does not parse.

@@ -59,6 +59,10 @@ pub(super) fn judge(
     let followed = followed
         .map_err(|finding| findings.push(finding.at_pcr(IMA)))
         .ok()?;
+    if followed.replay.hashing() == TemplateHashing::PaddedSha1 {
+        let detail = "two entries of one SHA-1 are not told apart; run Linux 5.8 or later";
+        findings.push(Finding::new(Reason::RuntimeSha1, detail).at_pcr(IMA));
+    }
     if let Some(list) = &followed.list {
         let proven = list.entries().take(followed.until).skip(followed.from);
         judge_entries(proven, followed.first, quote, accepted, findings);
