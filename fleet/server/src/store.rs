@@ -90,6 +90,7 @@ impl StateFolder {
     /// [`StoreError::NotEmpty`], [`StoreError::Locked`], or what the operating system refused.
     pub fn create(path: &Path) -> Result<Self, StoreError> {
         make_private_folder(path)?;
+        sync_folder_of(path)?;
         let lock = take_lock(path)?;
         for entry in fs::read_dir(path).map_err(failed("list", path))? {
             if entry.map_err(failed("list", path))?.file_name() != LOCK_FILE {
@@ -136,7 +137,7 @@ impl StateFolder {
         &self.path
     }
 
-    /// Makes a folder for files that people put there, such as roots.
+    /// Makes a folder in this one, durably: of a collection, or for files that people put there, such as roots.
     ///
     /// # Errors
     /// What the operating system refused.
@@ -151,7 +152,9 @@ impl StateFolder {
     /// What the operating system refused; the record is then as it was before.
     pub fn put(&self, collection: &str, key: &str, content: &[u8]) -> Result<(), StoreError> {
         let folder = self.path.join(collection);
-        make_private_folder(&folder)?;
+        if !folder.is_dir() {
+            self.make_folder(collection)?;
+        }
         let digest = HashAlg::Sha256.digest(&[content]).to_hex();
         let mut record = format!("{RECORD_PREFIX}{} {digest}\n", content.len()).into_bytes();
         record.extend_from_slice(content);
@@ -344,7 +347,13 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     file.write_all(content).map_err(failed("write", &new))?;
     file.sync_all().map_err(failed("sync", &new))?;
     fs::rename(&new, path).map_err(failed("rename", &new))?;
-    path.parent().map_or(Ok(()), sync_folder)
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
+    // A relative name alone is in the current folder.
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 fn sync_folder(path: &Path) -> Result<(), StoreError> {

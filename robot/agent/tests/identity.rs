@@ -89,6 +89,55 @@ fn a_renewal_has_no_gap_and_destroys_the_earlier_key() {
     assert!(!left.windows(private.len()).any(|window| window == private));
 }
 
+#[test]
+fn no_crash_while_keys_are_replaced_or_wiped_leaves_a_file_that_is_none() {
+    let mut life = identified();
+    let before = life.robot().identity().unwrap().local;
+    let identity = life.path().join("identity");
+    // The new key cannot be put in the old one's place: the old one stays, and works.
+    let obstacle = identity.join("local.cbor.new");
+    fs::create_dir(&obstacle).unwrap();
+    life.renew_identity().unwrap_err();
+    life.open();
+    assert_eq!(life.robot().identity().unwrap().local, before);
+    fs::remove_dir(&obstacle).unwrap();
+    life.renew_identity().unwrap();
+    let renewed = life.robot().identity().unwrap().local;
+
+    // A file that is wiped leaves its name before a byte of it changes.
+    let folder = StateFolder::open(&life.path().join("another")).unwrap();
+    folder.write("secret", b"a secret").unwrap();
+    let obstacle = folder.path().join("secret.wiping");
+    fs::create_dir(&obstacle).unwrap();
+    folder.wipe("secret").unwrap_err();
+    assert_eq!(folder.read("secret").unwrap().unwrap(), b"a secret");
+    fs::remove_dir(&obstacle).unwrap();
+    folder.wipe("secret").unwrap();
+    assert_eq!((folder.read("secret").unwrap(), obstacle.exists()), (None, false));
+    folder.wipe("secret").unwrap();
+    // The second name of what is replaced shows what becomes of it.
+    folder.write("key", b"the old key").unwrap();
+    fs::hard_link(folder.path().join("key"), folder.path().join("old")).unwrap();
+    folder.write_over("key", b"new").unwrap();
+    assert_eq!(folder.read("key").unwrap().unwrap(), b"new");
+    assert_eq!(folder.read("old").unwrap().unwrap(), [0; 11]);
+    drop(folder);
+    fs::remove_dir_all(life.path().join("another")).unwrap();
+
+    // Before it was zeroed, and after: the next start removes it, and everything goes on.
+    for left in [b"a key".to_vec(), vec![0; 300]] {
+        for name in ["identity/local-next.cbor.wiping", "provisioning.cbor.wiping"] {
+            fs::write(life.path().join(name), &left).unwrap();
+        }
+        life.open();
+        for name in ["identity/local-next.cbor.wiping", "provisioning.cbor.wiping"] {
+            assert!(!life.path().join(name).exists(), "{name}");
+        }
+    }
+    assert_eq!(life.robot().identity().unwrap().local, renewed);
+    life.renew_identity().unwrap();
+}
+
 /// A link on which the answer to the word that a certificate is in use is lost.
 struct LosingTheLastAnswer<'a>(&'a mut SoftAuthority);
 

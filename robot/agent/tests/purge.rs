@@ -304,3 +304,67 @@ fn a_purge_that_was_cut_short_is_finished() {
         assert!(verdict.is_proven(), "{side:?}: {verdict:?}");
     }
 }
+
+#[test]
+fn a_purge_goes_on_after_a_crash_at_each_file_that_it_wipes() {
+    let (mut life, report) = stopped();
+    life.rearm();
+    life.create_identity().unwrap();
+    let report_again = life.stop();
+    assert!(report_again.is_complete() && report.is_complete());
+    // In the order in which they are wiped.
+    let mut names = files_of(&life.path());
+    names.retain(|name| !["lock", "version"].contains(&name.as_str()));
+    names.sort();
+    assert!(
+        names.len() > 5 && names.iter().any(|name| name.contains('/')),
+        "{names:?}"
+    );
+    let mut purging = Some(report_again);
+    // A folder is where each would get the name under which it is wiped; then as the process leaves a wipe at its ends.
+    for name in &names {
+        let wiped = life.path().join(format!("{name}.wiping"));
+        std::fs::create_dir(&wiped).unwrap();
+        let result = match purging.take() {
+            Some(report) => purge(&mut life, &report)
+                .map(Some)
+                .map_err(|error| error.to_string()),
+            None => resumed(&life),
+        };
+        let error = result.unwrap_err();
+        assert!(error.contains(name.as_str()), "{name}: {error}");
+        std::fs::remove_dir(&wiped).unwrap();
+        for content in [std::fs::read(life.path().join(name)).unwrap(), vec![0; 9]] {
+            std::fs::write(&wiped, content).unwrap();
+            drop(StateFolder::open(&life.path()).unwrap());
+            assert!(!wiped.exists(), "{name}");
+        }
+    }
+    let receipt = resumed(&life).unwrap().unwrap();
+    assert_wiped(&life);
+    assert!(judge(&life, &receipt).is_proven());
+}
+
+fn resumed(life: &Life) -> Result<Option<Vec<u8>>, String> {
+    let folder = StateFolder::open(&life.path()).unwrap();
+    resume_purge(&life.tpm, &folder, PcrMap::DEFAULT).map_err(|error| error.to_string())
+}
+
+/// Names of the files of a folder and those in it.
+fn files_of(folder: &std::path::Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(
+                files_of(&entry.path())
+                    .iter()
+                    .map(|inner| format!("{name}/{inner}")),
+            );
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -233,11 +233,14 @@ fn wipe(folder: &StateFolder, name: &str) -> Result<()> {
     fs::remove_dir(&path).map_err(|source| at(&path, source))
 }
 
+/// What is in a folder, in order.
 fn entries(path: &Path) -> Result<Vec<String>> {
     let read = || -> io::Result<Vec<String>> {
-        fs::read_dir(path)?
+        let mut names: Vec<String> = fs::read_dir(path)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
+            .collect::<io::Result<_>>()?;
+        names.sort();
+        Ok(names)
     };
     read().map_err(|source| at(path, source))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +11,8 @@ const VERSION: &str = "alcub3-robot-state 1\n";
 const VERSION_FILE: &str = "version";
 const LOCK_FILE: &str = "lock";
 const NEW_SUFFIX: &str = ".new";
+/// Of a file that is being wiped: nobody reads it under this name, and what a crash leaves of it goes at the next opening.
+const WIPING_SUFFIX: &str = ".wiping";
 /// Longest file of a state folder in bytes; a longer one is not ours.
 const MAX_FILE_LEN: u64 = 16 << 20;
 /// How long a lock that is held is waited for, and how often it is tried.
@@ -89,6 +91,66 @@ fn take_lock(lock: &File, folder: &Path, lock_path: &Path) -> Result<()> {
     }
 }
 
+/// The name under which a file is wiped.
+fn wiping(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(WIPING_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn sync_folder_of(path: &Path) -> Result<()> {
+    // A relative name alone is in the current folder.
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    at(folder, File::open(folder).and_then(|f| f.sync_all()))
+}
+
+/// Overwrites a file with zeros and removes it.
+fn zero_and_remove(path: &Path) -> Result<()> {
+    let mut file = at(path, OpenOptions::new().write(true).open(path))?;
+    let length = at(path, file.metadata())?.len();
+    at(path, io::copy(&mut io::repeat(0).take(length), &mut file))?;
+    at(path, file.sync_all())?;
+    at(path, fs::remove_file(path))?;
+    sync_folder_of(path)
+}
+
+/// Goes on with a wipe that was cut short, if there is one under this name. A file that has another name too was not
+/// replaced yet: that name is in use, and this one just goes.
+fn finish_wipe(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        Ok(metadata) if metadata.nlink() == 1 => zero_and_remove(path),
+        Ok(_) => {
+            at(path, fs::remove_file(path))?;
+            sync_folder_of(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(StateError::Io {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Goes on with the wipes that were cut short in a folder and those in it.
+fn finish_wipes(folder: &Path) -> Result<()> {
+    for entry in at(folder, fs::read_dir(folder))? {
+        let entry = at(folder, entry)?;
+        let path = entry.path();
+        if at(&path, entry.file_type())?.is_dir() {
+            finish_wipes(&path)?;
+        } else if path
+            .as_os_str()
+            .as_encoded_bytes()
+            .ends_with(WIPING_SUFFIX.as_bytes())
+        {
+            finish_wipe(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts a new file, flushed, in the place of an old one.
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let mut new = path.as_os_str().to_owned();
@@ -126,6 +188,7 @@ impl StateFolder {
                 path,
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
             )?;
+            sync_folder_of(path)?;
         }
         let lock_path = path.join(LOCK_FILE);
         let lock = at(
@@ -143,6 +206,7 @@ impl StateFolder {
             _lock: lock,
         };
         folder.check_version()?;
+        finish_wipes(path)?;
         Ok(folder)
     }
 
@@ -203,13 +267,27 @@ impl StateFolder {
     /// The file system's; the old content is then still there.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.path.join(name);
-        let folder = path.parent().unwrap_or(&self.path).to_owned();
-        at(
-            &folder,
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder),
-        )?;
+        self.make_folder_of(&path)?;
         replace(&path, content)?;
-        at(&folder, File::open(&folder).and_then(|f| f.sync_all()))
+        sync_folder_of(&path)
+    }
+
+    /// As [`Self::write`], and wipes what was there before. A crash leaves the old content or the new one under the name, and
+    /// of the old one at most what the next opening wipes.
+    ///
+    /// # Errors
+    /// As [`Self::write`], with the old content still there; or the file system's while it is wiped.
+    pub fn write_over(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        let old = wiping(&path);
+        finish_wipe(&old)?;
+        match fs::hard_link(&path, &old) {
+            Ok(()) => sync_folder_of(&path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.write(name, content),
+            Err(source) => return Err(StateError::Io { path: old, source }),
+        }
+        self.write(name, content)?;
+        zero_and_remove(&old)
     }
 
     /// Puts bytes at `offset` of a file, which ends with them; the file is made if it is not there. On return they survive a
@@ -223,11 +301,7 @@ impl StateFolder {
         if end > MAX_FILE_LEN {
             return Err(StateError::TooLong { path });
         }
-        let folder = path.parent().unwrap_or(&self.path).to_owned();
-        at(
-            &folder,
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder),
-        )?;
+        self.make_folder_of(&path)?;
         let opened = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -239,16 +313,23 @@ impl StateFolder {
         at(&path, file.seek(SeekFrom::Start(offset)))?;
         at(&path, file.write_all(bytes))?;
         at(&path, file.sync_all())?;
-        self.flush_folders(&folder)
+        sync_folder_of(&path)
     }
 
-    /// Makes what is in a folder durable, and the folder itself with those above it.
-    fn flush_folders(&self, folder: &Path) -> Result<()> {
-        let ours = folder.ancestors().take_while(|path| path.starts_with(&self.path));
-        for path in ours {
-            at(path, File::open(path).and_then(|f| f.sync_all()))?;
+    /// Makes the folder of a file where it is absent, durably: it and those above it, up to this one.
+    fn make_folder_of(&self, path: &Path) -> Result<()> {
+        let folder = path.parent().unwrap_or(&self.path);
+        if folder.is_dir() {
+            return Ok(());
         }
-        Ok(())
+        at(
+            folder,
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        )?;
+        folder
+            .ancestors()
+            .take_while(|made| *made != self.path && made.starts_with(&self.path))
+            .try_for_each(sync_folder_of)
     }
 
     /// Removes a file if it is there, durably.
@@ -258,10 +339,7 @@ impl StateFolder {
     pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
         match fs::remove_file(&path) {
-            Ok(()) => {
-                let folder = path.parent().unwrap_or(&self.path);
-                at(folder, File::open(folder).and_then(|f| f.sync_all()))
-            }
+            Ok(()) => sync_folder_of(&path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(StateError::Io { path, source }),
         }
@@ -290,19 +368,23 @@ impl StateFolder {
     }
 
     /// Overwrites a file with zeros before removing it. On flash the old blocks may remain: what must die dies in
-    /// the TPM; this keeps secrets of provisioning from lying in plain sight.
+    /// the TPM; this keeps secrets of provisioning from lying in plain sight. A crash leaves the whole file or none under its
+    /// name: it gets another one before it is overwritten.
     ///
     /// # Errors
     /// The file system's.
     pub fn wipe(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
-        if let Ok(metadata) = fs::metadata(&path) {
-            let zeros = vec![0; usize::try_from(metadata.len()).unwrap_or(0)];
-            let mut file = at(&path, OpenOptions::new().write(true).open(&path))?;
-            at(&path, file.write_all(&zeros))?;
-            at(&path, file.sync_all())?;
+        let wiped = wiping(&path);
+        finish_wipe(&wiped)?;
+        match fs::rename(&path, &wiped) {
+            Ok(()) => {
+                sync_folder_of(&path)?;
+                zero_and_remove(&wiped)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(StateError::Io { path, source }),
         }
-        self.remove(name)
     }
 
     /// Names of the files in a sub-folder, in order; none if it does not exist.
@@ -319,7 +401,9 @@ impl StateFolder {
         let mut names = Vec::new();
         for entry in entries {
             if let Ok(name) = at(&path, entry)?.file_name().into_string()
-                && !name.ends_with(NEW_SUFFIX)
+                && ![NEW_SUFFIX, WIPING_SUFFIX]
+                    .iter()
+                    .any(|suffix| name.ends_with(suffix))
             {
                 names.push(name);
             }

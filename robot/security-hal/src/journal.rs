@@ -68,6 +68,10 @@ impl FileStopJournal {
     /// [`JournalError::Io`] where the folder cannot be made.
     pub fn open(folder: &Path, robot: RobotId) -> Result<Self, JournalError> {
         fs::create_dir_all(folder).map_err(failed("create", folder))?;
+        // Its entry is as durable as the intents in it are to be.
+        if let Some(parent) = folder.parent() {
+            sync(parent)?;
+        }
         Ok(Self {
             folder: folder.to_owned(),
             robot,
@@ -108,8 +112,7 @@ impl FileStopJournal {
     }
 
     fn sync_folder(&self) -> Result<(), JournalError> {
-        let folder = File::open(&self.folder).map_err(failed("open", &self.folder))?;
-        folder.sync_all().map_err(failed("sync", &self.folder))
+        sync(&self.folder)
     }
 
     /// Every intent that can be read, and why each of the others cannot: one bad file keeps no other stop waiting.
@@ -165,6 +168,12 @@ impl FileStopJournal {
             called_utc_ms: 0,
         })
     }
+}
+
+fn sync(folder: &Path) -> Result<(), JournalError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("sync", folder))
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, JournalError> {

@@ -186,8 +186,8 @@ impl<'a> DeviceKeys<'a> {
         Ok(self.0.write(slot.file(), &key.to_canonical())?)
     }
 
-    /// Makes the next key of a kind the one in use, and destroys the one before. A crash in between leaves the next key in
-    /// its slot, where the following start finds it and does this again.
+    /// Makes the next key of a kind the one in use, and destroys the one before. A crash in between leaves one or the other
+    /// in its slot, whole, and the next key in its own, where the following start finds it and does this again.
     ///
     /// # Errors
     /// [`KeysError::NoDeviceKey`] where there is no next key; the folder's.
@@ -198,10 +198,7 @@ impl<'a> DeviceKeys<'a> {
         };
         let kind = kind_name(kind);
         let next = self.load(from)?.ok_or(KeysError::NoDeviceKey { kind })?;
-        if !next.private.is_empty() {
-            self.0.wipe(to.file())?;
-        }
-        self.save(to, &next)?;
+        self.0.write_over(to.file(), &next.to_canonical())?;
         self.0.wipe(from.file())?;
         Ok(next)
     }
