@@ -217,18 +217,24 @@ fn judge(
     }
 }
 
-/// Removes what expired, and the robot's oldest where it has too many open.
+/// Removes what expired, the robot's oldest where it has too many open, and what does not read: it never counts, and keeps no
+/// robot waiting.
 fn make_room(folder: &StateFolder, robot: &RobotId, now_ms: u64) -> Result<(), ExchangeError> {
     let mut open = Vec::new();
     for key in folder.keys(COLLECTION)? {
-        let Some(record) = folder.get(COLLECTION, &key)? else {
-            continue;
+        let opened = match folder.get(COLLECTION, &key) {
+            Ok(Some(record)) => Opened::decode(&record).ok(),
+            Ok(None) => continue,
+            Err(StoreError::Damaged(_)) => None,
+            Err(error) => return Err(error.into()),
         };
-        let opened = Opened::decode(&record)?;
-        if opened.expires_ms <= now_ms {
-            folder.remove(COLLECTION, &key)?;
-        } else if opened.robot == *robot {
-            open.push((opened.expires_ms, key));
+        match opened {
+            Some(opened) if opened.expires_ms > now_ms => {
+                if opened.robot == *robot {
+                    open.push((opened.expires_ms, key));
+                }
+            }
+            _ => folder.remove(COLLECTION, &key)?,
         }
     }
     open.sort();

@@ -139,12 +139,23 @@ fn what_was_finished_does_not_come_back_over_a_newer_enrolment() {
     assert_eq!(record.hardware_binding, before);
     world = world.restarted();
     assert_eq!(world.record(&robot), record);
+    // Another robot's are its own, also where its name begins with this one's.
+    let other = replacing::robot("rover-1.b", "L-7");
+    world.enrol(&other);
+    let known = world.record(&other).hardware_binding;
+    let other = replaced(other, "L-8");
+    world.approved(&other, known);
     assert_eq!(world.authority.replacements(&robot.id).unwrap().len(), 2);
     // A record that does not read is named for its robot, and keeps the authority from nothing else.
+    let session = world.authority.replacements(&robot.id).unwrap().remove(0).session;
     let kept = world.state().join("replacements");
-    let first = std::fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
-    std::fs::write(first, "nothing").unwrap();
+    std::fs::write(kept.join(format!("{}.{session}", robot.id)), "nothing").unwrap();
     world = world.restarted();
     assert_eq!(world.record(&robot), record);
     world.authority.replacements(&robot.id).unwrap_err();
+    assert_eq!(world.authority.replacements(&other.id).unwrap().len(), 1);
+    assert!(matches!(
+        world.asked(&other, known).unwrap(),
+        Proposed::Approved { .. }
+    ));
 }

@@ -193,6 +193,18 @@ fn an_exchange_counts_once_in_time_and_for_its_robot_and_purpose() {
     assert!(matches!(ask(&mut world, others, NOW), ExchangeError::OtherUse));
     let purpose = world.authority.open_certificate(&one.id, NOW).unwrap();
     assert!(matches!(ask(&mut world, purpose, NOW), ExchangeError::OtherUse));
+    // A damaged one counts for nobody, and keeps nobody from another.
+    let damaged = world.authority.open_replacement(&two.id, NOW).unwrap();
+    let path = world.state().join("exchanges").join(damaged.to_string());
+    std::fs::write(&path, "nothing").unwrap();
+    let session = world.authority.open_replacement(&one.id, NOW).unwrap();
+    assert!(!path.exists());
+    assert!(matches!(
+        ask(&mut world, damaged, NOW),
+        ExchangeError::UnknownOrUsed
+    ));
+    let bytes = request(&one, &one, before, session).to_canonical();
+    world.authority.review_replacement(&bytes, NOW).unwrap();
     let stranger = Robot::new("rover-9");
     assert!(matches!(
         world.authority.open_replacement(&stranger.id, NOW),

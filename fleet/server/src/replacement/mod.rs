@@ -237,9 +237,7 @@ impl Authority {
     /// # Errors
     /// [`RobotError`] where a record does not read.
     pub fn replacements(&self, robot: &RobotId) -> Result<Vec<ApprovedReplacement>, RobotError> {
-        let mut approved = record::all(&self.folder)?;
-        approved.retain(|replacement| replacement.robot == *robot);
-        Ok(approved)
+        record::of_robot(&self.folder, robot)
     }
 
     /// The approved replacement that the robot's present enrolment came from, where the robot found what was approved and its

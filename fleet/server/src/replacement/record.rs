@@ -117,7 +117,7 @@ impl ApprovedReplacement {
 
     /// Keeps the record: from here on the replacement is approved.
     pub(super) fn keep(&self, folder: &StateFolder) -> Result<(), RobotError> {
-        Ok(folder.put(COLLECTION, &self.session.to_string(), &self.encode())?)
+        Ok(folder.put(COLLECTION, &key(&self.robot, self.session), &self.encode())?)
     }
 
     /// Puts the hardware and the enrolment that were approved in the place of those before. Doing so again changes nothing.
@@ -155,11 +155,22 @@ fn load(folder: &StateFolder, key: String) -> Result<Option<ApprovedReplacement>
         .map_err(|source| RobotError::Replacement { session: key, source })
 }
 
-/// Every approved replacement, oldest first.
-pub(super) fn all(folder: &StateFolder) -> Result<Vec<ApprovedReplacement>, RobotError> {
+/// The name of a record: the robot's, so that no other robot's damaged one is read for it.
+fn key(robot: &RobotId, session: SessionId) -> String {
+    format!("{robot}.{session}")
+}
+
+/// The replacements that were approved for a robot, oldest first.
+pub(super) fn of_robot(
+    folder: &StateFolder,
+    robot: &RobotId,
+) -> Result<Vec<ApprovedReplacement>, RobotError> {
     let mut approved = Vec::new();
     for key in folder.keys(COLLECTION)? {
-        approved.extend(load(folder, key)?);
+        let is_of_robot = key.rsplit_once('.').is_some_and(|(of, _)| of == robot.as_str());
+        if is_of_robot {
+            approved.extend(load(folder, key)?);
+        }
     }
     approved.sort_by_key(|replacement| replacement.approved_at_ms);
     Ok(approved)
