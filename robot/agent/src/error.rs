@@ -184,6 +184,7 @@ impl AgentError {
             Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
             Self::Keys(KeysError::Replacement(error)) => Some(error.code()),
+            Self::Keys(KeysError::NoReplacementAsked) => Some("not-asked"),
             Self::RegisterUnexplained => Some("hardware-not-measured"),
             _ => None,
         }

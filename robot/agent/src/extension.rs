@@ -11,7 +11,7 @@ use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::extension::{ExtendedToken, ExtensionRequest, extension_binding};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{MissionRecord, MovedEnd};
-use alcub3_security_hal::Clock;
+use alcub3_security_hal::{Clock, CommandGateError};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{MissionId, SessionId};
 use std::sync::mpsc::Receiver;
@@ -67,12 +67,9 @@ impl Robot {
         approval: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionRecord> {
-        let moved = self.try_extend_mission(session, mission, approval);
+        let moved = self.try_extend_mission(session, mission, approval, now_utc_ms);
         let (kind, subject) = (EntryKind::MissionEnd, mission_subject(mission));
-        let record = self.refusals_audited(kind, subject.clone(), now_utc_ms, moved)?;
-        let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Done);
-        entry.reasons = vec!["end-moved".to_owned()];
-        self.audit.append(&entry)?;
+        let record = self.refusals_audited(kind, subject, now_utc_ms, moved)?;
         self.mission_ends_changed();
         Ok(record)
     }
@@ -82,6 +79,7 @@ impl Robot {
         session: SessionId,
         mission: MissionId,
         approval: &[u8],
+        now_utc_ms: u64,
     ) -> Result<MissionRecord> {
         let _turn = self.ending.take_turn();
         let approval = MissionApproval::from_canonical(approval)?;
@@ -112,11 +110,27 @@ impl Robot {
             end_approval,
             token: approval.token,
         };
-        let record = self.keys.move_mission_end(mission, moved)?;
-        self.commands.start_mission(later)?;
+        let (kind, subject) = (EntryKind::MissionEnd, mission_subject(mission));
+        let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Done);
+        entry.reasons = vec!["end-moved".to_owned()];
+        self.on_record(entry, |_| {
+            let record = self.keys.move_mission_end(mission, moved)?;
+            self.take_later_end(later)?;
+            Ok(record)
+        })
+    }
+
+    /// The gate takes a later end, or refuses it behind a stop, which may then have removed the mission's record just before
+    /// it was written again: it goes again.
+    fn take_later_end(&self, later: VerifiedMission) -> Result<()> {
+        let mission = later.token().mission;
+        let taken = self.commands.start_mission(later);
+        if matches!(taken, Err(CommandGateError::Stopped)) {
+            self.keys.delete_by_id(&[mission])?;
+        }
         // Loaded keys arm their sessions by the old end.
         self.loaded.forget(|owner| owner.mission == mission);
-        Ok(record)
+        Ok(taken?)
     }
 
     /// Ends the missions whose end has passed: by the TPM's clock or reset count, and in wall time where the robot has

@@ -26,6 +26,7 @@ mod managed_keys;
 mod mission_ends;
 mod mission_keys;
 mod missions;
+mod on_record;
 mod opening;
 mod platform_logs;
 mod provision;

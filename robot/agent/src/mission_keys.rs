@@ -1,10 +1,10 @@
 //! The further keys of a mission: made on demand, used for their one purpose, shared by the authority. What is refused
 //! is on record.
 
+use crate::Result;
 use crate::robot::{Robot, mission_subject};
-use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
-use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_audit_log::{Entry, EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Digest, Secret};
@@ -25,15 +25,11 @@ impl Robot {
         count: usize,
         now_utc_ms: u64,
     ) -> Result<Vec<MissionKeyRecord>> {
-        let made = self.keys.create_mission_keys(mission, purpose, count);
-        let made = self.key_refusals_audited(mission, now_utc_ms, made.map_err(AgentError::from))?;
-        let subject = mission_subject(mission);
-        let mut entry = self
-            .audit
-            .entry(EntryKind::Key, subject, now_utc_ms, Outcome::Done);
-        entry.reasons = vec![format!("made-{}-{purpose}", made.len())];
-        self.audit.append(&entry)?;
-        Ok(made)
+        let entry = self.key_entry(mission, format!("made-{count}-{purpose}"), now_utc_ms);
+        let made = self.on_record(entry, |_| {
+            Ok(self.keys.create_mission_keys(mission, purpose, count)?)
+        });
+        self.key_refusals_audited(mission, now_utc_ms, made)
     }
 
     /// A further key of a mission, loaded; from then on kept until the mission ends, a stop drops it, or many others
@@ -180,14 +176,13 @@ impl Robot {
         message: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionKeyRecord> {
-        let taken = self.try_take_shared_key(session, mission, message);
+        let taken = self
+            .verified_shared_key(session, mission, message)
+            .and_then(|key| {
+                let entry = self.key_entry(mission, format!("shared-{}", key.key().purpose), now_utc_ms);
+                self.on_record(entry, |_| Ok(self.keys.import_mission_key(&key)?))
+            });
         let record = self.key_refusals_audited(mission, now_utc_ms, taken)?;
-        let subject = mission_subject(mission);
-        let mut entry = self
-            .audit
-            .entry(EntryKind::Key, subject, now_utc_ms, Outcome::Done);
-        entry.reasons = vec![format!("shared-{}", record.purpose)];
-        self.audit.append(&entry)?;
         self.command_keys().add(&record);
         if record.purpose == MissionKeyPurpose::CommandMac {
             self.keys.arm_ahead(&self.further_key(mission, record.key)?);
@@ -195,17 +190,21 @@ impl Robot {
         Ok(record)
     }
 
-    fn try_take_shared_key(
+    fn verified_shared_key(
         &self,
         session: SessionId,
         mission: MissionId,
         message: &[u8],
-    ) -> Result<MissionKeyRecord> {
+    ) -> Result<VerifiedSharedKey> {
         let approved = self.verified_mission(&self.keys.mission(mission)?)?;
         self.check_policy(&approved)?;
         let authority = &self.keys.anchors().authority;
-        let verified = VerifiedSharedKey::verify(message, authority, approved.token(), session)?;
-        Ok(self.keys.import_mission_key(&verified)?)
+        Ok(VerifiedSharedKey::verify(
+            message,
+            authority,
+            approved.token(),
+            session,
+        )?)
     }
 
     /// The mission as the authority last approved it.
@@ -218,27 +217,17 @@ impl Robot {
         )?)
     }
 
-    fn key_refusals_audited<T>(&self, mission: MissionId, now_utc_ms: u64, result: Result<T>) -> Result<T> {
-        self.refusals_audited(EntryKind::Key, mission_subject(mission), now_utc_ms, result)
+    fn key_entry(&self, mission: MissionId, reason: String, now_utc_ms: u64) -> Entry {
+        let subject = mission_subject(mission);
+        let mut entry = self
+            .audit
+            .entry(EntryKind::Key, subject, now_utc_ms, Outcome::Done);
+        entry.reasons = vec![reason];
+        entry
     }
 
-    /// Puts a refusal that has a reason code on record. Where it is that a mission's record is not believed, the mission ends.
-    pub(crate) fn refusals_audited<T>(
-        &self,
-        kind: EntryKind,
-        subject: String,
-        now_utc_ms: u64,
-        result: Result<T>,
-    ) -> Result<T> {
-        if let Err(error) = &result
-            && let Some(code) = error.reason_code()
-        {
-            let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Refused);
-            entry.reasons = vec![code.to_owned()];
-            self.audit.append(&entry)?;
-            self.end_if_refused(&result, Some(now_utc_ms));
-        }
-        result
+    fn key_refusals_audited<T>(&self, mission: MissionId, now_utc_ms: u64, result: Result<T>) -> Result<T> {
+        self.refusals_audited(EntryKind::Key, mission_subject(mission), now_utc_ms, result)
     }
 }
 

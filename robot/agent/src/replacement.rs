@@ -54,30 +54,30 @@ impl Robot {
     /// # Errors
     /// Why the answer is refused, and then nothing was changed; the chip's or the folder's, and then it can be taken again.
     pub fn take_replacement(self, answer: &[u8], now_utc_ms: u64) -> Result<TakenReplacement> {
-        let before = self.keys.enrolled_hardware()?;
-        let after = self.keys.asked_replacement()?.hardware;
-        let taken = self.keys.take_replacement(answer)?;
-        let differences = compare(&before, &after).differences;
+        let verified = self.keys.verify_replacement(answer).map_err(AgentError::from);
+        let kind = EntryKind::Configuration;
+        let verified =
+            self.refusals_audited(kind, format!("parts of {}", self.robot()), now_utc_ms, verified)?;
+        let (before, after) = (self.keys.enrolled_hardware()?, &verified.asked().hardware);
+        let differences = compare(&before, after).differences;
+        let approver = verified.answer().approver().clone();
         let subject = format!(
-            "{} parts of {}, approved by {}",
+            "{} parts of {}, approved by {approver}",
             differences.len(),
-            self.robot(),
-            taken.approver()
+            self.robot()
         );
-        let mut entry = self
-            .audit
-            .entry(EntryKind::Configuration, subject, now_utc_ms, Outcome::Done);
+        let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Done);
         for difference in &differences {
             let reason = difference.reason.code().to_owned();
             if !entry.reasons.contains(&reason) {
                 entry.reasons.push(reason);
             }
         }
-        self.audit.append(&entry)?;
+        self.on_record(entry, |_| Ok(self.keys.take_replacement(&verified)?))?;
         self.close()?;
         Ok(TakenReplacement {
             differences,
-            approver: taken.approver().clone(),
+            approver,
         })
     }
 }

@@ -181,22 +181,19 @@ impl Robot {
         // Before the gate opens: a lease from before the stop must not save the robot a fresh attestation.
         self.drop_lease()?;
         let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
-        let entry = |outcome| {
-            self.audit
-                .entry(EntryKind::Rearm, approvers.join("+"), now_utc_ms, outcome)
-        };
+        let subject = approvers.join("+");
+        let entry = self
+            .audit
+            .entry(EntryKind::Rearm, subject, now_utc_ms, Outcome::Done);
         // In the log and on disk before any gate opens, and in the log first: the record alone opens gates at the next start.
-        self.audit.append(&entry(Outcome::Unconfirmed))?;
-        self.keys.keep_rearm_record(&record)?;
-        let levels = self
-            .stop
-            .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;
-        let mut done = entry(Outcome::Done);
-        done.reasons = levels.iter().map(ToString::to_string).collect();
-        if let Err(error) = self.audit.append(&done) {
-            tracing::error!(%error, "the rearm is in the audit log as approved only");
-        }
-        Ok(levels)
+        self.on_record(entry, |entry| {
+            self.keys.keep_rearm_record(&record)?;
+            let levels = self
+                .stop
+                .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;
+            entry.reasons = levels.iter().map(ToString::to_string).collect();
+            Ok(levels)
+        })
     }
 
     /// Keeps the approvals of other levels that still name the robot's epoch: rearming one level disarms no other.

@@ -12,7 +12,6 @@ mod reach;
 mod support;
 
 use alcub3_agent::{AgentError, Robot};
-use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, HashAlg, SigningKey};
@@ -23,7 +22,6 @@ use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
 use alcub3_trust_model::{Integrity, Labels, Level, MissionId, SessionId, StopId};
 use reach::{MINUTE_MS, in_the_gate, log_explains_the_pcrs};
-use std::process::Command;
 use std::sync::Arc;
 use support::{LEVEL, Life, NOW_MS, robot_id};
 
@@ -189,106 +187,4 @@ fn a_rearm_that_cannot_be_kept_opens_no_gate() {
     std::fs::remove_dir(&in_the_way).unwrap();
     life.robot().rearm(&approval, session, NOW_MS).unwrap();
     assert!(!life.robot().is_stopped());
-}
-
-const FULL_DISK: &str = "ALCUB3_TEST_FULL_DISK";
-
-/// Runs a test of this file in a process of its own, where a file that may not grow is an error and not a signal.
-fn with_a_disk_that_fills(test: &str) {
-    let in_shell = "trap '' XFSZ; exec \"$0\" \"$@\"";
-    let output = Command::new("sh")
-        .args(["-c", in_shell])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(FULL_DISK, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}\n{errors}");
-    assert!(said.contains("1 passed"), "{said}");
-}
-
-/// From now on no file of this process grows beyond so many bytes.
-fn limit_files(bytes: &str) {
-    let pid = std::process::id().to_string();
-    let limit = format!("--fsize={bytes}:");
-    let status = Command::new("prlimit")
-        .args(["--pid", &pid, &limit])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-/// The log grows by an entry; whether it counts.
-fn log(life: &Life) -> bool {
-    let audit = life.robot().audit();
-    let entry = audit.entry(EntryKind::Command, "a test".into(), NOW_MS, Outcome::Done);
-    audit.append(&entry).is_ok()
-}
-
-fn log_bytes(life: &Life) -> u64 {
-    std::fs::metadata(life.path().join("audit.log")).unwrap().len()
-}
-
-#[test]
-fn an_audit_entry_that_was_cut_off_swallows_nothing_that_follows() {
-    with_a_disk_that_fills("filling::an_entry_is_cut_off");
-}
-
-#[test]
-fn a_rearm_that_is_not_in_the_audit_log_opens_no_gate_now_or_later() {
-    with_a_disk_that_fills("filling::a_rearm_is_not_logged");
-}
-
-/// What is run in a process of its own; without the word of the tests above these do nothing.
-mod filling {
-    use super::*;
-
-    fn is_meant() -> bool {
-        std::env::var_os(FULL_DISK).is_some()
-    }
-
-    #[test]
-    fn an_entry_is_cut_off() {
-        if !is_meant() {
-            return;
-        }
-        let mut life = Life::running();
-        assert!(log(&life));
-        let (whole, head) = (log_bytes(&life), life.robot().audit().head());
-        // Near the end of an entry that is longer than the next, and whose rest would read as empty entries.
-        limit_files(&(whole + 240).to_string());
-        let audit = life.robot().audit();
-        let long = audit.entry(EntryKind::Command, "\0".repeat(250), NOW_MS, Outcome::Done);
-        audit.append(&long).unwrap_err();
-        assert_eq!(audit.head(), head, "it does not count");
-        limit_files("unlimited");
-        assert!(log(&life));
-        let head = life.robot().audit().head();
-        life.open();
-        assert_eq!(life.robot().audit().head(), head);
-    }
-
-    #[test]
-    fn a_rearm_is_not_logged() {
-        if !is_meant() {
-            return;
-        }
-        let mut life = Life::provisioned();
-        // The log is longer than any other file that a rearm writes.
-        while log_bytes(&life) < 32 << 10 {
-            assert!(log(&life));
-        }
-        let (approval, session) = approved_rearm(&mut life);
-        limit_files(&log_bytes(&life).to_string());
-        life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
-        assert!(life.robot().is_stopped());
-        limit_files("unlimited");
-        life.open();
-        assert!(life.robot().is_stopped());
-        let (approval, session) = approved_rearm(&mut life);
-        life.robot().rearm(&approval, session, NOW_MS).unwrap();
-        assert!(!life.robot().is_stopped());
-    }
 }

@@ -425,6 +425,38 @@ fn an_approved_end_is_later_in_the_chip_and_in_the_gate() {
     assert_eq!(over(&ended), [(record.mission, MissionOver::ChipClock)]);
 }
 
+/// A stop removes the record after the later end was judged and before it is written.
+#[test]
+fn an_end_that_is_moved_while_a_stop_deletes_the_mission_leaves_no_record() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    life.robot()
+        .create_mission_keys(record.mission, MissionKeyPurpose::CommandMac, 1, NOW_MS)
+        .unwrap();
+    let session = life.next_session();
+    let request = life
+        .robot()
+        .extension_request(session, record.mission, 2 * HOUR_MS)
+        .unwrap();
+    let token = life.authority.extended(&request, &record, session);
+    let approval = life.authority.approve_token(&token, session);
+    let file = std::fs::read_dir(life.path().join("missions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_file())
+        .unwrap();
+    let content = std::fs::read(&file).unwrap();
+    assert!(life.stop().is_complete());
+    assert!(!file.exists());
+    std::fs::write(&file, content).unwrap();
+    let moved = life
+        .robot()
+        .extend_mission(session, record.mission, &approval, NOW_MS);
+    assert!(moved.is_err());
+    assert!(!file.exists());
+    assert_eq!(life.robot().keys().mission_ids().unwrap(), []);
+}
+
 /// What a forged or mistaken approval would change, and the reason with which the robot refuses it.
 #[test]
 fn nothing_but_an_approved_end_within_the_level_moves() {

@@ -120,13 +120,19 @@ fn an_answer_to_another_request_or_of_another_authority_changes_nothing() {
         repaired.life.take_replacement(b"nothing was asked"),
         Err(AgentError::Keys(KeysError::NoReplacementAsked))
     ));
+    assert!(repaired.audit().contains("not-asked"));
     let first = repaired.approved(&new_lidar("L-2"));
     // Asked again: the first answer is for another exchange.
     let (request, session) = repaired.ask(&new_lidar("L-2"));
     let before = identity_files(&repaired.life.path());
-    let refusal = |repaired: &mut Repaired, answer: &[u8]| match repaired.life.take_replacement(answer) {
-        Err(AgentError::Keys(KeysError::Replacement(refused))) => refused,
-        other => panic!("{other:?}"),
+    let refusal = |repaired: &mut Repaired, answer: &[u8]| {
+        let before = repaired.audit().len();
+        let refused = repaired.life.take_replacement(answer);
+        let Err(AgentError::Keys(KeysError::Replacement(refused))) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(repaired.audit()[before..].contains(refused.code()), "{refused}");
+        refused
     };
     assert!(matches!(
         refusal(&mut repaired, &first),

@@ -47,7 +47,8 @@ pub use error::KeysError;
 pub use evidence::{PcrCache, QuotedPlatform};
 pub use hierarchy::LevelSeeds;
 pub use identity::{
-    DeviceKey, DeviceKeySlot, DeviceKeys, IssuedCertificate, LoadedDeviceKey, Restoring, restore_request,
+    ApprovedReplacement, DeviceKey, DeviceKeySlot, DeviceKeys, IssuedCertificate, LoadedDeviceKey, Restoring,
+    restore_request,
 };
 pub use mission_keys::{KeyOrigin, MissionData, MissionKeyRecord, ParentProof, mission_key_binding};
 pub use mission_record::MissionRecord;

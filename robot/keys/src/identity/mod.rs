@@ -11,5 +11,6 @@ mod store;
 
 pub use device_key::LoadedDeviceKey;
 pub(crate) use initial::{initial_device_key, make_initial};
+pub use replacement::ApprovedReplacement;
 pub use restore::{Restoring, restore_request};
 pub use store::{DeviceKey, DeviceKeySlot, DeviceKeys, IssuedCertificate};

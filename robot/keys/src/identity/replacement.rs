@@ -20,6 +20,25 @@ use alcub3_trust_model::{SessionId, handle_map};
 /// The request whose answer is waited for.
 const ASKED: &str = "replacement.cbor";
 
+/// What was asked, and the authority's answer to it.
+#[derive(Clone, Debug)]
+pub struct ApprovedReplacement {
+    asked: ReplacementRequest,
+    answer: VerifiedReplacement,
+}
+
+impl ApprovedReplacement {
+    /// What was asked.
+    pub const fn asked(&self) -> &ReplacementRequest {
+        &self.asked
+    }
+
+    /// The answer.
+    pub const fn answer(&self) -> &VerifiedReplacement {
+        &self.answer
+    }
+}
+
 impl RobotKeys {
     /// Asks the authority to take replaced parts into the robot's record, in an exchange that it opened. `measured` is what the
     /// hardware register was extended for since the chip's start, the hardware found last. The request is kept until its
@@ -59,7 +78,7 @@ impl RobotKeys {
     ///
     /// # Errors
     /// [`KeysError::NoReplacementAsked`]; the folder's.
-    pub fn asked_replacement(&self) -> Result<ReplacementRequest> {
+    fn asked_replacement(&self) -> Result<ReplacementRequest> {
         let bytes = self.folder.read(ASKED)?.ok_or(KeysError::NoReplacementAsked)?;
         ReplacementRequest::from_canonical(&bytes).map_err(|source| KeysError::Record {
             name: ASKED.into(),
@@ -67,28 +86,36 @@ impl RobotKeys {
         })
     }
 
-    /// Takes the authority's answer: has the chip make the initial device key again with the new binding, and puts the
+    /// Judges the authority's answer to what was asked.
+    ///
+    /// # Errors
+    /// [`KeysError::NoReplacementAsked`]; [`KeysError::Replacement`] where the answer is not the pinned authority's, is for
+    /// another request, or changes more than the hardware; the folder's.
+    pub fn verify_replacement(&self, answer: &[u8]) -> Result<ApprovedReplacement> {
+        let asked = self.asked_replacement()?;
+        let record = &*self.record;
+        let answer = VerifiedReplacement::verify(answer, &record.authority, &record.enrolled, &asked)?;
+        Ok(ApprovedReplacement { asked, answer })
+    }
+
+    /// Takes an approved replacement: has the chip make the initial device key again with the new binding, and puts the
     /// enrolment with the new hardware in the place of the one before. What has the robot open holds the earlier record: open
     /// it again. A crash leaves the robot as it was, and then the answer can be taken again, or as it is to be.
     /// Commands: 1 ActivateCredential, 1 CreatePrimary, 1 FlushContext.
     ///
     /// # Errors
-    /// [`KeysError::Replacement`] where the answer is not the pinned authority's, is for another request, or changes more than
-    /// the hardware; [`KeysError::Foreign`] where the chip makes another key; the chip's and the folder's.
-    pub fn take_replacement(&self, answer: &[u8]) -> Result<VerifiedReplacement> {
-        let asked = self.asked_replacement()?;
+    /// [`KeysError::Foreign`] where the chip makes another key; the chip's and the folder's.
+    pub fn take_replacement(&self, approved: &ApprovedReplacement) -> Result<()> {
         let record = &*self.record;
-        let taken = VerifiedReplacement::verify(answer, &record.authority, &record.enrolled, &asked)?;
-        let creation = self.rebound_initial(&taken)?;
+        let creation = self.rebound_initial(&approved.answer)?;
         let initial = DeviceKey::initial(record.identity.clone(), creation);
         self.device_keys().save(DeviceKeySlot::NextInitial, &initial)?;
         let record = RobotRecord {
-            enrolled: taken.enrolled().clone(),
+            enrolled: approved.answer.enrolled().clone(),
             ..record.clone()
         };
-        replace_hardware(&self.folder, &record, &asked.hardware)?;
-        self.folder.remove(ASKED)?;
-        Ok(taken)
+        replace_hardware(&self.folder, &record, &approved.asked.hardware)?;
+        Ok(self.folder.remove(ASKED)?)
     }
 
     fn rebound_initial(&self, taken: &VerifiedReplacement) -> Result<Creation> {

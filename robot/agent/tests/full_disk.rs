@@ -1,0 +1,184 @@
+//! A disk that is full: what cannot be put into the audit log is not done, and what was cut off swallows nothing.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "support/missions.rs"]
+mod missions;
+#[path = "support/reach.rs"]
+mod reach;
+#[path = "support/repaired.rs"]
+mod repaired;
+mod support;
+
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_trust_model::{Level, MissionKeyPurpose, SessionId};
+use reach::{MINUTE_MS, mission};
+use repaired::{Repaired, new_lidar};
+use std::process::Command;
+use support::{Life, NOW_MS};
+
+const FULL_DISK: &str = "ALCUB3_TEST_FULL_DISK";
+
+/// Runs a test of this file in a process of its own, where a file that may not grow is an error and not a signal.
+fn with_a_disk_that_fills(test: &str) {
+    let in_shell = "trap '' XFSZ; exec \"$0\" \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", in_shell])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(FULL_DISK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+/// From now on no file of this process grows beyond so many bytes.
+fn limit_files(bytes: &str) {
+    let pid = std::process::id().to_string();
+    let limit = format!("--fsize={bytes}:");
+    let status = Command::new("prlimit")
+        .args(["--pid", &pid, &limit])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// The log grows by an entry; whether it counts.
+fn log(life: &Life) -> bool {
+    let audit = life.robot().audit();
+    let entry = audit.entry(EntryKind::Command, "a test".into(), NOW_MS, Outcome::Done);
+    audit.append(&entry).is_ok()
+}
+
+fn log_bytes(life: &Life) -> u64 {
+    std::fs::metadata(life.path().join("audit.log")).unwrap().len()
+}
+
+#[test]
+fn an_audit_entry_that_was_cut_off_swallows_nothing_that_follows() {
+    with_a_disk_that_fills("filling::an_entry_is_cut_off");
+}
+
+#[test]
+fn a_rearm_that_is_not_in_the_audit_log_opens_no_gate_now_or_later() {
+    with_a_disk_that_fills("filling::a_rearm_is_not_logged");
+}
+
+#[test]
+fn nothing_that_lasts_is_done_before_it_is_in_the_audit_log() {
+    with_a_disk_that_fills("filling::nothing_is_done_unlogged");
+}
+
+fn approved_rearm(life: &mut Life) -> (Vec<u8>, SessionId) {
+    let session = life.next_session();
+    let levels = [Level::Unclassified, Level::Cui];
+    let request = life.robot().rearm_request(session, &levels).unwrap();
+    (life.authority.approve_rearm(&request, session), session)
+}
+
+/// Makes the log longer than any other file that is written.
+fn fill_log(life: &Life) {
+    while log_bytes(life) < 32 << 10 {
+        assert!(log(life));
+    }
+}
+
+/// What is run in a process of its own; without the word of the tests above these do nothing.
+mod filling {
+    use super::*;
+
+    fn is_meant() -> bool {
+        std::env::var_os(FULL_DISK).is_some()
+    }
+
+    #[test]
+    fn an_entry_is_cut_off() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        assert!(log(&life));
+        let (whole, head) = (log_bytes(&life), life.robot().audit().head());
+        // Near the end of an entry that is longer than the next, and whose rest would read as empty entries.
+        limit_files(&(whole + 240).to_string());
+        let audit = life.robot().audit();
+        let long = audit.entry(EntryKind::Command, "\0".repeat(250), NOW_MS, Outcome::Done);
+        audit.append(&long).unwrap_err();
+        assert_eq!(audit.head(), head, "it does not count");
+        limit_files("unlimited");
+        assert!(log(&life));
+        let head = life.robot().audit().head();
+        life.open();
+        assert_eq!(life.robot().audit().head(), head);
+    }
+
+    #[test]
+    fn a_rearm_is_not_logged() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::provisioned();
+        fill_log(&life);
+        let (approval, session) = approved_rearm(&mut life);
+        limit_files(&log_bytes(&life).to_string());
+        life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
+        assert!(life.robot().is_stopped());
+        limit_files("unlimited");
+        life.open();
+        assert!(life.robot().is_stopped());
+        let (approval, session) = approved_rearm(&mut life);
+        life.robot().rearm(&approval, session, NOW_MS).unwrap();
+        assert!(!life.robot().is_stopped());
+    }
+
+    #[test]
+    fn nothing_is_done_unlogged() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        let (record, _) = mission(&mut life);
+        fill_log(&life);
+        let session = life.next_session();
+        let request = life
+            .robot()
+            .extension_request(session, record.mission, 120 * MINUTE_MS)
+            .unwrap();
+        let token = life.authority.extended(&request, &record, session);
+        let approval = life.authority.approve_token(&token, session);
+        limit_files(&log_bytes(&life).to_string());
+        let robot = life.robot();
+        robot
+            .extend_mission(session, record.mission, &approval, NOW_MS)
+            .unwrap_err();
+        assert_eq!(robot.keys().mission(record.mission).unwrap(), record);
+        robot
+            .create_mission_keys(record.mission, MissionKeyPurpose::CommandMac, 1, NOW_MS)
+            .unwrap_err();
+        assert_eq!(robot.keys().mission_keys(record.mission).unwrap(), []);
+        limit_files("unlimited");
+        robot
+            .extend_mission(session, record.mission, &approval, NOW_MS)
+            .unwrap();
+
+        let mut repaired = Repaired::new();
+        let answer = repaired.approved(&new_lidar("L-2"));
+        fill_log(&repaired.life);
+        let enrolled = repaired.life.robot().keys().enrolled_hardware().unwrap();
+        limit_files(&log_bytes(&repaired.life).to_string());
+        repaired.life.take_replacement(&answer).unwrap_err();
+        limit_files("unlimited");
+        repaired.life.open();
+        let keys = repaired.life.robot().keys();
+        assert_eq!(keys.enrolled_hardware().unwrap(), enrolled);
+        repaired.life.take_replacement(&answer).unwrap();
+    }
+}
