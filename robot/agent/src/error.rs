@@ -185,6 +185,10 @@ impl AgentError {
             Self::SharedKey(_) => Some("shared-key"),
             Self::Keys(KeysError::Replacement(error)) => Some(error.code()),
             Self::Keys(KeysError::NoReplacementAsked) => Some("not-asked"),
+            Self::Rearm(_) | Self::RearmRecord(_) => Some("rearm-refused"),
+            Self::Purge(_) => Some("purge-refused"),
+            Self::NotStopped => Some("not-stopped"),
+            Self::Message(_) => Some("malformed-message"),
             Self::RegisterUnexplained => Some("hardware-not-measured"),
             _ => None,
         }

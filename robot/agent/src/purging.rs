@@ -3,6 +3,7 @@
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
+use alcub3_audit_log::EntryKind;
 use alcub3_fleet_protocol::purge::{PurgeRequest, VerifiedPurge, purge_binding};
 use alcub3_security_hal::StopReport;
 use alcub3_trust_model::SessionId;
@@ -34,7 +35,7 @@ impl Robot {
     /// stop that came before. Export the audit log before: it goes with the folder.
     ///
     /// # Errors
-    /// Why the order is refused, and then nothing was changed; that the robot is not stopped, or its stop has no receipt;
+    /// Why the order is refused, which is on record then, and nothing was changed; that the robot is not stopped, or its stop has no receipt;
     /// what the chip or the folder refused, and then [`alcub3_keys::resume_purge`] goes on.
     pub fn purge(
         self,
@@ -43,15 +44,28 @@ impl Robot {
         stop: &StopReport,
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
+        let judged = self.judge_purge(order, session, stop);
+        let subject = format!("purge of {}", self.robot());
+        let (order, receipt) =
+            self.refusals_audited(EntryKind::Configuration, subject, now_utc_ms, judged)?;
+        let keys = self.keys.clone();
+        // Nothing of the robot writes to the folder from here on.
+        drop(self);
+        Ok(keys.purge(&order, receipt, now_utc_ms)?)
+    }
+
+    /// The order, if it is this robot's and the robot is stopped, with that stop's receipt.
+    fn judge_purge(
+        &self,
+        order: &[u8],
+        session: SessionId,
+        stop: &StopReport,
+    ) -> Result<(VerifiedPurge, Vec<u8>)> {
         let order = VerifiedPurge::verify(order, self.keys.anchors(), &self.keys.nv(), self.robot())?;
         if order.order().session != session {
             return Err(AgentError::OtherApproval { what: "the exchange" });
         }
         let receipt = stop.receipt.clone().filter(|_| self.is_stopped());
-        let receipt = receipt.ok_or(AgentError::NotStopped)?;
-        let keys = self.keys.clone();
-        // Nothing of the robot writes to the folder from here on.
-        drop(self);
-        Ok(keys.purge(&order, receipt, now_utc_ms)?)
+        Ok((order, receipt.ok_or(AgentError::NotStopped)?))
     }
 }

@@ -162,8 +162,13 @@ impl Robot {
     /// Takes a rearm that two persons approved. The robot runs again for the levels whose epochs it names.
     ///
     /// # Errors
-    /// Why the robot stays stopped.
+    /// Why the robot stays stopped, which is on record then.
     pub fn rearm(&self, approval: &[u8], session: SessionId, now_utc_ms: u64) -> Result<Vec<Level>> {
+        let rearmed = self.try_rearm(approval, session, now_utc_ms);
+        self.refusals_audited(EntryKind::Rearm, self.robot().to_string(), now_utc_ms, rearmed)
+    }
+
+    fn try_rearm(&self, approval: &[u8], session: SessionId, now_utc_ms: u64) -> Result<Vec<Level>> {
         let approval = RearmApproval::from_canonical(approval)?;
         if approval.session != session {
             return Err(AgentError::OtherApproval { what: "the exchange" });

@@ -115,6 +115,9 @@ fn a_rearm_from_before_a_stop_opens_nothing_after_it() {
     assert!(life.stop().is_complete());
     let refused = life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
     assert!(matches!(refused, AgentError::Rearm(_)), "{refused}");
+    let log = std::fs::read(life.path().join("audit.log")).unwrap();
+    let code = b"rearm-refused";
+    assert!(log.windows(code.len()).any(|window| window == code));
     assert!(life.robot().is_stopped());
     life.open();
     assert!(life.robot().is_stopped());

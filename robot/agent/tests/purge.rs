@@ -214,6 +214,10 @@ fn an_order_of_another_exchange_or_for_a_robot_that_runs_purges_nothing() {
     assert!(matches!(error, Err(AgentError::NotStopped)), "{error:?}");
     life.open();
     assert_eq!(life.room(), room, "nothing was cleared");
+    let log = std::fs::read(life.path().join("audit.log")).unwrap();
+    for code in [&b"other-approval"[..], b"not-stopped"] {
+        assert!(log.windows(code.len()).any(|window| window == code));
+    }
 }
 
 #[test]
