@@ -9,7 +9,7 @@ use alcub3_trust_model::{BootId, RobotId, domain};
 pub enum EntryKind {
     /// The agent started.
     Start,
-    /// The robot was provisioned or enrolled.
+    /// The robot was provisioned or enrolled, or got back what its lost disk held.
     Provision,
     /// Evidence was given or a lease received.
     Attest,
@@ -23,11 +23,13 @@ pub enum EntryKind {
     Stop,
     /// A rearm after a stop.
     Rearm,
-    /// A key was made, rotated or destroyed.
+    /// The order that a robot be purged, or the judgement of its receipt.
+    Purge,
+    /// A key was made, certified, rotated, shared or destroyed.
     Key,
     /// Data was sealed or unsealed.
     Seal,
-    /// The configuration was changed.
+    /// The configuration was changed: parts, persons, their chips, policies, reference values.
     Configuration,
     /// Something was wrong with the TPM, a store or a clock.
     Fault,
@@ -35,7 +37,7 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Start,
         Self::Provision,
         Self::Attest,
@@ -44,6 +46,7 @@ impl EntryKind {
         Self::Command,
         Self::Stop,
         Self::Rearm,
+        Self::Purge,
         Self::Key,
         Self::Seal,
         Self::Configuration,
@@ -61,6 +64,7 @@ impl EntryKind {
             Self::Command => "command",
             Self::Stop => "stop",
             Self::Rearm => "rearm",
+            Self::Purge => "purge",
             Self::Key => "key",
             Self::Seal => "seal",
             Self::Configuration => "configuration",
@@ -128,9 +132,10 @@ pub struct Step {
 /// An entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Entry {
-    /// Which robot.
-    pub robot: RobotId,
-    /// Which run of its agent.
+    /// Which robot it is about: in a robot's log that robot. In an authority's, none where it is about no robot, or about a
+    /// message that names none.
+    pub robot: Option<RobotId>,
+    /// Which run of the robot's agent, or of the authority, wrote it.
     pub boot: BootId,
     /// When it began, UTC in milliseconds since 1970.
     pub time_ms: u64,
@@ -175,14 +180,12 @@ impl Entry {
         let mut out = Encoder::structure(
             domain::AUDIT_ENTRY,
             VERSION,
-            8 + usize::from(self.object.is_some()),
+            7 + usize::from(self.robot.is_some()) + usize::from(self.object.is_some()),
         );
-        out.u64(2)
-            .text(self.robot.as_str())
-            .u64(3)
-            .bytes(self.boot.as_bytes())
-            .u64(4)
-            .u64(self.time_ms);
+        if let Some(robot) = &self.robot {
+            out.u64(2).text(robot.as_str());
+        }
+        out.u64(3).bytes(self.boot.as_bytes()).u64(4).u64(self.time_ms);
         out.u64(5)
             .text(self.kind.name())
             .u64(6)
@@ -223,8 +226,11 @@ impl Entry {
         let mut reader = Reader::new(domain::AUDIT_ENTRY, bytes);
         let r = &mut reader;
         let mut fields = r.structure(domain::AUDIT_ENTRY, VERSION)?;
-        fields.key(r, 2, "robot")?;
-        let robot = RobotId::new(r.text("robot")?).map_err(|_| r.fault("robot", Fault::Value))?;
+        let robot = if fields.optional(r, 2, "robot")? {
+            Some(RobotId::new(r.text("robot")?).map_err(|_| r.fault("robot", Fault::Value))?)
+        } else {
+            None
+        };
         fields.key(r, 3, "boot")?;
         let boot = BootId::new(*r.bytes_of("boot")?);
         fields.key(r, 4, "time_ms")?;

@@ -114,7 +114,7 @@ fn key_ids_are_those_of_the_specification() {
 
 fn entry() -> Entry {
     Entry {
-        robot: RobotId::new("rover-17").unwrap(),
+        robot: Some(RobotId::new("rover-17").unwrap()),
         boot: BootId::new([9; 16]),
         time_ms: 1_790_000_000_123,
         kind: EntryKind::Stop,
@@ -140,6 +140,7 @@ fn entries_survive_and_have_one_encoding() {
     let bytes = entry().to_canonical().unwrap();
     assert_eq!(Entry::from_canonical(&bytes).unwrap(), entry());
     let bare = Entry {
+        robot: None,
         object: None,
         reasons: vec![],
         steps: vec![],

@@ -45,9 +45,8 @@ impl Robot {
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
         let judged = self.judge_purge(order, session, stop);
-        let subject = format!("purge of {}", self.robot());
-        let (order, receipt) =
-            self.refusals_audited(EntryKind::Configuration, subject, now_utc_ms, judged)?;
+        let subject = self.robot().to_string();
+        let (order, receipt) = self.refusals_audited(EntryKind::Purge, subject, now_utc_ms, judged)?;
         let keys = self.keys.clone();
         // Nothing of the robot writes to the folder from here on.
         drop(self);

@@ -125,7 +125,7 @@ fn legacy_log() -> Vec<u8> {
 
 fn audit() -> SeedResult<Vec<Seed>> {
     let entry = Entry {
-        robot: RobotId::new("robot-17")?,
+        robot: Some(RobotId::new("robot-17")?),
         boot: BootId::new([3; 16]),
         time_ms: 1_790_000_000_000,
         kind: EntryKind::Stop,
@@ -140,6 +140,7 @@ fn audit() -> SeedResult<Vec<Seed>> {
     };
     let bytes = entry.to_canonical()?;
     let plain = Entry {
+        robot: None,
         reasons: vec![],
         steps: vec![],
         object: None,
@@ -154,11 +155,22 @@ fn audit() -> SeedResult<Vec<Seed>> {
     };
     let note = SignedNote::new(checkpoint.clone(), vec![signature])?.encode();
     Ok(vec![
+        seed("audit_log", "file", framed(&[&bytes, &plain])?),
         seed("audit_log", "entry", bytes),
         seed("audit_log", "entry-plain", plain),
         seed("audit_log", "checkpoint", checkpoint.into_bytes()),
         seed("audit_log", "note", note.into_bytes()),
     ])
+}
+
+/// Entries as a log's file holds them.
+fn framed(entries: &[&[u8]]) -> SeedResult<Vec<u8>> {
+    let mut file = Vec::new();
+    for entry in entries {
+        file.extend_from_slice(&u32::try_from(entry.len())?.to_be_bytes());
+        file.extend_from_slice(entry);
+    }
+    Ok(file)
 }
 
 /// A state of the robot.
