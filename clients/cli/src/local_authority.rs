@@ -131,14 +131,16 @@ impl LocalAuthority {
 
     /// Releases a lost robot's name with these persons' votes.
     pub(crate) fn release_name(&mut self, robot: &RobotId, persons: &[Person]) -> Result<(), CliError> {
-        let proposal = self.authority.propose_succession(robot, &mut self.vault)?;
+        let proposal = self
+            .authority
+            .propose_succession(robot, &mut self.vault, now_ms())?;
         let votes: Result<Vec<_>, _> = persons
             .iter()
             .map(|person| person.vote(proposal.ballot()))
             .collect();
         Ok(self
             .authority
-            .approve_succession(proposal, &votes?, &mut self.vault)?)
+            .approve_succession(proposal, &votes?, &mut self.vault, now_ms())?)
     }
 
     /// Approves the duplication of a robot's key with these persons' votes, once the authority knows what its parent is.
@@ -157,7 +159,7 @@ impl LocalAuthority {
         };
         let proposal = self
             .authority
-            .propose_backup(subject, destination, &mut self.vault)?;
+            .propose_backup(subject, destination, &mut self.vault, now_ms())?;
         let votes: Result<Vec<_>, _> = persons
             .iter()
             .map(|person| person.vote(proposal.ballot()))
@@ -187,7 +189,7 @@ impl LocalAuthority {
             .collect();
         let approval = self
             .authority
-            .approve_mission(proposal, &votes?, &mut self.vault)?;
+            .approve_mission(proposal, &votes?, &mut self.vault, now_ms())?;
         Ok(robot.start_mission(&start, &approval.to_canonical(), now_ms())?)
     }
 
@@ -210,7 +212,7 @@ impl LocalAuthority {
             .collect();
         let approval = self
             .authority
-            .approve_mission(proposal, &votes?, &mut self.vault)?;
+            .approve_mission(proposal, &votes?, &mut self.vault, now_ms())?;
         Ok(robot.extend_mission(session, mission, &approval.to_canonical(), now_ms())?)
     }
 }
@@ -242,7 +244,7 @@ impl IdentityLink for LocalAuthority {
     }
 
     fn certificate_used(&mut self, used: &[u8]) -> Result<Vec<u8>, LinkError> {
-        answered(self.authority.certificate_used(used))
+        answered(self.authority.certificate_used(used, now_ms()))
     }
 
     fn open_restore(&mut self, robot: &RobotId) -> Result<SessionId, LinkError> {

@@ -31,7 +31,7 @@ fn a_policy_of_the_fleet_is_checked_signed_and_installed() {
     fleet.yes("policy check policy.toml");
     fleet.yes("policy sign policy.toml -o policy.cose");
     fleet.yes("policy install policy.cose");
-    assert_error(&fleet.run("--json policy install policy.cose"), 1, "robot");
+    assert_error(&fleet.run("--json policy install policy.cose"), 1, "bad-policy");
     assert_eq!(fleet.yes("policy show")["level"][3]["max_mission_ms"], 7_200_000);
     // What is shown is a policy itself.
     let shown = fleet.run("policy show").stdout;
@@ -50,7 +50,7 @@ fn evidence_travels_in_files_between_machines() {
     assert_eq!(judged["trusted"], true);
     fleet.yes("attest --take result");
     let replayed = fleet.run("--json appraise evidence");
-    assert_error(&replayed, 70, "attestation");
+    assert_error(&replayed, 1, "exchange");
     let mut changed = std::fs::read(fleet.path().join("boot.log")).unwrap();
     let last = changed.len() - 60;
     changed[last] ^= 1;
@@ -93,6 +93,32 @@ fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
     assert_eq!(fleet.yes("authority show")["admit_simulators"], false);
     // An authority of real chips admits no simulator.
     let refused = fleet.run("--json provision r1 --simulator-ca --eventlog boot.log");
-    assert_error(&refused, 1, "enrolment-refused");
+    assert_error(&refused, 1, "below-every-floor");
     assert_eq!(fleet.yes("authority show")["robots"], serde_json::json!([]));
+    let entries = fleet.yes("authority audit --refused --last 1")["entries"].clone();
+    assert_eq!(
+        (&entries[0]["robot"], &entries[0]["reasons"][0]),
+        (&"r1".into(), &"below-every-floor".into())
+    );
+    // A level that the keys are too weak for, and a log that is none, before anything is enrolled.
+    let weak = fleet.run("--json provision r1 --curve p256 --level SECRET --eventlog boot.log");
+    assert_error(&weak, 1, "suite-too-weak");
+    let entries = fleet.yes("audit show --refused")["entries"].clone();
+    let last = entries.as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["reasons"][0]),
+        (&"provision".into(), &"suite-too-weak".into())
+    );
+    std::fs::write(fleet.path().join("junk.log"), "no log").unwrap();
+    let unread = fleet.run("--json provision r1 --simulator-ca --eventlog junk.log");
+    assert_error(&unread, 70, "bad-event-log");
+    let after = fleet.yes("authority audit");
+    let told = fleet.run("authority audit");
+    assert_eq!(told.code, 0);
+    let [first, .., size] = &told.stdout.lines().collect::<Vec<_>>()[..] else {
+        panic!("{}", told.stdout)
+    };
+    assert!(first.contains("when (UTC)") && first.contains("reasons"), "{first}");
+    let count = after["entries"].as_array().unwrap().len();
+    assert!(size.starts_with(&format!("{count} entries, root ")), "{size}");
 }

@@ -80,7 +80,7 @@ fn data_of_a_level_opens_while_the_level_is_armed_and_not_after_a_stop() {
     fleet.provisioned();
     std::fs::write(fleet.path().join("plan.txt"), vec![b'x'; 5_000]).unwrap();
     let seal = "seal plan.txt --level SECRET -o plan.sealed";
-    assert_error(&fleet.run(&format!("--json {seal}")), 1, "robot");
+    assert_error(&fleet.run(&format!("--json {seal}")), 1, "emergency-stop");
     fleet.mission();
     fleet.yes(seal);
     fleet.yes("unseal plan.sealed -o plan.out");
@@ -98,7 +98,7 @@ fn data_of_a_level_opens_while_the_level_is_armed_and_not_after_a_stop() {
         "robot",
     );
     fleet.yes("estop");
-    assert_error(&fleet.run("--json unseal plan.sealed"), 1, "robot");
+    assert_error(&fleet.run("--json unseal plan.sealed"), 1, "emergency-stop");
     fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
     fleet.yes("unseal plan.sealed -o plan.out");
 }
@@ -131,7 +131,7 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
     assert_error(
         &fleet.run(&format!("--json {duplicate} --approve alice=alice.key")),
         1,
-        "duplication-refused",
+        "not-approved",
     );
     fleet.yes(&format!("{duplicate} {TWO}"));
     let approved = &fleet.yes("authority backup list")["approved"];

@@ -38,14 +38,14 @@ fn a_mission_has_keys_and_its_end_moves_with_two_persons() {
     let alone = fleet.run(&format!(
         "--json mission extend {id} --duration-s 3600 --approve alice=alice.key"
     ));
-    assert_error(&alone, 1, "mission-refused");
+    assert_error(&alone, 1, "not-approved");
     let extend = |seconds: u64| {
         format!("mission extend {id} --duration-s {seconds} --approve alice=alice.key --approve bob=bob.key")
     };
     assert_error(
         &fleet.run(&format!("--json {}", extend(14_401))),
         1,
-        "mission-refused",
+        "mission-too-long",
     );
     let moved = fleet.yes(&extend(3_600));
     let later = moved["not_after_ms"].as_u64().unwrap() - mission["not_after_ms"].as_u64().unwrap();

@@ -281,7 +281,7 @@ impl IdentityLink for Direct {
     }
 
     fn certificate_used(&mut self, used: &[u8]) -> Result<Vec<u8>, LinkError> {
-        told(self.0.certificate_used(used))
+        told(self.0.certificate_used(used, now_ms()))
     }
 
     fn open_restore(&mut self, robot: &RobotId) -> Result<SessionId, LinkError> {
@@ -371,6 +371,6 @@ fn identity_commands_say_what_they_did_and_what_is_missing() {
     // Once it is back there is nothing to recover.
     assert_eq!(world.run("--json identity recover r1").code, 70);
     std::fs::remove_dir_all(world.path("robot")).unwrap();
-    support::assert_error(&world.run("--json identity recover r2"), 1, "enrolment-refused");
+    support::assert_error(&world.run("--json identity recover r2"), 1, "robot-unknown");
     assert_eq!(world.run("identity export").code, 2);
 }

@@ -105,7 +105,7 @@ fn a_replaced_part_is_shown_asked_for_approved_by_one_person_and_taken() {
     assert_ne!(after["ldevid"]["name"], before["ldevid"]["name"]);
     // The same robot is armed, trusted and sent on a mission.
     fleet.mission();
-    refused(&fleet, "identity parts take answer", 70, "robot");
+    refused(&fleet, "identity parts take answer", 1, "not-asked");
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn what_nobody_may_approve_is_refused_with_its_reason_and_what_to_do() {
         "hardware-identity-part-added",
     );
     std::fs::write(fleet.path().join("asked"), "nothing").unwrap();
-    refused(&fleet, "authority parts review asked", 1, "replacement-refused");
-    refused(&fleet, "authority parts open r9", 1, "replacement-refused");
-    refused(&fleet, "authority parts list r9", 70, "authority");
+    refused(&fleet, "authority parts review asked", 1, "malformed-message");
+    refused(&fleet, "authority parts open r9", 1, "robot-unknown");
+    refused(&fleet, "authority parts list r9", 70, "robot-unknown");
 }
 
 #[test]

@@ -207,17 +207,20 @@ fn no_secret_goes_to_a_chip_that_is_not_proven_or_not_the_persons() {
     let mission = world.fleet.mission();
     world.asked(&mission, "r1.ask");
     let wrap = "--json mission share wrap r1.ask --commander carol -o shared";
-    assert_error(&world.fleet.run(wrap), 1, "shared-key-refused");
+    assert_error(&world.fleet.run(wrap), 1, "no-chip");
     assert!(!world.fleet.path().join("shared").exists());
 
     // Not certified by a root of this authority; signed by another person; of a person who is not registered.
     world.carol_does("chip present carol --key carol.key --simulator-ca carol-ca.pem -o carol.chip");
     let challenge = "--json authority chip challenge carol.chip -o carol.challenge";
-    assert_error(&world.fleet.run(challenge), 1, "chip-refused");
+    assert_error(&world.fleet.run(challenge), 1, "endorsement");
     world.fleet.yes("authority roots --simulator carol-ca.pem");
-    for (name, key) in [("carol", "alice.key"), ("dave", "carol.key")] {
+    for (name, key, code) in [
+        ("carol", "alice.key", "chip-refused"),
+        ("dave", "carol.key", "operator-unknown"),
+    ] {
         world.carol_does(&format!("chip present {name} --key {key} -o carol.chip"));
-        assert_error(&world.fleet.run(challenge), 1, "chip-refused");
+        assert_error(&world.fleet.run(challenge), 1, code);
     }
     world.carol_does("chip present carol --key carol.key -o carol.chip");
     world
@@ -237,7 +240,7 @@ fn no_secret_goes_to_a_chip_that_is_not_proven_or_not_the_persons() {
     *forged.last_mut().unwrap() ^= 1;
     std::fs::write(world.fleet.path().join("forged.answer"), forged).unwrap();
     let admit = world.fleet.run("--json authority chip admit forged.answer");
-    assert_error(&admit, 1, "chip-refused");
+    assert_error(&admit, 1, "proof");
     // A challenge counts once, whatever came of it.
     let admit = world.fleet.run("--json authority chip admit carol.answer");
     assert_error(&admit, 1, "chip-refused");

@@ -5,6 +5,7 @@ use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_attestation::receipt::{Expected, Outcome, Receipt, ReceiptVerdict, verify_receipt};
+use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
 use alcub3_command_authority::{AttestationLease, VerifiedMission};
 use alcub3_crypto::HashAlg;
@@ -13,9 +14,11 @@ use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMe
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::{BelowFloor, Level, RobotId};
 
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::{self, RobotError, Standing};
+use crate::store::StoreError;
 
 /// How far a robot's own time may be from the authority's before the verdict says so, in milliseconds.
 const MAX_STATE_AGE_MS: u64 = 30_000;
@@ -67,15 +70,19 @@ pub struct Appraised {
     pub answer: AttestResult,
 }
 
+impl From<StoreError> for AttestationError {
+    fn from(error: StoreError) -> Self {
+        Self::Robot(error.into())
+    }
+}
+
 impl Authority {
     /// Asks a robot for evidence.
     ///
     /// # Errors
     /// [`AttestationError`]: not enrolled, or the folder refuses.
     pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Attestation, robot, now_ms)?;
+        let exchange = self.open_exchange::<AttestationError>(Purpose::Attestation, robot, now_ms)?;
         let known = self.platforms.get(robot).and_then(|known| known.runtime.as_ref());
         Ok(AttestRequest {
             session: exchange.session,
@@ -90,7 +97,35 @@ impl Authority {
     /// # Errors
     /// [`AttestationError`] where no judgement could be made.
     pub fn appraise(&mut self, message: &[u8], now_ms: u64) -> Result<Appraised, AttestationError> {
-        let message = EvidenceMessage::from_canonical(message)?;
+        let digest = HashAlg::Sha256.digest(&[message]);
+        let message = EvidenceMessage::from_canonical(message);
+        let decision = Decision::on(EntryKind::Attest, &message, |sent| {
+            (&sent.robot, "evidence".to_owned())
+        });
+        let decision = decision.with_object(digest);
+        let appraised = message
+            .map_err(Into::into)
+            .and_then(|message| self.appraise_message(&message, now_ms));
+        let Ok(appraised) = appraised else {
+            return self.on_record(decision, now_ms, appraised);
+        };
+        let decision = decision.because(
+            appraised
+                .verdict
+                .findings()
+                .iter()
+                .map(|found| found.reason.code()),
+        );
+        self.judgement_on_record(decision, appraised.verdict.is_trusted(), now_ms)
+            .map_err(RobotError::from)?;
+        Ok(appraised)
+    }
+
+    fn appraise_message(
+        &mut self,
+        message: &EvidenceMessage,
+        now_ms: u64,
+    ) -> Result<Appraised, AttestationError> {
         let robot = message.robot.clone();
         let exchange = exchanges::close(
             &self.folder,
@@ -103,12 +138,12 @@ impl Authority {
         let mut standing = self.standing(&robot)?;
         let ceiling = self.lease_ceiling(&enrolment);
         let judged_at = ceiling.unwrap_or(Level::Unclassified);
-        let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
+        let verdict = self.judge(&enrolment, judged_at, &standing, message, &nonce, now_ms)?;
         self.remember(&robot, &mut standing, &verdict)?;
         let ceiling = ceiling?;
         let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.is_trusted() {
-            Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
+            Some(self.lease(message, &verdict, &ear, ceiling, now_ms)?)
         } else {
             None
         };
@@ -266,7 +301,24 @@ impl Authority {
     ///
     /// # Errors
     /// [`RobotError`] where the robot's records are missing or do not read.
-    pub fn verify_receipt(&mut self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {
+    pub fn verify_receipt(
+        &mut self,
+        robot: &RobotId,
+        receipt: &[u8],
+        now_ms: u64,
+    ) -> Result<ReceiptVerdict, RobotError> {
+        let decision = Decision::about(EntryKind::Stop, Some(robot), "receipt of a stop")
+            .with_object(HashAlg::Sha256.digest(&[receipt]));
+        let verdict = match self.judge_receipt(robot, receipt) {
+            Ok(verdict) => verdict,
+            Err(error) => return self.on_record(decision, now_ms, Err(error)),
+        };
+        let decision = decision.because(verdict.reasons.iter().map(|reason| reason.code()));
+        self.judgement_on_record(decision, verdict.outcome != Outcome::Refused, now_ms)?;
+        Ok(verdict)
+    }
+
+    fn judge_receipt(&self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {
         let enrolment = self.enrolment(robot)?;
         let mission = self.stopped_mission(robot, receipt);
         let token = mission.as_ref().map(VerifiedMission::token);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use alcub3_attestation::appraisal::{BootRecord, RuntimeRecord};
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Curve, SigningKey, VerifyingKey};
 use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
@@ -13,6 +14,7 @@ use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId};
 
 use crate::approval::{ApprovalPurpose, ApprovalVault};
+use crate::audit::{AuditLog, AuditLogError, Decision};
 use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
 use crate::entropy::SystemEntropy;
 use crate::level_policy::{self, LevelPolicyIssueError};
@@ -134,6 +136,9 @@ pub enum AuthorityError {
     /// The seal file's path depends on where the program is started, or is not text.
     #[error("custody key file {0}: give its absolute path, in UTF-8")]
     SealPath(PathBuf),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
     /// The configuration does not read.
     #[error("the authority's configuration: {0}; restore the state folder from a backup")]
     Config(#[from] DecodeError),
@@ -159,6 +164,7 @@ pub struct Authority {
     pub(crate) operators: Operators,
     pub(crate) level_policy: Option<VerifiedLevelPolicy>,
     pub(crate) entropy: SystemEntropy,
+    pub(crate) audit: AuditLog,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
     pub(crate) enrolments: BTreeMap<SessionId, Challenged>,
     /// What of each robot's platform was judged good last. Not kept on disk: the logs are simply asked for again.
@@ -189,8 +195,9 @@ impl Authority {
         folder.make_folder(PRODUCTION_ROOTS)?;
         folder.make_folder(SIMULATOR_ROOTS)?;
         folder.put(CONFIG.0, CONFIG.1, &config.encode())?;
+        let audit = AuditLog::open(&folder, &mut entropy)?;
         folder.seal_creation()?;
-        Ok(Self::with(folder, config, keys, Operators::default()))
+        Ok(Self::with(folder, config, keys, Operators::default(), audit))
     }
 
     /// Opens the authority of a folder.
@@ -205,12 +212,19 @@ impl Authority {
         let operators = Operators::load(&folder)?;
         let level_policy = level_policy::load(&folder, &keys.signing.verifying_key())?;
         replacement::finish(&folder, &keys.signing.verifying_key())?;
-        let mut authority = Self::with(folder, config, keys, operators);
+        let audit = AuditLog::open(&folder, &mut SystemEntropy)?;
+        let mut authority = Self::with(folder, config, keys, operators, audit);
         authority.level_policy = level_policy;
         Ok(authority)
     }
 
-    const fn with(folder: StateFolder, config: AuthorityConfig, keys: Keys, operators: Operators) -> Self {
+    const fn with(
+        folder: StateFolder,
+        config: AuthorityConfig,
+        keys: Keys,
+        operators: Operators,
+        audit: AuditLog,
+    ) -> Self {
         Self {
             folder,
             config,
@@ -218,6 +232,7 @@ impl Authority {
             operators,
             level_policy: None,
             entropy: SystemEntropy,
+            audit,
             enrolments: BTreeMap::new(),
             platforms: BTreeMap::new(),
         }
@@ -247,8 +262,11 @@ impl Authority {
     ///
     /// # Errors
     /// [`OperatorError`]: the name or the key is taken, or the folder refuses.
-    pub fn register_operator(&mut self, operator: Operator) -> Result<(), OperatorError> {
-        self.operators.register(&self.folder, operator)
+    pub fn register_operator(&mut self, operator: Operator, now_ms: u64) -> Result<(), OperatorError> {
+        let subject = format!("operator {} registered as {}", operator.id, operator.role);
+        let decision = Decision::about(EntryKind::Configuration, None, subject);
+        let registered = self.operators.register(&self.folder, operator);
+        self.on_record(decision, now_ms, registered)
     }
 
     /// The names of the enrolled robots, sorted.

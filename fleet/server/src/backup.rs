@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::{Name, Signature};
 use alcub3_fleet_protocol::chip::ChipError;
@@ -12,6 +13,7 @@ use alcub3_trust_model::recovery::Recoverable;
 use alcub3_trust_model::{BelowFloor, Level, OperatorId, RobotId};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::backup_parent::BackupParent;
 use crate::chips::ChipRefusal;
@@ -35,6 +37,13 @@ pub struct BackupSubject {
     pub label: String,
     /// Its Name.
     pub key: Name,
+}
+
+impl BackupSubject {
+    fn decision(&self) -> Decision {
+        let subject = format!("duplication of {} key {:?}", self.level, self.label);
+        Decision::about(EntryKind::Key, Some(&self.robot), subject)
+    }
 }
 
 /// What it is to be duplicated to, as the robot hands it in.
@@ -160,6 +169,18 @@ impl Authority {
         subject: BackupSubject,
         destination: &BackupDestination,
         vault: &mut V,
+        now_ms: u64,
+    ) -> Result<BackupProposal, BackupError> {
+        let decision = subject.decision();
+        let proposed = self.begin_backup(subject, destination, vault);
+        self.refusal_on_record(decision, now_ms, proposed)
+    }
+
+    fn begin_backup<V: ApprovalVault>(
+        &self,
+        subject: BackupSubject,
+        destination: &BackupDestination,
+        vault: &mut V,
     ) -> Result<BackupProposal, BackupError> {
         let parent = self.judge_backup_parent(&subject.robot, subject.level, destination)?;
         let failed = |fault: V::Fault| BackupError::Vault(Box::new(fault));
@@ -189,6 +210,18 @@ impl Authority {
     /// [`BackupError`]; the proposal counts no more, whatever was wrong.
     pub fn approve_backup<V: ApprovalVault>(
         &mut self,
+        proposal: BackupProposal,
+        votes: &[OperatorVote],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<BackupApproval, BackupError> {
+        let decision = proposal.subject.decision().voted_by(votes);
+        let approved = self.sign_backup(proposal, votes, vault, now_ms);
+        self.on_record(decision, now_ms, approved)
+    }
+
+    fn sign_backup<V: ApprovalVault>(
+        &self,
         proposal: BackupProposal,
         votes: &[OperatorVote],
         vault: &mut V,

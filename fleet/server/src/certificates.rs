@@ -4,6 +4,7 @@
 //! certificates at once, from the grant of a new one until the robot says that it uses it; from then on the earlier one
 //! is superseded.
 
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Digest, Entropy, EntropyError, HashAlg};
 use alcub3_fleet_protocol::certificate::{
     CertificateChanged, CertificateError, CertificateGrant, CertificateIssuer, CertificateRequest,
@@ -13,6 +14,7 @@ use alcub3_fleet_protocol::certificate::{
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
 use alcub3_trust_model::{RobotId, SessionId};
 
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::RobotError;
@@ -253,10 +255,7 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<SessionId, CertificationError> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Certificate, robot, now_ms)?;
-        Ok(exchange.session)
+        self.open_session(Purpose::Certificate, robot, now_ms)
     }
 
     /// Judges a request and issues the certificate. It is kept before it is handed out.
@@ -264,7 +263,15 @@ impl Authority {
     /// # Errors
     /// [`CertificationError`] says what is not proven; the exchange counts no more, whatever was wrong.
     pub fn issue_certificate(&mut self, request: &[u8], now_ms: u64) -> Result<Vec<u8>, CertificationError> {
-        let request = CertificateRequest::from_canonical(request).map_err(CertificationError::Message)?;
+        let request = CertificateRequest::from_canonical(request).map_err(CertificationError::Message);
+        let decision = Decision::on(EntryKind::Key, &request, |asked| {
+            (&asked.robot, "a device key's certificate".to_owned())
+        });
+        let issued = request.and_then(|request| self.certify(request, now_ms));
+        self.on_record(decision, now_ms, issued)
+    }
+
+    fn certify(&mut self, request: CertificateRequest, now_ms: u64) -> Result<Vec<u8>, CertificationError> {
         let exchange = exchanges::close(
             &self.folder,
             Purpose::Certificate,
@@ -307,8 +314,16 @@ impl Authority {
     ///
     /// # Errors
     /// [`CertificationError::NotGranted`], or that the new key did not sign.
-    pub fn certificate_used(&mut self, message: &[u8]) -> Result<Vec<u8>, CertificationError> {
-        let used = CertificateUse::from_canonical(message).map_err(CertificationError::Message)?;
+    pub fn certificate_used(&mut self, message: &[u8], now_ms: u64) -> Result<Vec<u8>, CertificationError> {
+        let used = CertificateUse::from_canonical(message).map_err(CertificationError::Message);
+        let decision = Decision::on(EntryKind::Key, &used, |used| {
+            (&used.robot, "a certificate in use".to_owned())
+        });
+        let changed = used.and_then(|used| self.supersede_by(used));
+        self.on_record(decision, now_ms, changed)
+    }
+
+    fn supersede_by(&self, used: CertificateUse) -> Result<Vec<u8>, CertificationError> {
         let mut kept = Kept::load(&self.folder, &used.robot)?;
         kept.used(&used)?
             .ok_or_else(|| CertificationError::NotGranted(used.robot.clone()))?;

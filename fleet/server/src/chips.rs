@@ -2,6 +2,7 @@
 //! a robot's keys are. Those who command with shared keys have one, those who hold shares of a recovery set, and whoever keeps a
 //! recovery TPM.
 
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::tpm::Name;
 use alcub3_crypto::{Digest, HashAlg, constant_time_eq};
 use alcub3_fleet_protocol::chip::{
@@ -10,6 +11,7 @@ use alcub3_fleet_protocol::chip::{
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
 use alcub3_trust_model::{HardwareTier, IdError, OperatorId, SessionId};
 
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::endorsement::{self, EndorsementError, RootsError};
 use crate::exchanges::EXCHANGE_MS;
@@ -91,8 +93,21 @@ impl Authority {
     /// # Errors
     /// [`ChipRefusal`] says what is not as it must be.
     pub fn challenge_chip(&mut self, request: &[u8], now_ms: u64) -> Result<Vec<u8>, ChipRefusal> {
-        let operator = ChipRequest::parse(request)?.operator;
-        let known = self.operators.get(&operator);
+        let operator = ChipRequest::parse(request).map(|parsed| parsed.operator);
+        let decision = chip_decision(operator.as_ref().ok(), "challenged");
+        let challenged = operator
+            .map_err(Into::into)
+            .and_then(|operator| self.begin_admission(&operator, request, now_ms));
+        self.refusal_on_record(decision, now_ms, challenged)
+    }
+
+    fn begin_admission(
+        &self,
+        operator: &OperatorId,
+        request: &[u8],
+        now_ms: u64,
+    ) -> Result<Vec<u8>, ChipRefusal> {
+        let known = self.operators.get(operator);
         let known = known.ok_or_else(|| ChipRefusal::Unknown(operator.clone()))?;
         let verified = ChipRequest::verify(request, &known.key)?;
         self.refuse_revoked(&verified.endorsement_key.name())?;
@@ -134,8 +149,20 @@ impl Authority {
     /// # Errors
     /// [`ChipRefusal`]; the challenge counts no more, whatever was wrong.
     pub fn admit_chip(&mut self, answer: &[u8], now_ms: u64) -> Result<AdmittedChip, ChipRefusal> {
-        let answer = ChipAnswer::from_canonical(answer).map_err(ChipRefusal::Message)?;
-        let waiting = self.waiting(answer.session)?;
+        let answer = ChipAnswer::from_canonical(answer).map_err(ChipRefusal::Message);
+        let waiting = answer.and_then(|answer| Ok((self.waiting(answer.session)?, answer)));
+        let operator = waiting.as_ref().ok().map(|(waiting, _)| &waiting.chip.operator);
+        let decision = chip_decision(operator, "admitted");
+        let admitted = waiting.and_then(|(waiting, answer)| self.admit(waiting, &answer, now_ms));
+        self.on_record(decision, now_ms, admitted)
+    }
+
+    fn admit(
+        &self,
+        waiting: Challenged,
+        answer: &ChipAnswer,
+        now_ms: u64,
+    ) -> Result<AdmittedChip, ChipRefusal> {
         self.folder.remove(CHALLENGED, waiting.chip.operator.as_str())?;
         let expires_ms = waiting.challenged_at_ms.saturating_add(EXCHANGE_MS);
         if let Some(late_ms) = now_ms.checked_sub(expires_ms) {
@@ -214,7 +241,12 @@ impl Authority {
     ///
     /// # Errors
     /// [`ChipRefusal::NoChip`]; the folder's. The chip is then admitted as before, or revoked.
-    pub fn revoke_chip(&mut self, operator: &OperatorId) -> Result<AdmittedChip, ChipRefusal> {
+    pub fn revoke_chip(&mut self, operator: &OperatorId, now_ms: u64) -> Result<AdmittedChip, ChipRefusal> {
+        let revoked = self.revoke(operator);
+        self.on_record(chip_decision(Some(operator), "revoked"), now_ms, revoked)
+    }
+
+    fn revoke(&self, operator: &OperatorId) -> Result<AdmittedChip, ChipRefusal> {
         let chip = self.chip(operator)?;
         let name = chip.endorsement_key().to_hex();
         self.folder.put(REVOKED, &name, operator.as_str().as_bytes())?;
@@ -228,6 +260,14 @@ impl Authority {
             None => Ok(()),
         }
     }
+}
+
+fn chip_decision(operator: Option<&OperatorId>, what: &str) -> Decision {
+    let subject = operator.map_or_else(
+        || format!("a chip {what}"),
+        |operator| format!("chip of {operator} {what}"),
+    );
+    Decision::about(EntryKind::Configuration, None, subject)
 }
 
 impl Challenged {

@@ -3,14 +3,18 @@
 use std::error::Error;
 
 use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::tpm::Public;
-use alcub3_fleet_protocol::enrolment::{Authority as Machine, EnrolError, EnrolResponse};
+use alcub3_fleet_protocol::enrolment::{
+    Authority as Machine, Challenged, EnrolError, EnrolResponse, Received,
+};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::hardware::{HardwareReason, HardwareRecord, Part};
 use alcub3_trust_model::{RobotId, domain};
 
 use crate::approval::ApprovalVault;
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::certificates::{self, CertificationError};
 use crate::endorsement::{self, EndorsementError, RootsError};
@@ -86,7 +90,17 @@ impl Authority {
     /// # Errors
     /// [`EnrolmentError`] says what is not as it must be.
     pub fn begin_enrolment(&mut self, request: &[u8], now_ms: u64) -> Result<Vec<u8>, EnrolmentError> {
-        let received = Machine::receive(request)?;
+        let received = Machine::receive(request);
+        let decision = Decision::on(EntryKind::Provision, &received, |received| {
+            (&received.request().robot, "enrolment".to_owned())
+        });
+        let challenged = received
+            .map_err(Into::into)
+            .and_then(|received| self.challenge_robot(received, now_ms));
+        self.refusal_on_record(decision, now_ms, challenged)
+    }
+
+    fn challenge_robot(&mut self, received: Received, now_ms: u64) -> Result<Vec<u8>, EnrolmentError> {
         let (robot, name) = (
             &received.request().robot,
             received.request().endorsement_key.name(),
@@ -123,11 +137,26 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<(EnrolmentRecord, Vec<u8>), EnrolmentError> {
+        let challenged = self.waiting_enrolment(response);
+        let decision = Decision::on(EntryKind::Provision, &challenged, |challenged| {
+            (&challenged.request().robot, "enrolment".to_owned())
+        });
+        let enrolled = challenged.and_then(|challenged| self.enrol(challenged, response, vault, now_ms));
+        self.on_record(decision, now_ms, enrolled)
+    }
+
+    fn waiting_enrolment(&mut self, response: &[u8]) -> Result<Challenged, EnrolmentError> {
         let session = EnrolResponse::from_canonical(response)?.session;
-        let challenged = self
-            .enrolments
-            .remove(&session)
-            .ok_or(EnrolmentError::NotWaiting)?;
+        self.enrolments.remove(&session).ok_or(EnrolmentError::NotWaiting)
+    }
+
+    fn enrol<V: ApprovalVault>(
+        &mut self,
+        challenged: Challenged,
+        response: &[u8],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<(EnrolmentRecord, Vec<u8>), EnrolmentError> {
         let anchors = self
             .anchors(vault)
             .map_err(|fault| EnrolmentError::Vault(Box::new(fault)))?;
@@ -172,11 +201,17 @@ impl Authority {
     ///
     /// # Errors
     /// [`RobotError`]: not enrolled, or the folder refuses.
-    pub fn set_reference(&mut self, robot: &RobotId, values: &ReferenceValues) -> Result<(), RobotError> {
-        self.enrolment(robot)?;
-        robots::put_reference(&self.folder, robot, values)?;
+    pub fn set_reference(
+        &mut self,
+        robot: &RobotId,
+        values: &ReferenceValues,
+        now_ms: u64,
+    ) -> Result<(), RobotError> {
+        let decision = Decision::about(EntryKind::Configuration, Some(robot), "reference values");
+        let known = self.enrolment(robot);
+        let put = known.and_then(|_| Ok(robots::put_reference(&self.folder, robot, values)?));
         self.platforms.remove(robot);
-        Ok(())
+        self.on_record(decision, now_ms, put)
     }
 
     fn put_custody(&self, robot: &RobotId, custody: &HierarchyAuthorisations) -> Result<(), EnrolmentError> {

@@ -1,5 +1,6 @@
 //! Exchanges that were opened and not yet ended: each counts once, for one purpose and one robot, until it expires.
 
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Entropy, EntropyError};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{RobotId, SessionId};
@@ -38,6 +39,20 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
+    /// What entries of the audit log about it are of.
+    pub(crate) const fn kind(self) -> EntryKind {
+        match self {
+            Self::Attestation => EntryKind::Attest,
+            Self::Mission => EntryKind::MissionStart,
+            Self::Rearm => EntryKind::Rearm,
+            Self::Purge => EntryKind::Purge,
+            Self::Extension => EntryKind::MissionEnd,
+            Self::SharedKey | Self::Certificate => EntryKind::Key,
+            Self::Restore => EntryKind::Provision,
+            Self::Replacement => EntryKind::Configuration,
+        }
+    }
+
     const fn id(self) -> u8 {
         match self {
             Self::Attestation => 0,

@@ -1,9 +1,11 @@
 //! The fleet's level policy as its authority issues and follows it.
 
+use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
 use alcub3_fleet_protocol::level_policy::{LevelPolicy, LevelPolicyError, VerifiedLevelPolicy};
 use alcub3_trust_model::LevelProfiles;
 
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::store::{StateFolder, StoreError};
 
@@ -41,6 +43,16 @@ impl Authority {
     /// # Errors
     /// [`LevelPolicyIssueError`]; the policy in force is then what it was.
     pub fn issue_level_policy(
+        &mut self,
+        profiles: LevelProfiles,
+        now_ms: u64,
+    ) -> Result<Vec<u8>, LevelPolicyIssueError> {
+        let issued = self.sign_level_policy(profiles, now_ms);
+        let decision = Decision::about(EntryKind::Configuration, None, "a new level policy");
+        self.on_record(decision, now_ms, issued)
+    }
+
+    fn sign_level_policy(
         &mut self,
         profiles: LevelProfiles,
         now_ms: u64,

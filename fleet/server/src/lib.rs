@@ -17,6 +17,7 @@
 
 mod approval;
 mod attestation;
+mod audit;
 mod authority;
 mod backup;
 mod backup_parent;
@@ -33,6 +34,7 @@ mod missions;
 mod operators;
 mod purge;
 mod rearm;
+mod refusal;
 mod replacement;
 mod restore;
 mod robots;
@@ -47,6 +49,7 @@ pub use approval::{
     sign_ballot,
 };
 pub use attestation::{Appraised, AttestationError};
+pub use audit::AuditLogError;
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
 pub use backup::{BackupApproval, BackupDestination, BackupError, BackupProposal, BackupSubject};
 pub use backup_parent::{BackupParent, ParentChip};
@@ -63,6 +66,7 @@ pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
 pub use purge::{PurgeApprovalError, PurgeProposal, PurgeReceiptError};
 pub use rearm::{RearmApprovalError, RearmProposal};
+pub use refusal::Refusal;
 pub use replacement::{
     ApprovedReplacement, PartElsewhere, Proposed, ReplacementProposal, ReplacementRefusal, Review,
 };

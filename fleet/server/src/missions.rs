@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
 use alcub3_command_authority::{
     CommandPattern, Issuer, MissionError, MissionToken, Role, SafetyLimits, VerifiedMission,
@@ -17,6 +18,7 @@ use alcub3_trust_model::policies::{PolicyBuildError, head_policy, mission_end_me
 use alcub3_trust_model::{BelowFloor, Level, LevelProfile, MissionId, OperatorId, RobotId, SessionId};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::epochs;
 use crate::exchanges::{self, ExchangeError, Purpose};
@@ -145,9 +147,7 @@ impl Authority {
     /// # Errors
     /// [`MissionApprovalError`]: not enrolled, or the folder refuses.
     pub fn open_mission(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, MissionApprovalError> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Mission, robot, now_ms)?.session)
+        self.open_session(Purpose::Mission, robot, now_ms)
     }
 
     /// Checks a robot's request against its level, and begins the vote.
@@ -161,7 +161,23 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<MissionProposal, MissionApprovalError> {
-        let request = MissionRequest::from_canonical(request)?;
+        let request = MissionRequest::from_canonical(request);
+        let decision = Decision::on(EntryKind::MissionStart, &request, |asked| {
+            (&asked.robot, format!("mission {}", asked.mission))
+        });
+        let proposed = request
+            .map_err(Into::into)
+            .and_then(|request| self.judge_mission(request, plan, vault, now_ms));
+        self.refusal_on_record(decision, now_ms, proposed)
+    }
+
+    fn judge_mission<V: ApprovalVault>(
+        &self,
+        request: MissionRequest,
+        plan: &MissionPlan,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<MissionProposal, MissionApprovalError> {
         let (robot, session) = (request.robot.clone(), request.session);
         exchanges::close(&self.folder, Purpose::Mission, &robot, session, now_ms)?;
         let enrolment = self.active(&robot)?;
@@ -301,6 +317,24 @@ impl Authority {
     /// [`MissionApprovalError`]; the proposal counts no more, whatever was wrong.
     pub fn approve_mission<V: ApprovalVault>(
         &mut self,
+        proposal: MissionProposal,
+        votes: &[OperatorVote],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<MissionApproval, MissionApprovalError> {
+        let token = &proposal.token;
+        let (kind, what) = match proposal.replaces {
+            None => (EntryKind::MissionStart, "mission"),
+            Some(_) => (EntryKind::MissionEnd, "a later end of mission"),
+        };
+        let subject = format!("{what} {}", token.mission);
+        let decision = Decision::about(kind, Some(&token.robot), subject).voted_by(votes);
+        let approved = self.register_mission(proposal, votes, vault);
+        self.on_record(decision, now_ms, approved)
+    }
+
+    fn register_mission<V: ApprovalVault>(
+        &self,
         proposal: MissionProposal,
         votes: &[OperatorVote],
         vault: &mut V,

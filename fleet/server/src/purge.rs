@@ -4,13 +4,16 @@ use std::error::Error;
 
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::receipt::{Expected, PurgeReason, PurgeVerdict, verify_purge_receipt};
+use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
+use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::purge::{CertifiedPurge, PurgeError, PurgeOrder, PurgeRequest, VerifiedPurge};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
 use alcub3_trust_model::policies::{PolicyBuildError, purge_message};
 use alcub3_trust_model::{RobotId, SessionId};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::certificates::{self, CertificationError};
 use crate::epochs;
@@ -125,9 +128,7 @@ impl Authority {
     /// # Errors
     /// [`PurgeApprovalError`]: not enrolled, or the folder refuses.
     pub fn open_purge(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, PurgeApprovalError> {
-        self.enrolment(robot)?;
-        let mut entropy = self.entropy;
-        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Purge, robot, now_ms)?.session)
+        self.open_session(Purpose::Purge, robot, now_ms)
     }
 
     /// Checks the epoch that the robot's TPM certified, and begins the vote.
@@ -140,11 +141,26 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<PurgeProposal, PurgeApprovalError> {
-        let request = PurgeRequest::from_canonical(request)?;
+        let request = PurgeRequest::from_canonical(request);
+        let decision = Decision::on(EntryKind::Purge, &request, |asked| {
+            (&asked.robot, "purge".to_owned())
+        });
+        let proposed = request
+            .map_err(Into::into)
+            .and_then(|request| self.judge_purge(&request, vault, now_ms));
+        self.refusal_on_record(decision, now_ms, proposed)
+    }
+
+    fn judge_purge<V: ApprovalVault>(
+        &self,
+        request: &PurgeRequest,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<PurgeProposal, PurgeApprovalError> {
         let (robot, session) = (request.robot.clone(), request.session);
         exchanges::close(&self.folder, Purpose::Purge, &robot, session, now_ms)?;
         let enrolment = self.enrolment(&robot)?;
-        let certified = CertifiedPurge::verify(&request, &enrolment, session)?;
+        let certified = CertifiedPurge::verify(request, &enrolment, session)?;
         epochs::check(&self.folder, &robot, certified.robot_epoch().value())?;
         let approved = certified.approved_policy(enrolment.nv_map().name_alg())?;
         let failed = |fault: V::Fault| PurgeApprovalError::Vault(Box::new(fault));
@@ -171,6 +187,19 @@ impl Authority {
     /// [`PurgeApprovalError`]; the proposal counts no more, whatever was wrong.
     pub fn approve_purge<V: ApprovalVault>(
         &mut self,
+        proposal: PurgeProposal,
+        votes: &[OperatorVote],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<Vec<u8>, PurgeApprovalError> {
+        let decision =
+            Decision::about(EntryKind::Purge, Some(&proposal.robot), "purge ordered").voted_by(votes);
+        let ordered = self.order_purge(proposal, votes, vault, now_ms);
+        self.on_record(decision, now_ms, ordered)
+    }
+
+    fn order_purge<V: ApprovalVault>(
+        &self,
         proposal: PurgeProposal,
         votes: &[OperatorVote],
         vault: &mut V,
@@ -217,6 +246,23 @@ impl Authority {
     /// [`PurgeReceiptError`] where there is no order, or the records do not read. A receipt that proves nothing is a verdict.
     pub fn take_purge_receipt(
         &mut self,
+        robot: &RobotId,
+        receipt: &[u8],
+        now_ms: u64,
+    ) -> Result<PurgeVerdict, PurgeReceiptError> {
+        let decision = Decision::about(EntryKind::Purge, Some(robot), "receipt of the purge")
+            .with_object(HashAlg::Sha256.digest(&[receipt]));
+        let verdict = match self.judge_purge_receipt(robot, receipt) {
+            Ok(verdict) => verdict,
+            Err(error) => return self.on_record(decision, now_ms, Err(error)),
+        };
+        let decision = decision.because(verdict.reasons.iter().map(|reason| reason.code()));
+        self.judgement_on_record(decision, verdict.is_proven(), now_ms)?;
+        Ok(verdict)
+    }
+
+    fn judge_purge_receipt(
+        &self,
         robot: &RobotId,
         receipt: &[u8],
     ) -> Result<PurgeVerdict, PurgeReceiptError> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
+use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::rearm::{
@@ -15,6 +16,7 @@ use alcub3_trust_model::{Level, OperatorId, RobotId, SessionId, StopId};
 use crate::approval::{
     ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, count_votes, sign_ballot,
 };
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::epochs;
 use crate::exchanges::{self, ExchangeError, Purpose};
@@ -101,9 +103,7 @@ impl Authority {
     /// # Errors
     /// [`RearmApprovalError`]: not enrolled, or the folder refuses.
     pub fn open_rearm(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, RearmApprovalError> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::Rearm, robot, now_ms)?.session)
+        self.open_session(Purpose::Rearm, robot, now_ms)
     }
 
     /// Checks the epochs that the robot's TPM certified, and begins the vote.
@@ -116,11 +116,26 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<RearmProposal, RearmApprovalError> {
-        let request = RearmRequest::from_canonical(request)?;
+        let request = RearmRequest::from_canonical(request);
+        let decision = Decision::on(EntryKind::Rearm, &request, |asked| {
+            (&asked.robot, "rearm".to_owned())
+        });
+        let proposed = request
+            .map_err(Into::into)
+            .and_then(|request| self.judge_rearm(&request, vault, now_ms));
+        self.refusal_on_record(decision, now_ms, proposed)
+    }
+
+    fn judge_rearm<V: ApprovalVault>(
+        &self,
+        request: &RearmRequest,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<RearmProposal, RearmApprovalError> {
         let (robot, session) = (request.robot.clone(), request.session);
         exchanges::close(&self.folder, Purpose::Rearm, &robot, session, now_ms)?;
         let enrolment = self.active(&robot)?;
-        let certified = CertifiedEpochs::verify(&request, &enrolment, session)?;
+        let certified = CertifiedEpochs::verify(request, &enrolment, session)?;
         epochs::check(&self.folder, &robot, certified.robot_epoch().value())?;
         if certified.level_epochs().is_empty() {
             return Err(RearmError::NoLevel.into());
@@ -143,6 +158,22 @@ impl Authority {
     /// [`RearmApprovalError`]; the proposal counts no more, whatever was wrong.
     pub fn approve_rearm<V: ApprovalVault>(
         &mut self,
+        proposal: RearmProposal,
+        votes: &BTreeMap<Level, Vec<OperatorVote>>,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<RearmApproval, RearmApprovalError> {
+        let levels: Vec<String> = votes.keys().map(ToString::to_string).collect();
+        let subject = format!("rearm of {}", levels.join(", "));
+        let voters = votes.values().max_by_key(|votes| votes.len());
+        let decision = Decision::about(EntryKind::Rearm, Some(&proposal.robot), subject)
+            .voted_by(voters.map_or(&[], Vec::as_slice));
+        let approved = self.rearm_by(proposal, votes, vault, now_ms);
+        self.on_record(decision, now_ms, approved)
+    }
+
+    fn rearm_by<V: ApprovalVault>(
+        &self,
         proposal: RearmProposal,
         votes: &BTreeMap<Level, Vec<OperatorVote>>,
         vault: &mut V,

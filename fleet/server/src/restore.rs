@@ -3,11 +3,13 @@
 use std::error::Error;
 
 use alcub3_attestation::appraisal::LastSeen;
+use alcub3_audit_log::EntryKind;
 use alcub3_fleet_protocol::restore::{ProvenChip, RestoreError, RestoreRequest};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::{RobotId, SessionId};
 
 use crate::approval::ApprovalVault;
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::enrolment::EnrolmentError;
 use crate::exchanges::{self, ExchangeError, Purpose};
@@ -47,10 +49,7 @@ impl Authority {
     /// # Errors
     /// [`RestoreRefusal`]: the robot is not enrolled, or the folder refuses.
     pub fn open_restore(&mut self, robot: &RobotId, now_ms: u64) -> Result<SessionId, RestoreRefusal> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Restore, robot, now_ms)?;
-        Ok(exchange.session)
+        self.open_session(Purpose::Restore, robot, now_ms)
     }
 
     /// Judges the request and gives back what the disk held, sealed to the chip that was enrolled.
@@ -65,7 +64,20 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<Vec<u8>, RestoreRefusal> {
-        let request = RestoreRequest::from_canonical(request).map_err(RestoreRefusal::Message)?;
+        let request = RestoreRequest::from_canonical(request).map_err(RestoreRefusal::Message);
+        let decision = Decision::on(EntryKind::Provision, &request, |asked| {
+            (&asked.robot, "what its lost disk held".to_owned())
+        });
+        let restored = request.and_then(|request| self.give_back(request, vault, now_ms));
+        self.on_record(decision, now_ms, restored)
+    }
+
+    fn give_back<V: ApprovalVault>(
+        &mut self,
+        request: RestoreRequest,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<Vec<u8>, RestoreRefusal> {
         let robot = request.robot.clone();
         let exchange = exchanges::close(&self.folder, Purpose::Restore, &robot, request.session, now_ms)?;
         let enrolment = self.active(&robot)?;

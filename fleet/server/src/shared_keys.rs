@@ -3,8 +3,10 @@
 //! The secret is made when it is wrapped and wiped when that is done: afterwards only chips hold it. So does whoever commands
 //! with it: in a chip that this authority admitted ([`Authority::admit_chip`]).
 
+use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::Role;
 use alcub3_command_authority::cose::SignError;
+use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::TrustAnchors;
 use alcub3_fleet_protocol::commander::CommanderKey;
 use alcub3_fleet_protocol::shared_key::{
@@ -14,11 +16,13 @@ use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::{HardwareTier, Level, OperatorId, RobotId, SessionId};
 
 use crate::approval::ApprovalVault;
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::chips::ChipRefusal;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::missions::MissionApprovalError;
 use crate::robots::RobotError;
+use crate::store::StoreError;
 
 /// What came of sharing one secret.
 #[derive(Clone, Debug)]
@@ -80,6 +84,12 @@ pub enum SharedKeyApprovalError {
     Vault(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl From<StoreError> for SharedKeyApprovalError {
+    fn from(error: StoreError) -> Self {
+        Self::Robot(error.into())
+    }
+}
+
 impl Authority {
     /// Opens the exchange in which a robot may ask for a shared key. The robot's attestations name it.
     ///
@@ -90,9 +100,7 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<SessionId, SharedKeyApprovalError> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        Ok(exchanges::open(&self.folder, &mut entropy, Purpose::SharedKey, robot, now_ms)?.session)
+        self.open_session(Purpose::SharedKey, robot, now_ms)
     }
 
     /// Makes one secret and wraps it for every robot that asked, and a command key for the chip of whoever commands with it:
@@ -102,6 +110,31 @@ impl Authority {
     /// [`SharedKeyApprovalError`]; then nobody has the secret, which is wiped.
     pub fn share_mission_key<V: ApprovalVault>(
         &mut self,
+        requests: &[Vec<u8>],
+        commander: Option<&OperatorId>,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<SharedKeys, SharedKeyApprovalError> {
+        let shared = self.wrap_for_all(requests, commander, vault, now_ms);
+        let what = match commander {
+            Some(operator) => format!("a shared key for {operator}'s commands"),
+            None => "a shared key".to_owned(),
+        };
+        let Ok(shared) = shared else {
+            // Of which robot it was refused is in the error, where it is known.
+            let decision = Decision::about(EntryKind::Key, None, what);
+            return self.on_record(decision, now_ms, shared);
+        };
+        for (robot, message) in &shared.messages {
+            let decision = Decision::about(EntryKind::Key, Some(robot), what.clone())
+                .with_object(HashAlg::Sha256.digest(&[message]));
+            self.judgement_on_record(decision, true, now_ms)?;
+        }
+        Ok(shared)
+    }
+
+    fn wrap_for_all<V: ApprovalVault>(
+        &self,
         requests: &[Vec<u8>],
         commander: Option<&OperatorId>,
         vault: &mut V,

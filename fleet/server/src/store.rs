@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use alcub3_audit_log::AppendError;
 use alcub3_crypto::HashAlg;
 
 /// The version of the folder's layout, in its `version` file.
@@ -69,6 +70,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What its version file says, cut to a line.
         found: String,
+    },
+    /// The audit log took no entry.
+    #[error("authority {path}: {source}")]
+    Audit {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        source: AppendError,
     },
     /// A record does not have the length and digest it says.
     #[error("{0} is damaged: its content is not what was written; restore the folder from a backup")]
@@ -144,6 +153,16 @@ impl StateFolder {
     pub(crate) fn make_folder(&self, name: &str) -> Result<(), StoreError> {
         make_private_folder(&self.path.join(name))?;
         sync_folder(&self.path)
+    }
+
+    /// Opens a file that is read and appended to, made where it is absent, durably.
+    pub(crate) fn open_file(&self, name: &str) -> Result<File, StoreError> {
+        let path = self.path.join(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = private(&mut options).open(&path).map_err(failed("open", &path))?;
+        sync_folder(&self.path)?;
+        Ok(file)
     }
 
     /// Writes one record of a collection, replacing the one of the same key.

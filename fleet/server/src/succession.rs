@@ -2,11 +2,13 @@
 
 use std::error::Error;
 
+use alcub3_audit_log::EntryKind;
 use alcub3_crypto::tpm::{Name, Public, Signature};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{RobotId, domain};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::certificates::{self, CertificationError};
 use crate::robots::RobotError;
@@ -60,6 +62,17 @@ impl Authority {
         &mut self,
         robot: &RobotId,
         vault: &mut V,
+        now_ms: u64,
+    ) -> Result<SuccessionProposal, SuccessionError> {
+        let decision = Decision::about(EntryKind::Provision, Some(robot), "release of its name");
+        let proposed = self.begin_succession(robot, vault);
+        self.refusal_on_record(decision, now_ms, proposed)
+    }
+
+    fn begin_succession<V: ApprovalVault>(
+        &self,
+        robot: &RobotId,
+        vault: &mut V,
     ) -> Result<SuccessionProposal, SuccessionError> {
         let released = self.enrolment(robot)?.record().endorsement_key;
         let failed = |fault: V::Fault| SuccessionError::Vault(Box::new(fault));
@@ -80,6 +93,19 @@ impl Authority {
     /// [`SuccessionError`]; the proposal counts no more, whatever was wrong.
     pub fn approve_succession<V: ApprovalVault>(
         &mut self,
+        proposal: SuccessionProposal,
+        votes: &[OperatorVote],
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<(), SuccessionError> {
+        let decision = Decision::about(EntryKind::Provision, Some(&proposal.robot), "release of its name")
+            .voted_by(votes);
+        let released = self.release(proposal, votes, vault);
+        self.on_record(decision, now_ms, released)
+    }
+
+    fn release<V: ApprovalVault>(
+        &self,
         proposal: SuccessionProposal,
         votes: &[OperatorVote],
         vault: &mut V,

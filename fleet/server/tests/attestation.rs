@@ -185,11 +185,11 @@ fn a_proven_receipt_is_noted_and_a_changed_one_is_not() {
     let mut changed = receipt.clone();
     let at = changed.len() / 2;
     changed[at] ^= 1;
-    let verdict = world.authority.verify_receipt(&robot.id, &changed).unwrap();
+    let verdict = world.authority.verify_receipt(&robot.id, &changed, NOW).unwrap();
     assert_eq!(verdict.outcome, Outcome::Refused);
     assert!(world.authority.standing(&robot.id).unwrap().stops.is_empty());
 
-    let verdict = world.authority.verify_receipt(&robot.id, &receipt).unwrap();
+    let verdict = world.authority.verify_receipt(&robot.id, &receipt, NOW).unwrap();
     assert_eq!(
         verdict.outcome,
         Outcome::Proven,
@@ -203,6 +203,6 @@ fn a_proven_receipt_is_noted_and_a_changed_one_is_not() {
 
     let other = Robot::new("rover-2");
     world.enrol(&other);
-    let verdict = world.authority.verify_receipt(&other.id, &receipt).unwrap();
+    let verdict = world.authority.verify_receipt(&other.id, &receipt, NOW).unwrap();
     assert_eq!(verdict.outcome, Outcome::Refused, "another robot's receipt");
 }

@@ -42,7 +42,7 @@ impl Recovery {
         let persons: Vec<Person> = HOLDERS.map(Person::new).into();
         for person in &persons {
             let operator = person.as_operator(Role::Maintainer);
-            world.authority.register_operator(operator).unwrap();
+            world.authority.register_operator(operator, NOW).unwrap();
         }
         let admit = |person: &Person| admitted(&mut world, &chip_of(person), person);
         let chips = persons.iter().map(admit).collect();
@@ -120,7 +120,7 @@ fn two_persons_approve_a_parent_whose_kind_they_see_and_it_stays_on_record() {
     for (at, (destination, parent)) in destinations.iter().enumerate() {
         let (authority, vault) = (&mut world.authority, &mut world.vault);
         let proposal = authority
-            .propose_backup(subject(robot), destination, vault)
+            .propose_backup(subject(robot), destination, vault, NOW)
             .unwrap();
         let seen = proposal.parent().clone();
         let votes = [&world.alice, &world.bob].map(|person| person.vote(proposal.ballot()));
@@ -172,7 +172,7 @@ fn one_person_approves_no_duplicate_and_nothing_is_on_record() {
     let Recovery { world, robot, .. } = &mut recovery;
     let (authority, vault) = (&mut world.authority, &mut world.vault);
     let proposal = authority
-        .propose_backup(subject(robot), &destination, vault)
+        .propose_backup(subject(robot), &destination, vault, NOW)
         .unwrap();
     let votes = [world.alice.vote(proposal.ballot())];
     let refused = authority.approve_backup(proposal, &votes, vault, NOW);
@@ -242,10 +242,10 @@ fn a_revoked_chip_is_no_parent_holds_no_share_and_is_never_admitted_again() {
     // A challenge that was open when the chip was revoked.
     let open = answered(&mut recovery.world, &chip, &request);
     let authority = &mut recovery.world.authority;
-    authority.revoke_chip(&person.id).unwrap();
+    authority.revoke_chip(&person.id, NOW).unwrap();
     assert!(matches!(authority.chip(&person.id), Err(ChipRefusal::NoChip(_))));
     assert!(matches!(
-        authority.revoke_chip(&person.id),
+        authority.revoke_chip(&person.id, NOW),
         Err(ChipRefusal::NoChip(_))
     ));
     assert!(matches!(

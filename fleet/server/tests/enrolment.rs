@@ -206,7 +206,7 @@ fn two_persons_give_a_lost_robots_name_to_another_tpm_and_one_does_not() {
         assert!(begins(&mut world, &successor).is_err());
         let proposal = world
             .authority
-            .propose_succession(&lost.id, &mut world.vault)
+            .propose_succession(&lost.id, &mut world.vault, NOW)
             .unwrap();
         let mut votes = vec![
             world.alice.vote(proposal.ballot()),
@@ -215,7 +215,7 @@ fn two_persons_give_a_lost_robots_name_to_another_tpm_and_one_does_not() {
         votes.truncate(persons);
         let released = world
             .authority
-            .approve_succession(proposal, &votes, &mut world.vault);
+            .approve_succession(proposal, &votes, &mut world.vault, NOW);
         assert_eq!(released.is_ok(), persons == 2);
     }
     world.enrol(&successor);
@@ -232,7 +232,7 @@ fn a_release_that_two_persons_did_not_sign_gives_the_name_to_nobody() {
     fs::write(world.state().join(SIMULATOR_ROOTS).join("i.der"), &successor.root).unwrap();
     let proposal = world
         .authority
-        .propose_succession(&lost.id, &mut world.vault)
+        .propose_succession(&lost.id, &mut world.vault, NOW)
         .unwrap();
     let votes = [
         world.alice.vote(proposal.ballot()),
@@ -240,7 +240,7 @@ fn a_release_that_two_persons_did_not_sign_gives_the_name_to_nobody() {
     ];
     world
         .authority
-        .approve_succession(proposal, &votes, &mut world.vault)
+        .approve_succession(proposal, &votes, &mut world.vault, NOW)
         .unwrap();
     let state = world.state();
     drop(world.authority);
@@ -279,12 +279,12 @@ fn one_key_is_one_person_and_names_are_given_once() {
     let mut twin = Person::new("alice-again").as_operator(alcub3_command_authority::Role::Approver);
     twin.key = world.alice.key.verifying_key();
     assert!(matches!(
-        world.authority.register_operator(twin),
+        world.authority.register_operator(twin, NOW),
         Err(OperatorError::KeyTaken { .. })
     ));
     let renamed = Person::new("alice").as_operator(alcub3_command_authority::Role::Approver);
     assert!(matches!(
-        world.authority.register_operator(renamed),
+        world.authority.register_operator(renamed, NOW),
         Err(OperatorError::NameTaken(_))
     ));
 }

@@ -116,7 +116,10 @@ fn certificates_follow_each_other_without_a_gap_also_over_a_restart() {
     let (one, two) = (Local::new(), Local::new());
     let (first_session, first) = certified(&mut world, &robot, &one);
     let word = one.used(&robot, first_session, &first);
-    world.authority.certificate_used(&word.to_canonical()).unwrap();
+    world
+        .authority
+        .certificate_used(&word.to_canonical(), NOW)
+        .unwrap();
     let (session, second) = certified(&mut world, &robot, &two);
     assert!(summarize(&second).unwrap().subject.contains("O=test"));
     let standing = |world: &World, der: &[u8]| world.authority.certificate_standing(&robot.id, der).unwrap();
@@ -130,7 +133,7 @@ fn certificates_follow_each_other_without_a_gap_also_over_a_restart() {
     };
     world
         .authority
-        .certificate_used(&forged.to_canonical())
+        .certificate_used(&forged.to_canonical(), NOW)
         .unwrap_err();
     assert_eq!(standing(&world, &first), CertificateStanding::Counts);
 
@@ -139,7 +142,10 @@ fn certificates_follow_each_other_without_a_gap_also_over_a_restart() {
     world.authority = Authority::open(&state).unwrap();
     let word = two.used(&robot, session, &second);
     for _ in 0..2 {
-        let answer = world.authority.certificate_used(&word.to_canonical()).unwrap();
+        let answer = world
+            .authority
+            .certificate_used(&word.to_canonical(), NOW)
+            .unwrap();
         CertificateChanged::verify(&answer, &world.authority.verifying_key(), &word).unwrap();
     }
     assert_eq!(standing(&world, &first), CertificateStanding::Superseded);
@@ -147,7 +153,7 @@ fn certificates_follow_each_other_without_a_gap_also_over_a_restart() {
     assert_eq!(standing(&world, b"another"), CertificateStanding::Unknown);
     let late = one.used(&robot, first_session, &first);
     assert!(matches!(
-        world.authority.certificate_used(&late.to_canonical()),
+        world.authority.certificate_used(&late.to_canonical(), NOW),
         Err(CertificationError::NotGranted(_))
     ));
     // Enrolled anew, the robot has no certificate of before.
@@ -171,9 +177,11 @@ fn a_released_or_purged_robots_certificates_count_no_more() {
         } = &mut world;
         let votes = |ballot: &Ballot| [alice.vote(ballot), bob.vote(ballot)];
         if released {
-            let proposal = authority.propose_succession(&robot.id, vault).unwrap();
+            let proposal = authority.propose_succession(&robot.id, vault, NOW).unwrap();
             let votes = votes(proposal.ballot());
-            authority.approve_succession(proposal, &votes, vault).unwrap();
+            authority
+                .approve_succession(proposal, &votes, vault, NOW)
+                .unwrap();
         } else {
             let request = robot.purge_request(authority.open_purge(&robot.id, NOW).unwrap());
             let proposal = authority.propose_purge(&request, vault, NOW).unwrap();

@@ -120,7 +120,7 @@ fn an_issuers_weak_key_is_refused_before_anybody_votes() {
     };
     world
         .authority
-        .register_operator(weak.as_operator(Role::Operator))
+        .register_operator(weak.as_operator(Role::Operator), NOW)
         .unwrap();
     world.pilot = weak;
     let proposal = propose(&mut world, &robot, Level::Cui, HOUR).unwrap();

@@ -184,7 +184,7 @@ fn what_a_level_does_not_allow_is_refused_before_anybody_votes() {
     let low = Person::new("low");
     let mut operator = low.as_operator(Role::Operator);
     operator.labels.level = Level::Cui;
-    world.authority.register_operator(operator).unwrap();
+    world.authority.register_operator(operator, NOW).unwrap();
     let mut uncleared = plan(&world);
     uncleared.issuers[0].0 = low.id;
     for (plan, says) in [

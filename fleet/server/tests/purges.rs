@@ -107,7 +107,7 @@ fn purged() -> (World, Robot, [Vec<u8>; 3]) {
 }
 
 fn reasons(world: &mut World, robot: &Robot, receipt: &[u8]) -> Vec<PurgeReason> {
-    let verdict = world.authority.take_purge_receipt(&robot.id, receipt);
+    let verdict = world.authority.take_purge_receipt(&robot.id, receipt, NOW);
     verdict.unwrap().reasons
 }
 
@@ -120,7 +120,10 @@ fn a_receipt_that_was_judged_lets_the_chip_come_back_once_under_its_name() {
     world.enrol(&robot);
     assert!(world.authority.challenge(&id, NOW).is_ok());
     // It has served; what was approved before fits the new counters no more.
-    let again = world.authority.take_purge_receipt(&id, &receipt).unwrap_err();
+    let again = world
+        .authority
+        .take_purge_receipt(&id, &receipt, NOW)
+        .unwrap_err();
     assert!(matches!(again, PurgeReceiptError::NotOrdered(_)), "{again}");
     robot.set_counter(NvIndex::RobotEpoch, 8);
     assert!(rearm(&mut world, &robot).is_err());
@@ -146,7 +149,7 @@ fn a_receipt_that_was_judged_lets_the_chip_come_back_once_under_another_name() {
     let mut robot = robot.provisioned_anew("rover-2");
     let taken = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
     assert!(matches!(taken, EnrolmentError::HardwareTaken { .. }), "{taken}");
-    let verdict = world.authority.take_purge_receipt(&first, &receipt).unwrap();
+    let verdict = world.authority.take_purge_receipt(&first, &receipt, NOW).unwrap();
     assert!(verdict.is_proven(), "{verdict:?}");
     world.enrol(&robot);
     world.enrol(&robot);
@@ -155,7 +158,7 @@ fn a_receipt_that_was_judged_lets_the_chip_come_back_once_under_another_name() {
     assert!(world.authority.challenge(&first, NOW).is_err());
     for receipt_again in [false, true] {
         if receipt_again {
-            world.authority.take_purge_receipt(&first, &receipt).unwrap();
+            world.authority.take_purge_receipt(&first, &receipt, NOW).unwrap();
         }
         robot = robot.provisioned_anew("rover-1");
         assert!(world.authority.begin_enrolment(&robot.begin(), NOW).is_err());
@@ -177,5 +180,10 @@ fn a_receipt_that_proves_no_clearing_brings_nothing_back() {
     assert_eq!(reasons(&mut world, &robot, &receipt), [PurgeReason::NotCleared]);
     assert!(world.authority.begin_enrolment(&robot.begin(), NOW).is_err());
     let stranger = RobotId::new("rover-9").unwrap();
-    assert!(world.authority.take_purge_receipt(&stranger, &receipt).is_err());
+    assert!(
+        world
+            .authority
+            .take_purge_receipt(&stranger, &receipt, NOW)
+            .is_err()
+    );
 }

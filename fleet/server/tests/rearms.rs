@@ -124,7 +124,7 @@ fn a_successor_is_served_only_above_every_epoch_approved_for_the_lost_robot() {
     rearm(&mut world, &lost).unwrap();
     let proposal = world
         .authority
-        .propose_succession(&lost.id, &mut world.vault)
+        .propose_succession(&lost.id, &mut world.vault, NOW)
         .unwrap();
     let votes = [
         world.alice.vote(proposal.ballot()),
@@ -132,7 +132,7 @@ fn a_successor_is_served_only_above_every_epoch_approved_for_the_lost_robot() {
     ];
     world
         .authority
-        .approve_succession(proposal, &votes, &mut world.vault)
+        .approve_succession(proposal, &votes, &mut world.vault, NOW)
         .unwrap();
     let mut successor = Robot::new("rover-1");
     world.enrol(&successor);

@@ -11,7 +11,7 @@
 mod replacing;
 mod support;
 
-use alcub3_server::{OperatorVote, Proposed, ReplacementRefusal};
+use alcub3_server::{OperatorVote, Proposed, Refusal, ReplacementRefusal};
 use replacing::{Replacing, enrolled, replaced, vote};
 use support::robot::Robot;
 use support::{ALG, NOW, World};

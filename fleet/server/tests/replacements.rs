@@ -13,7 +13,8 @@ mod support;
 
 use alcub3_fleet_protocol::replacement::{Replacement, ReplacementError, VerifiedReplacement};
 use alcub3_server::{
-    ApprovalError, EXCHANGE_MS, ExchangeError, OperatorVote, Proposed, ReplacementRefusal, RobotError,
+    ApprovalError, EXCHANGE_MS, ExchangeError, OperatorVote, Proposed, Refusal, ReplacementRefusal,
+    RobotError,
 };
 use alcub3_trust_model::SessionId;
 use alcub3_trust_model::hardware::{HardwareReason, HardwareRecord, Inventory, PartClass};

@@ -189,7 +189,7 @@ fn a_missions_receipt_is_judged_by_the_anchor_it_was_approved_under() {
     };
     let mut judged = |anchor, values| {
         let receipt = robot.stop_mission(mission.0, anchor, values);
-        let verdict = world.authority.verify_receipt(&robot.id, &receipt).unwrap();
+        let verdict = world.authority.verify_receipt(&robot.id, &receipt, NOW).unwrap();
         (verdict.outcome, verdict.reasons)
     };
     assert_eq!(

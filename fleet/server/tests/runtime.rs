@@ -58,7 +58,10 @@ fn running() -> (World, Robot) {
     let log = EventLog::parse(&robot.uefi_log).unwrap();
     let runtime = RuntimeReferences::golden(&ImaLog::parse(good.bytes()).unwrap()).unwrap();
     let references = ReferenceValues::golden(&log, BANK).unwrap().with_runtime(runtime);
-    world.authority.set_reference(&robot.id, &references).unwrap();
+    world
+        .authority
+        .set_reference(&robot.id, &references, NOW)
+        .unwrap();
     (world, robot)
 }
 
@@ -143,7 +146,10 @@ fn an_intruder_stays_found_and_other_references_judge_the_whole_list_anew() {
     let log = EventLog::parse(&robot.uefi_log).unwrap();
     let all = RuntimeReferences::golden(&ImaLog::parse(robot.measured.bytes()).unwrap()).unwrap();
     let references = ReferenceValues::golden(&log, BANK).unwrap().with_runtime(all);
-    world.authority.set_reference(&robot.id, &references).unwrap();
+    world
+        .authority
+        .set_reference(&robot.id, &references, NOW)
+        .unwrap();
     let request = ask(&mut world, &robot);
     assert_eq!(request.runtime_from, None);
     assert!(answer(&mut world, &mut robot, &request).is_trusted());

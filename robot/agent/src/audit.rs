@@ -8,7 +8,7 @@ use alcub3_trust_model::{BootId, RobotId};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const FILE: &str = "audit.log";
@@ -36,6 +36,11 @@ impl LogFile for Disk {
 }
 
 impl AuditFile {
+    /// Where the log of a state folder is.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
     /// Opens the log in a folder and reads it whole. An entry that a crash cut off was never acknowledged: it is
     /// removed. Damage before other entries stays where it is, counts as one entry, and is named by an entry of its own.
     ///
@@ -48,7 +53,7 @@ impl AuditFile {
             .read(true)
             .write(true)
             .mode(0o600)
-            .open(folder.join(FILE))?;
+            .open(Self::path(folder))?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         let (writer, damage) = LogWriter::open(Disk(file), &content)?;

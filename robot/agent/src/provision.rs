@@ -1,14 +1,18 @@
 //! Provisioning against an authority: the keys' steps and the enrolment's messages, one after the other.
 
-use crate::Result;
+use crate::audit::AuditFile;
+use crate::run::random_id;
+use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
+use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_fleet_protocol::HierarchyAuthorisations;
 use alcub3_fleet_protocol::enrolment::{EnrolRequest, Robot as Enrolment};
 use alcub3_keys::{Custody, Prepared, Provisioning, ProvisioningPlan, RobotRecord, StateFolder};
+use alcub3_security_hal::{Clock, SystemClock};
 use alcub3_tpm::{Lane, Tpm};
 use alcub3_trust_model::hardware::Inventory;
-use alcub3_trust_model::{Level, RobotId};
+use alcub3_trust_model::{BootId, Level, RobotId};
 use std::time::Duration;
 
 /// How the authority's answers reach the robot. The caller carries the messages; they protect themselves.
@@ -50,11 +54,34 @@ pub struct ProvisionRequest {
 
 /// Provisions a robot, or goes on with a provisioning that was cut short.
 ///
-/// The chip's authorisations are in the authority's custody when this returns, and nowhere on the robot.
+/// The chip's authorisations are in the authority's custody when this returns, and nowhere on the robot. What came of it is in
+/// the audit log of the folder, a refusal with its reason code.
 ///
 /// # Errors
 /// The first step that fails. Calling again with the same request goes on from there.
 pub fn provision(
+    tpm: &Tpm,
+    folder: &StateFolder,
+    request: &ProvisionRequest,
+    link: &mut dyn AuthorityLink,
+) -> Result<RobotRecord> {
+    let audit = AuditFile::open(folder.path(), request.robot.clone(), BootId::new(random_id()?))?;
+    let done = try_provision(tpm, folder, request, link);
+    let refused = done.as_ref().err().and_then(AgentError::reason_code);
+    let outcome = match (&done, refused) {
+        (Ok(_), _) => Outcome::Done,
+        (Err(_), Some(_)) => Outcome::Refused,
+        (Err(_), None) => Outcome::Failed,
+    };
+    let levels: Vec<String> = request.levels.iter().map(ToString::to_string).collect();
+    let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
+    let mut entry = audit.entry(EntryKind::Provision, levels.join(", "), now_utc_ms, outcome);
+    entry.reasons = refused.map(str::to_owned).into_iter().collect();
+    audit.append(&entry)?;
+    done
+}
+
+fn try_provision(
     tpm: &Tpm,
     folder: &StateFolder,
     request: &ProvisionRequest,

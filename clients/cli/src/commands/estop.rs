@@ -207,7 +207,7 @@ fn show_receipts(
         let Some(receipt) = folder.read(&format!("{RECEIPTS}/{name}"))? else {
             continue;
         };
-        let verdict = authority.verify_receipt(robot, &receipt)?;
+        let verdict = authority.verify_receipt(robot, &receipt, now_ms())?;
         if verdict.outcome != Outcome::Proven {
             tracing::warn!(
                 receipt = name,

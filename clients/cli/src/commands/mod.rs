@@ -1,6 +1,7 @@
 //! One module for each group of commands.
 
 mod attest;
+mod audit;
 mod authority;
 mod checkquote;
 mod chip;
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// What each level asks for
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// What this robot has on record: what was done and what was refused, and why
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// The local authority
     #[command(subcommand)]
     Authority(authority::AuthorityCommand),
@@ -100,7 +104,8 @@ impl Command {
     pub(crate) const fn handles_secrets(&self) -> bool {
         !matches!(
             self,
-            Self::Eventlog(_)
+            Self::Audit(_)
+                | Self::Eventlog(_)
                 | Self::Ima(_)
                 | Self::Checkquote(_)
                 | Self::Reference(_)
@@ -126,6 +131,7 @@ impl Command {
             Self::Commander(command) => commander::run(&command, context),
             Self::Estop(arguments) => estop::run(&arguments, context),
             Self::Policy(command) => policy::run(&command, context),
+            Self::Audit(command) => audit::run(&command, context),
             Self::Authority(command) => authority::run(&command, context),
             Self::Eventlog(arguments) => eventlog::run(&arguments, context),
             Self::Ima(arguments) => ima::run(&arguments, context),

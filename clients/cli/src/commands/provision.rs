@@ -2,6 +2,7 @@
 
 use super::reference;
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::parties::{AuthorityArgs, MACHINE};
@@ -63,7 +64,15 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
         .eventlog
         .clone()
         .map_or(LogSource::Platform, LogSource::File);
-    let log = PlatformLogs::uefi(log).read_uefi()?;
+    // Judged first: a log that is of no use must not leave an enrolled robot without references.
+    let reference = PlatformLogs::uefi(log)
+        .read_uefi()?
+        .map(|log| {
+            let path = arguments.eventlog.as_deref();
+            let path = path.unwrap_or(Path::new("the machine's event log"));
+            reference::golden(&log, path, arguments.curve.hash())
+        })
+        .transpose()?;
     let mut authority = arguments.authority.open()?;
     let folder = StateFolder::open(&context.state_dir()?)?;
     let tpm = tpm_access::start(context.tpm_spec())?;
@@ -85,13 +94,10 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
         authority: authority.authority.verifying_key(),
     };
     let record = authority.provision(&tpm, &folder, &request)?;
-    if let Some(log) = &log {
-        let path = arguments
-            .eventlog
-            .as_deref()
-            .unwrap_or(Path::new("the machine's event log"));
-        let values = reference::golden(log, path, arguments.curve.hash())?;
-        authority.authority.set_reference(&arguments.robot, &values)?;
+    if let Some(values) = &reference {
+        authority
+            .authority
+            .set_reference(&arguments.robot, values, now_ms())?;
     }
     let enrolment = authority.authority.enrolment(&arguments.robot)?;
     let tier = enrolment.record().tier.name();
@@ -102,7 +108,7 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
         .collect();
     let json = json!({
         "robot": record.robot, "tpm": tier, "levels": levels, "simulator_ca": arguments.simulator_ca,
-        "reference_set": log.is_some(),
+        "reference_set": reference.is_some(),
         "endorsement_key": record.endorsement_key.name().to_hex(),
         "attestation_key": record.attestation_key.name().to_hex(),
         "identity": record.identity.name().to_hex(),
@@ -125,7 +131,7 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
             style.warn("its endorsement certificate is a simulator CA's, and says so")
         ));
     }
-    if log.is_none() {
+    if reference.is_none() {
         text.push_str("no event log here: set its reference values with `alcub3 authority reference`\n");
     }
     text.push_str("it is stopped until two persons arm it: `alcub3 estop reset`\n");

@@ -48,6 +48,6 @@ pub(super) fn run(arguments: &Purge, context: &Context) -> Result<Answer, CliErr
     }
     let robot = receipt::purged_robot(&bytes)?;
     // Judged and kept by the authority: with it the chip may be enrolled again.
-    let verdict = authority.authority.take_purge_receipt(&robot, &bytes)?;
+    let verdict = authority.authority.take_purge_receipt(&robot, &bytes, now_ms())?;
     Ok(receipt::purge_answer(&verdict, context.style()))
 }

@@ -40,32 +40,40 @@ impl CliError {
             | Self::OtherIssuer { .. }
             | Self::NotAnArgument { .. } => "usage",
             Self::Reference { .. } | Self::Root { .. } | Self::Token { .. } => "bad-value",
-            Self::Authority(_) | Self::Operator(_) | Self::RobotRecords(_) => "authority",
-            Self::Attestation(_) => "attestation",
-            Self::Mission(_) => "mission-refused",
-            Self::Rearm(_) => "rearm-refused",
-            Self::Replacement(refusal) => refusal.code(),
+            Self::Authority(_) => "authority",
+            Self::Operator(_)
+            | Self::RobotRecords(_)
+            | Self::Attestation(_)
+            | Self::Mission(_)
+            | Self::Rearm(_)
+            | Self::Replacement(_)
+            | Self::Purge(_)
+            | Self::PurgeReceipt(_)
+            | Self::Duplication(_)
+            | Self::Succession(_)
+            | Self::Chip(_)
+            | Self::SharedKey(_)
+            | Self::LevelPolicy(_) => self.authority_code("authority"),
             Self::OtherChange => "other-change",
-            Self::Agent(
-                error @ (AgentError::RegisterUnexplained | AgentError::Keys(KeysError::Replacement(_))),
-            ) => error.reason_code().unwrap_or("replacement-refused"),
-            Self::Purge(_) | Self::PurgeReceipt(_) => "purge-refused",
             Self::Receipt { .. } => "bad-receipt",
-            Self::Duplication(_) | Self::BareStorageKey { .. } => "duplication-refused",
-            Self::Succession(_) => "succession-refused",
-            Self::Chip(_) | Self::ChipMessage { .. } => "chip-refused",
+            Self::BareStorageKey { .. } => "duplication-refused",
+            Self::ChipMessage { .. } => "chip-refused",
             Self::Keys(KeysError::Recovery(_)) | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => {
                 "recovery-refused"
             }
             Self::CommanderMessage { .. } => "commander-refused",
             Self::HeldKey { .. } => "bad-key",
-            Self::SharedKey(_) => "shared-key-refused",
             Self::Keys(KeysError::OtherCommander) => "other-tpm",
-            Self::LevelPolicy(_) | Self::PolicyFile { .. } => "bad-policy",
+            Self::PolicyFile { .. }
+            | Self::Keys(KeysError::LevelPolicy(_))
+            | Self::Agent(AgentError::Keys(KeysError::LevelPolicy(_))) => "bad-policy",
             Self::Backup { .. } | Self::StorageKey { .. } => "bad-backup",
             Self::Vault(_) => "authority-tpm",
-            Self::Agent(AgentError::Link(_)) => "enrolment-refused",
-            Self::Agent(_) | Self::Keys(_) | Self::State(_) => "robot",
+            Self::Agent(AgentError::Link(_)) => self.authority_code("enrolment-refused"),
+            Self::Agent(error) => error.reason_code().unwrap_or("robot"),
+            Self::Keys(KeysError::BelowFloor(below)) => below.code(),
+            Self::Keys(KeysError::Stopped) => "emergency-stop",
+            Self::Keys(_) | Self::State(_) => "robot",
             Self::Certificate(_) => "bad-certificate",
             Self::NoCertificate => "no-certificate",
             Self::SignCommand(_) | Self::Crypto(_) => "cryptography",
@@ -78,6 +86,12 @@ impl CliError {
             Self::Demo(_) => "not-proven",
             Self::Untrusted { .. } => "untrusted",
         }
+    }
+
+    /// The reason code of the authority; `otherwise` where it gave none.
+    fn authority_code(&self, otherwise: &'static str) -> &'static str {
+        self.authority_refusal()
+            .map_or(otherwise, |refusal| refusal.code())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::authority_vault::VaultError;
 use crate::exit::Exit;
 use alcub3_agent::AgentError;
 use alcub3_keys::{KeyRefusal, KeysError};
+use alcub3_server::{CertificationError, EnrolmentError, Refusal, RestoreRefusal};
 use alcub3_tpm::TpmError;
 
 impl CliError {
@@ -20,37 +21,31 @@ impl CliError {
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::NotAnArgument { .. } => Exit::Usage,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
-            Self::Demo(_) | Self::Untrusted { .. } | Self::Mission(_) | Self::Rearm(_) | Self::Purge(_) => {
+            // Somebody was looked for, and nothing was judged.
+            Self::RobotRecords(_) => Exit::Failure,
+            _ if self
+                .authority_refusal()
+                .is_some_and(|refusal| !refusal.is_failure()) =>
+            {
                 Exit::No
             }
-            Self::Chip(_)
+            _ if self.key_refusal().is_some() => Exit::No,
+            Self::Agent(error) if error.reason_code().is_some() => Exit::No,
+            Self::Demo(_)
+            | Self::Untrusted { .. }
+            | Self::OtherChange
             | Self::ChipMessage { .. }
             | Self::BareStorageKey { .. }
             | Self::CommanderMessage { .. }
-            | Self::SharedKey(_) => Exit::No,
-            Self::Replacement(_)
-            | Self::OtherChange
-            | Self::Agent(AgentError::RegisterUnexplained | AgentError::Keys(KeysError::Replacement(_))) => {
-                Exit::No
-            }
-            Self::Duplication(_)
-            | Self::Succession(_)
-            | Self::Keys(KeysError::Recovery(_))
-            | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => Exit::No,
-            Self::PolicyFile { .. }
-            | Self::LevelPolicy(_)
-            | Self::Keys(KeysError::LevelPolicy(_))
-            | Self::Agent(AgentError::Keys(KeysError::LevelPolicy(_))) => Exit::No,
-            Self::Keys(KeysError::Stopped) | Self::Agent(AgentError::Keys(KeysError::Stopped)) => Exit::No,
-            _ if self.key_refusal().is_some() => Exit::No,
-            Self::Agent(
-                AgentError::Extension(_)
-                | AgentError::SharedKey(_)
-                | AgentError::Rearm(_)
-                | AgentError::RearmRecord(_)
-                | AgentError::Gate(_)
-                | AgentError::Link(_),
-            ) => Exit::No,
+            | Self::PolicyFile { .. }
+            | Self::Agent(AgentError::Gate(_))
+            | Self::Keys(
+                KeysError::Recovery(_)
+                | KeysError::LevelPolicy(_)
+                | KeysError::Stopped
+                | KeysError::BelowFloor(_),
+            )
+            | Self::Agent(AgentError::Keys(KeysError::Recovery(_) | KeysError::LevelPolicy(_))) => Exit::No,
             _ => Exit::Failure,
         }
     }
@@ -60,6 +55,33 @@ impl CliError {
         match self {
             Self::Keys(KeysError::Refused { source })
             | Self::Agent(AgentError::Keys(KeysError::Refused { source })) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// Why the authority refuses something, or could not judge it.
+    pub(super) fn authority_refusal(&self) -> Option<&dyn Refusal> {
+        match self {
+            Self::Operator(error) => Some(error),
+            Self::RobotRecords(error) => Some(error),
+            Self::Attestation(error) => Some(error),
+            Self::Mission(error) => Some(error),
+            Self::Rearm(error) => Some(error),
+            Self::Replacement(error) => Some(error),
+            Self::Purge(error) => Some(error),
+            Self::PurgeReceipt(error) => Some(error),
+            Self::Duplication(error) => Some(error),
+            Self::Succession(error) => Some(error),
+            Self::Chip(error) => Some(error),
+            Self::SharedKey(error) => Some(error),
+            Self::LevelPolicy(error) => Some(error),
+            Self::Agent(AgentError::Link(answer)) => {
+                let answer = answer.0.as_ref();
+                let enrolment = answer.downcast_ref::<EnrolmentError>();
+                let certificate = || answer.downcast_ref::<CertificationError>().map(as_refusal);
+                let restore = || answer.downcast_ref::<RestoreRefusal>().map(as_refusal);
+                enrolment.map(as_refusal).or_else(certificate).or_else(restore)
+            }
             _ => None,
         }
     }
@@ -74,6 +96,10 @@ impl CliError {
             _ => None,
         }
     }
+}
+
+fn as_refusal<R: Refusal>(refusal: &R) -> &dyn Refusal {
+    refusal
 }
 
 /// Whether what is missing is the TPM itself.

@@ -28,9 +28,10 @@ impl CliError {
                 "set them with `alcub3 authority reference ROBOT --eventlog FILE`"
             }
             Self::Attestation(_) => "ask for new evidence (`alcub3 appraise --request`), or attest again",
-            Self::Agent(AgentError::Link(_)) => {
+            Self::Agent(AgentError::Link(_)) if self.code() == "below-every-floor" => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
             }
+            Self::Agent(AgentError::Link(_)) => "mend what the authority's reason names, then ask it again",
             Self::ChipMessage { .. } | Self::CommanderMessage { .. } => {
                 "check that the file is the one you mean, and that --authority-key is the key of `authority show --key`"
             }

@@ -5,6 +5,7 @@ mod record;
 
 use std::error::Error;
 
+use alcub3_audit_log::EntryKind;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::replacement::{ProvenHardware, Replacement, ReplacementError, ReplacementRequest};
 use alcub3_trust_model::canonical::DecodeError;
@@ -12,10 +13,12 @@ use alcub3_trust_model::hardware::{Difference, HardwareRecord};
 use alcub3_trust_model::{OperatorId, RobotId, SessionId};
 
 use crate::approval::{ApprovalError, ApprovalVault, OperatorVote, one_vote};
+use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::enrolment::EnrolmentError;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::{self, RobotError};
+use crate::store::StoreError;
 
 pub use record::ApprovedReplacement;
 pub(crate) use record::finish;
@@ -106,17 +109,9 @@ pub enum ReplacementRefusal {
     Unanswered(#[source] Box<ReplacementRefusal>),
 }
 
-impl ReplacementRefusal {
-    /// The reason code, stable across releases.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Replacement(error) => error.code(),
-            Self::Exchange(_) => "exchange",
-            Self::Approval(_) => "not-approved",
-            Self::Outdated(_) => "outdated",
-            Self::Robot(RobotError::Purged(_)) => "purged",
-            _ => "replacement-refused",
-        }
+impl From<StoreError> for ReplacementRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Robot(error.into())
     }
 }
 
@@ -131,10 +126,7 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<SessionId, ReplacementRefusal> {
-        self.active(robot)?;
-        let mut entropy = self.entropy;
-        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Replacement, robot, now_ms)?;
-        Ok(exchange.session)
+        self.open_session(Purpose::Replacement, robot, now_ms)
     }
 
     /// What a request asks for, checked as for the vote; the exchange stays open. None where it was approved before.
@@ -169,7 +161,23 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<Proposed, ReplacementRefusal> {
-        let request = ReplacementRequest::from_canonical(request).map_err(ReplacementRefusal::Message)?;
+        let request = ReplacementRequest::from_canonical(request).map_err(ReplacementRefusal::Message);
+        let decision = Decision::on(EntryKind::Configuration, &request, |asked| {
+            (&asked.robot, "replaced parts".to_owned())
+        });
+        let proposed = request.and_then(|request| self.judge_replacement(request, vault, now_ms));
+        match proposed {
+            Ok(Proposed::Approved { .. }) => self.on_record(decision, now_ms, proposed),
+            _ => self.refusal_on_record(decision, now_ms, proposed),
+        }
+    }
+
+    fn judge_replacement<V: ApprovalVault>(
+        &self,
+        request: ReplacementRequest,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<Proposed, ReplacementRefusal> {
         let (robot, session) = (request.robot.clone(), request.session);
         exchanges::close(&self.folder, Purpose::Replacement, &robot, session, now_ms)?;
         let enrolment = self.active(&robot)?;
@@ -195,6 +203,20 @@ impl Authority {
     /// [`ReplacementRefusal`]; the proposal counts no more, whatever was wrong.
     pub fn approve_replacement<V: ApprovalVault>(
         &mut self,
+        proposal: ReplacementProposal,
+        vote: &OperatorVote,
+        vault: &mut V,
+        now_ms: u64,
+    ) -> Result<Vec<u8>, ReplacementRefusal> {
+        let robot = &proposal.review.change.robot;
+        let decision = Decision::about(EntryKind::Configuration, Some(robot), "replaced parts")
+            .voted_by(std::slice::from_ref(vote));
+        let approved = self.replace_by(proposal, vote, vault, now_ms);
+        self.on_record(decision, now_ms, approved)
+    }
+
+    fn replace_by<V: ApprovalVault>(
+        &self,
         proposal: ReplacementProposal,
         vote: &OperatorVote,
         vault: &mut V,

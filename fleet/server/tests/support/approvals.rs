@@ -47,7 +47,9 @@ pub fn approve(
     proposal: MissionProposal,
     votes: &[OperatorVote],
 ) -> Result<MissionApproval, MissionApprovalError> {
-    world.authority.approve_mission(proposal, votes, &mut world.vault)
+    world
+        .authority
+        .approve_mission(proposal, votes, &mut world.vault, NOW)
 }
 
 /// A mission of a level, approved by as many persons as it takes.

@@ -77,13 +77,13 @@ impl World {
         let mut authority = Authority::create(&state(dir.path()), config(dir.path())).unwrap();
         let (alice, bob, pilot) = (Person::new("alice"), Person::new("bob"), Person::new("pilot"));
         authority
-            .register_operator(alice.as_operator(Role::Approver))
+            .register_operator(alice.as_operator(Role::Approver), NOW)
             .unwrap();
         authority
-            .register_operator(bob.as_operator(Role::Approver))
+            .register_operator(bob.as_operator(Role::Approver), NOW)
             .unwrap();
         authority
-            .register_operator(pilot.as_operator(Role::Operator))
+            .register_operator(pilot.as_operator(Role::Operator), NOW)
             .unwrap();
         Self {
             dir,
@@ -128,7 +128,7 @@ impl World {
             .unwrap();
         let log = EventLog::parse(&robot.uefi_log).unwrap();
         let references = alcub3_attestation::appraisal::ReferenceValues::golden(&log, robot::BANK).unwrap();
-        self.authority.set_reference(&robot.id, &references).unwrap();
+        self.authority.set_reference(&robot.id, &references, NOW).unwrap();
     }
 
     /// Enrols, and attests once.

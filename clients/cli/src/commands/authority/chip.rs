@@ -100,7 +100,7 @@ fn admit(arguments: &Admit) -> Result<Answer, CliError> {
 
 fn revoke(arguments: &Revoke) -> Result<Answer, CliError> {
     let mut authority = arguments.authority.open_records()?;
-    let chip = authority.revoke_chip(&arguments.operator)?;
+    let chip = authority.revoke_chip(&arguments.operator, now_ms())?;
     let (json, rows) = told(&chip);
     let mut text = format!(
         "the chip of {} is revoked; recovery sets that it holds a share of get no more keys, and what it has stays readable in \

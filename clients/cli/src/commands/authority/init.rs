@@ -2,6 +2,7 @@
 
 use crate::args::Context;
 use crate::authority_vault::AuthorityVault;
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::parties::{AuthorityArgs, NamedFile};
@@ -101,12 +102,13 @@ fn found(
     authority.pin_vault(&vault.names())?;
     for (id, key) in approvers {
         let labels = Labels::new(Level::TopSecret, Integrity::SafetyCritical);
-        authority.register_operator(Operator {
+        let approver = Operator {
             id,
             key,
             role: Role::Approver,
             labels,
-        })?;
+        };
+        authority.register_operator(approver, now_ms())?;
     }
     Ok(())
 }

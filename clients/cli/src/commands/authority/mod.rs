@@ -21,6 +21,8 @@ pub(crate) enum AuthorityCommand {
     Init(init::Init),
     /// What the authority is, and whom it knows
     Show(show::Show),
+    /// What the authority decided and refused, and why
+    Audit(show::Audit),
     /// Persons who command or approve
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -44,6 +46,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
     match command {
         AuthorityCommand::Init(arguments) => init::run(arguments, context),
         AuthorityCommand::Show(arguments) => show::run(arguments, context),
+        AuthorityCommand::Audit(arguments) => show::audit(arguments),
         AuthorityCommand::Operator(command) => operator::run(command),
         AuthorityCommand::Chip(command) => chip::run(command),
         AuthorityCommand::Backup(command) => backup::run(command),

@@ -1,5 +1,6 @@
 //! `authority operator`.
 
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::key_file;
 use crate::output::Answer;
@@ -79,12 +80,13 @@ pub(crate) fn run(command: &OperatorCommand) -> Result<Answer, CliError> {
             let key = key_file::read_public(&arguments.key)?;
             let labels = Labels::new(arguments.level, arguments.integrity);
             let id = arguments.id.clone();
-            authority.register_operator(Operator {
+            let operator = Operator {
                 id,
                 key,
                 role: arguments.role,
                 labels,
-            })?;
+            };
+            authority.register_operator(operator, now_ms())?;
             let json = json!({"operator": arguments.id, "role": arguments.role, "level": arguments.level});
             Ok(Answer::done(
                 json,

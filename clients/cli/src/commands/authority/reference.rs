@@ -1,5 +1,6 @@
 //! `authority reference` and `authority roots`: what the authority compares with.
 
+use crate::clock::now_ms;
 use crate::commands::files;
 use crate::commands::reference::Learned;
 use crate::error::{CliError, with_sources};
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &Reference) -> Result<Answer, CliError> {
         }
         (None, None) => return Err(CliError::NoInput),
     };
-    authority.set_reference(&arguments.robot, &values)?;
+    authority.set_reference(&arguments.robot, &values, now_ms())?;
     let files = values.runtime().map(RuntimeReferences::len);
     let json = json!({"robot": arguments.robot, "bank": values.bank().name(), "files": files});
     let text = format!(

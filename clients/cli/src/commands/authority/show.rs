@@ -1,6 +1,7 @@
 //! `authority show`.
 
 use crate::args::Context;
+use crate::commands::audit::{self, Selection};
 use crate::commands::files;
 use crate::error::CliError;
 use crate::key_file;
@@ -19,6 +20,21 @@ pub(crate) struct Show {
     key: Option<PathBuf>,
     #[command(flatten)]
     authority: AuthorityArgs,
+}
+
+/// Arguments of `authority audit`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Shows the authority's audit log. Needs no TPM, and waits for nobody who has the authority open.
+pub(crate) fn audit(arguments: &Audit) -> Result<Answer, CliError> {
+    let log = Authority::audit_file(&arguments.authority.folder()?);
+    audit::show(&log, &arguments.selection)
 }
 
 /// Shows configuration, key, persons and robots. Needs no TPM.

@@ -2,6 +2,7 @@
 
 use super::boot::{self, BootedLog};
 use crate::authority_vault::AuthorityVault;
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::local_authority::{LocalAuthority, Person};
 use crate::{simulator, tpm_access};
@@ -78,12 +79,13 @@ pub(super) fn authority(folder: &Path, tpm: Tpm, persons: &Persons) -> Result<Lo
         (&persons.operator, Role::Operator),
     ];
     for (person, role) in people {
-        authority.register_operator(Operator {
+        let known = Operator {
             id: person.id.clone(),
             key: person.key.verifying_key(),
             role,
             labels: Labels::new(Level::TopSecret, Integrity::MissionCritical),
-        })?;
+        };
+        authority.register_operator(known, now_ms())?;
     }
     Ok(LocalAuthority { authority, vault })
 }
@@ -146,7 +148,7 @@ impl Plan<'_> {
         let references = ReferenceValues::golden(&self.log.parsed()?, self.curve.hash());
         authority
             .authority
-            .set_reference(&id, &references.map_err(CliError::Golden)?)?;
+            .set_reference(&id, &references.map_err(CliError::Golden)?, now_ms())?;
         let robot = Robot::open(tpm.clone(), state, Vec::new())?;
         Ok(DemoRobot {
             robot,

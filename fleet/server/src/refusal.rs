@@ -1,0 +1,302 @@
+//! Why the authority refused something, as a word for programs and for the audit log.
+
+use crate::approval::ApprovalError;
+use crate::attestation::AttestationError;
+use crate::backup::BackupError;
+use crate::certificates::CertificationError;
+use crate::chips::ChipRefusal;
+use crate::enrolment::EnrolmentError;
+use crate::exchanges::ExchangeError;
+use crate::level_policy::LevelPolicyIssueError;
+use crate::missions::MissionApprovalError;
+use crate::operators::OperatorError;
+use crate::purge::{PurgeApprovalError, PurgeReceiptError};
+use crate::rearm::RearmApprovalError;
+use crate::replacement::ReplacementRefusal;
+use crate::restore::RestoreRefusal;
+use crate::robots::RobotError;
+use crate::shared_keys::SharedKeyApprovalError;
+use crate::succession::SuccessionError;
+use alcub3_fleet_protocol::enrolment::EnrolError;
+use alcub3_trust_model::hardware::HardwareReason;
+
+/// The state folder or a record in it.
+const STATE: &str = "authority";
+/// The authority's own TPM.
+const VAULT: &str = "authority-tpm";
+/// Signing or randomness.
+const CRYPTOGRAPHY: &str = "cryptography";
+const MALFORMED: &str = "malformed-message";
+const NOT_APPROVED: &str = "not-approved";
+const ENDORSEMENT: &str = "endorsement";
+
+/// An error of the authority that has a reason code.
+pub trait Refusal: std::error::Error {
+    /// The reason code, stable across releases.
+    fn code(&self) -> &'static str;
+
+    /// Whether something failed here, so that nothing was judged of what was asked.
+    fn is_failure(&self) -> bool {
+        [STATE, VAULT, CRYPTOGRAPHY].contains(&self.code())
+    }
+}
+
+impl Refusal for RobotError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "robot-unknown",
+            Self::Purged(_) => "purged",
+            Self::NoReference(_) => "no-reference",
+            Self::EpochOfPredecessor { .. } => "epoch-of-predecessor",
+            _ => STATE,
+        }
+    }
+}
+
+impl Refusal for ExchangeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownOrUsed | Self::OtherUse | Self::Expired { .. } => "exchange",
+            Self::Record(_) | Self::Store(_) => STATE,
+            Self::Entropy(_) => CRYPTOGRAPHY,
+        }
+    }
+}
+
+impl Refusal for ApprovalError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Vault(_) | Self::WrongSignature(_) => VAULT,
+            _ => NOT_APPROVED,
+        }
+    }
+}
+
+impl Refusal for EnrolmentError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Exchange(EnrolError::NoLevel { .. }) => "below-every-floor",
+            Self::Exchange(EnrolError::Message(_) | EnrolError::Cose(_)) | Self::Message(_) => MALFORMED,
+            Self::Exchange(EnrolError::Proof) => "proof",
+            Self::Exchange(EnrolError::Sign(_) | EnrolError::Entropy(_)) => CRYPTOGRAPHY,
+            Self::Exchange(_) => "enrolment-refused",
+            Self::Endorsement(_) => ENDORSEMENT,
+            Self::NotWaiting => "exchange",
+            Self::NameTaken(_) => "name-taken",
+            Self::HardwareTaken { .. } => HardwareReason::IdentityPartElsewhere.code(),
+            Self::Robot(error) => error.code(),
+            Self::Vault(_) => VAULT,
+            Self::Roots(_)
+            | Self::Custody(_)
+            | Self::NoCustody(_)
+            | Self::Certificates(_)
+            | Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for RestoreRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Proof(_) => "restore-refused",
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Custody(error) => error.code(),
+            Self::Vault(_) => VAULT,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for CertificationError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) | Self::NotGranted(_) => "certificate-refused",
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Entropy(_) => CRYPTOGRAPHY,
+            Self::Record { .. } | Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for AttestationError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::OtherBoot => "other-boot",
+            Self::RuntimeForgotten => "runtime-log-forgotten",
+            Self::BelowFloor(below) => below.code(),
+            Self::Result(_) | Self::Lease(_) => CRYPTOGRAPHY,
+        }
+    }
+}
+
+impl Refusal for MissionApprovalError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Request(_) => "mission-request",
+            Self::Extension(error) => error.code(),
+            Self::Unknown(_) => "mission-unknown",
+            Self::MovedMeanwhile(_) => "end-moved-meanwhile",
+            Self::Used(_) => "mission-used",
+            Self::Duration { duration_ms: 0, .. } => "mission-empty",
+            Self::Duration { .. } => "mission-too-long",
+            Self::RobotFloor(below) | Self::Suite(below) => below.code(),
+            Self::NotFresh { .. } => "attestation-not-fresh",
+            Self::UnknownIssuer(_) => "issuer-unknown",
+            Self::ApproverIssues(_) => "issuer-approves",
+            Self::NotCleared(_) => "issuer-not-cleared",
+            Self::Integrity(_) => "issuer-integrity",
+            Self::Token(error) => error.code(),
+            Self::Approval(error) => error.code(),
+            Self::Vault(_) => VAULT,
+            Self::Policy(_) | Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for RearmApprovalError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Rearm(_) => "rearm-refused",
+            Self::Approval { source, .. } => source.code(),
+            Self::NoVotes(_) => NOT_APPROVED,
+            Self::Vault(_) => VAULT,
+            Self::Policy(_) | Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for PurgeApprovalError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Purge(_) => "purge-refused",
+            Self::Approval(error) => error.code(),
+            Self::Certificates(error) => error.code(),
+            Self::Vault(_) => VAULT,
+            Self::Policy(_) | Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for PurgeReceiptError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotOrdered(_) => "purge-not-ordered",
+            Self::Robot(error) => error.code(),
+            Self::Record(_) | Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for ReplacementRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Replacement(error) => error.code(),
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Outdated(_) => "outdated",
+            Self::Approval(error) => error.code(),
+            Self::Custody(error) => error.code(),
+            Self::Vault(_) => VAULT,
+            Self::Unanswered(error) => error.code(),
+        }
+    }
+}
+
+impl Refusal for SharedKeyApprovalError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Mission(error) => error.code(),
+            Self::Commander(error) => error.code(),
+            Self::Request { .. } | Self::Nobody | Self::Approver(_) | Self::Secret(_) => "shared-key-refused",
+            Self::CommanderTier { .. } => "tpm-kind-too-weak",
+            Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Vault(_) => VAULT,
+        }
+    }
+}
+
+impl Refusal for SuccessionError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Robot(error) => error.code(),
+            Self::Approval(error) => error.code(),
+            Self::Certificates(error) => error.code(),
+            Self::Vault(_) => VAULT,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for ChipRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Protocol(_) | Self::NotWaiting | Self::Expired { .. } => "chip-refused",
+            Self::Unknown(_) => "operator-unknown",
+            Self::Endorsement(_) => ENDORSEMENT,
+            Self::Simulator => "tpm-kind-too-weak",
+            Self::Revoked => "chip-revoked",
+            Self::Proof => "proof",
+            Self::NoChip(_) => "no-chip",
+            _ => STATE,
+        }
+    }
+}
+
+impl Refusal for BackupError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Robot(error) => error.code(),
+            Self::Chip(error) => error.code(),
+            Self::Approval(error) => error.code(),
+            Self::BelowFloor { source, .. } | Self::ParentBelowFloor(source) => source.code(),
+            Self::Vault(_) => VAULT,
+            Self::Policy(_) => CRYPTOGRAPHY,
+            Self::Record(_) | Self::Store(_) => STATE,
+            _ => "duplication-refused",
+        }
+    }
+}
+
+impl Refusal for LevelPolicyIssueError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Policy(_) => "bad-policy",
+            Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for OperatorError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NameTaken(_) => "operator-name-taken",
+            Self::KeyTaken { .. } => "operator-key-taken",
+            Self::Record { .. } | Self::Key { .. } | Self::Store(_) => STATE,
+        }
+    }
+}
