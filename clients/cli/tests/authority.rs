@@ -118,7 +118,10 @@ fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
     let [first, .., size] = &told.stdout.lines().collect::<Vec<_>>()[..] else {
         panic!("{}", told.stdout)
     };
-    assert!(first.contains("when (UTC)") && first.contains("reasons"), "{first}");
+    assert!(
+        first.contains("when (UTC)") && first.contains("reasons"),
+        "{first}"
+    );
     let count = after["entries"].as_array().unwrap().len();
     assert!(size.starts_with(&format!("{count} entries, root ")), "{size}");
 }
