@@ -10,7 +10,7 @@ use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::extension::{ExtendedToken, ExtensionRequest, extension_binding};
 use alcub3_fleet_protocol::mission::MissionApproval;
-use alcub3_keys::{MissionRecord, MovedEnd};
+use alcub3_keys::{KeyRefusal, KeysError, MissionOver, MissionRecord, MovedEnd};
 use alcub3_security_hal::{Clock, CommandGateError};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{MissionId, SessionId};
@@ -54,7 +54,7 @@ impl Robot {
         Ok(request.to_canonical())
     }
 
-    /// Moves a mission's end as the authority and the persons approved it, before it has come by the TPM's clock. Nothing
+    /// Moves a mission's end as the authority and the persons approved it, before it has come by the TPM's clock or in wall time. Nothing
     /// but the end may differ, and the mission may not last longer than its level allows, counted from its start. Its keys stay; what is loaded is loaded anew.
     /// Commands: 1 ReadClock, and flushes of loaded keys.
     ///
@@ -100,6 +100,10 @@ impl Robot {
         let end_clock_ms = later.token().end_clock_ms;
         // An approval that comes after the end brings no mission back.
         known.check_runs(&self.keys.observed_clock()?)?;
+        if now_utc_ms >= before.token().not_after_ms {
+            let over = MissionOver::WallClock;
+            return Err(KeysError::from(KeyRefusal::Over { mission, over }).into());
+        }
         self.check_end_approval(&MissionRecord {
             end_clock_ms,
             end_approval: end_approval.to_tpmt(),

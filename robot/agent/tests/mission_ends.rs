@@ -376,6 +376,11 @@ fn an_approval_that_comes_after_the_end_brings_no_mission_back() {
         .unwrap();
     let token = life.authority.extended(&request, &record, session);
     let approval = life.authority.approve_token(&token, session);
+    let end_ms = life.authority.token(&record).not_after_ms;
+    let late = life
+        .robot()
+        .extend_mission(session, record.mission, &approval, end_ms);
+    assert_eq!(late.unwrap_err().reason_code(), Some("mission-over"));
     set_clock(&life, record.end_clock_ms);
     let moved = life
         .robot()

@@ -113,7 +113,7 @@ impl PartClass {
 pub enum PartSource {
     /// The operating system, asked at every inventory.
     Machine,
-    /// A platform adapter, asked at every inventory.
+    /// A platform adapter, asked when the robot is opened.
     Adapter,
     /// A person at provisioning. Nothing can ask again, so such a part is taken as it was declared.
     Declared,
