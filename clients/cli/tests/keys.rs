@@ -22,7 +22,7 @@ fn keys_live_and_end_on_the_command_line() {
     write("other", "north is down");
     // On a stopped robot: identity yes, all else no.
     let refused = fleet.no("key create --purpose sensor-signing --level SECRET");
-    assert_eq!(refused["reasons"][0], "stopped");
+    assert_eq!(refused["reasons"][0], "emergency-stop");
     let identity = fleet.yes("key create --purpose identity --level SECRET");
     assert_eq!(identity["state"], "ACTIVE");
     fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");

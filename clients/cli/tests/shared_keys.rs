@@ -252,7 +252,7 @@ fn no_secret_goes_to_a_chip_that_is_not_proven_or_not_the_persons() {
     let elsewhere = world
         .fleet
         .elsewhere(&world.second, "none", &format!("--json {take}"));
-    assert_error(&elsewhere, 70, "tpm-refused");
+    assert_error(&elsewhere, 1, "import-integrity");
     world.carol_does(take);
     let sign = format!(
         "--json command sign move.stop --robot r1 --mission {} --lease {} --sequence 1 --mac carol.mac -o x.cose --issuer",

@@ -172,19 +172,12 @@ impl AgentError {
     /// The reason code of a refusal, stable across releases; none for failures.
     pub fn reason_code(&self) -> Option<&'static str> {
         match self {
-            Self::Keys(KeysError::Refused { source }) => Some(source.code()),
-            Self::Keys(KeysError::Stopped) => Some("emergency-stop"),
-            Self::Keys(KeysError::Store(error)) if error.is_refusal() => Some(error.code()),
-            Self::Keys(KeysError::Grant { .. }) | Self::OtherApproval { .. } => Some("other-approval"),
-            Self::Keys(KeysError::DuplicateNotApproved { .. }) => Some("not-approved"),
-            Self::Keys(KeysError::PurgeNotProven { .. }) => Some("purge-not-proven"),
-            Self::Keys(KeysError::BelowFloor(below)) => Some(below.code()),
+            Self::Keys(error) => error.refusal(),
+            Self::OtherApproval { .. } => Some("other-approval"),
             Self::Mission(error) => Some(error.code()),
             Self::Lease(error) => Some(error.code()),
             Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
-            Self::Keys(KeysError::Replacement(error)) => Some(error.code()),
-            Self::Keys(KeysError::NoReplacementAsked) => Some("not-asked"),
             Self::Rearm(_) | Self::RearmRecord(_) => Some("rearm-refused"),
             Self::Purge(_) => Some("purge-refused"),
             Self::NotStopped => Some("not-stopped"),

@@ -159,7 +159,7 @@ fn a_stop_ends_all_keys_but_those_that_must_survive_it() {
             let refused = life
                 .robot()
                 .create_key(&plan(KeyPurpose::DataEncryption), now_ms());
-            assert_eq!(reason(refused), "stopped");
+            assert_eq!(reason(refused), "emergency-stop");
             life.rearm();
         }
     }

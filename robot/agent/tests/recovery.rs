@@ -43,6 +43,18 @@ fn two_persons_have_a_key_duplicated_to_a_recovery_tpm_and_it_works_there() {
     let successor = replacement(authority);
     let root = successor.robot().keys().storage_root();
     let items = [&key, &secret].map(|key| duplicated(&successor.authority, &keys, key, root.public()));
+    // What was changed on its way is not taken, and the refusal is on record.
+    let mut changed = items[0].clone();
+    *changed.object.duplicate.last_mut().unwrap() ^= 1;
+    let refused = successor
+        .robot()
+        .recover_keys(None, &[changed], NOW_MS)
+        .unwrap_err();
+    assert_eq!(refused.reason_code(), Some("import-integrity"));
+    let log = std::fs::read(successor.path().join("audit.log")).unwrap();
+    let code = b"import-integrity";
+    assert!(log.windows(code.len()).any(|window| window == code));
+    assert!(successor.robot().keys().recoverable_keys().unwrap().is_empty());
     let back = successor.robot().keys().recover(None, &items).unwrap();
     assert!(back.iter().all(RecoverableKey::is_recovered));
     // A recovery may be made again.

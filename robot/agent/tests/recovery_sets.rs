@@ -16,7 +16,7 @@ mod support;
 use alcub3_crypto::{Curve, HashAlg, SigningKey};
 use alcub3_fleet_protocol::chip::{AdmittedChip, ChipAdmission, ChipChallenge, ChipRequest};
 use alcub3_fleet_protocol::recovery::{RecoveryError, RecoverySet, VerifiedSet, WrappedShare};
-use alcub3_keys::{DerivedPurpose, KeysError, PersonTpm};
+use alcub3_keys::{DerivedPurpose, KeyRefusal, KeysError, PersonTpm};
 use alcub3_security_hal::{StopCause, StopScope};
 use alcub3_testkit::Swtpm;
 use alcub3_tpm::transport::Counts;
@@ -174,9 +174,15 @@ fn a_wrong_or_swapped_share_is_named() {
     stranger.holder = OperatorId::new("eve").unwrap();
     assert!(matches!(named(&[stranger]), RecoveryError::NoHolder(holder) if holder.as_str() == "eve"));
     // A share opens in its holder's TPM alone.
-    refused(
-        custodians[0].holder.pass_on(&shares[1], &root),
-        ResponseCode::INTEGRITY,
+    let refused = custodians[0].holder.pass_on(&shares[1], &root).unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            KeysError::Refused {
+                source: KeyRefusal::ImportIntegrity
+            }
+        ),
+        "{refused}"
     );
     // A set that was changed is opened by nobody's shares.
     let bytes = set.to_canonical();

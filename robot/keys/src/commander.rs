@@ -2,6 +2,7 @@
 
 use crate::missions::tag_of;
 use crate::person::PersonTpm;
+use crate::refusal::import_integrity;
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::{Name, Public};
 use alcub3_crypto::{Curve, Digest, HashAlg, Suite};
@@ -19,13 +20,16 @@ impl PersonTpm {
     /// Import, Load, a flush.
     ///
     /// # Errors
-    /// INTEGRITY where the copy was wrapped to another chip, or changed.
+    /// [`KeyRefusal::ImportIntegrity`](crate::KeyRefusal) where the copy was wrapped to another chip, or changed.
     pub fn take(&self, key: &CommanderKey) -> Result<HeldCommandKey> {
         let (parent, wrapped) = (self.storage_key.clone(), key.wrapped.clone());
         let private = self.run(move |chip| {
             let (duplicate, seed) = (&wrapped.duplicate, &wrapped.encrypted_seed);
-            let private = chip.import(&parent, Auth::Empty, &wrapped.public, duplicate, seed)?;
-            chip.load(&parent, Auth::Empty, &private, &wrapped.public)?;
+            let private = chip
+                .import(&parent, Auth::Empty, &wrapped.public, duplicate, seed)
+                .map_err(import_integrity)?;
+            chip.load(&parent, Auth::Empty, &private, &wrapped.public)
+                .map_err(import_integrity)?;
             Ok(private)
         })?;
         Ok(HeldCommandKey {

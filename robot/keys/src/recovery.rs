@@ -12,6 +12,7 @@ mod set;
 
 pub use key::RecoverableKey;
 
+use crate::refusal::import_integrity;
 use crate::robot::RobotKeys;
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::template::PublicTemplate;
@@ -238,7 +239,7 @@ impl RobotKeys {
     /// share: Import, Load, Unseal, a flush.
     ///
     /// # Errors
-    /// INTEGRITY for a share wrapped to another TPM; [`KeysError::Recovery`] names a wrong share, or says how many lack.
+    /// [`KeyRefusal::ImportIntegrity`](crate::KeyRefusal) for a share wrapped to another TPM; [`KeysError::Recovery`] names a wrong share, or says how many lack.
     pub fn gather(&self, set: &RecoverySet, shares: &[WrappedShare]) -> Result<StorageKeyPair> {
         let checked: Result<Vec<CheckedShare>> = shares
             .iter()
@@ -258,7 +259,8 @@ impl RobotKeys {
     /// # Errors
     /// Before the chip is asked: [`KeysError::Label`] for a name that is taken, except by the same key that came back before;
     /// [`KeysError::OtherRobot`]; [`KeysError::OtherRecoveryParent`]; [`KeysError::NotRecoverable`] for a key that no robot of
-    /// this name makes under this label. The chip's INTEGRITY where an item was changed. Then none of them is kept.
+    /// this name makes under this label. [`KeyRefusal::ImportIntegrity`](crate::KeyRefusal) where the chip
+    /// finds an item changed. Then none of them is kept.
     pub fn recover(
         &self,
         parent: Option<&StorageKeyPair>,
@@ -289,6 +291,10 @@ impl RobotKeys {
                 chip.import(&parent, Auth::Empty, public, duplicate, seed)
             };
             objects.iter().map(import).collect::<alcub3_tpm::Result<Vec<_>>>()
+        });
+        let privates = privates.map_err(|error| match error {
+            KeysError::Tpm(refused) => import_integrity(refused),
+            other => other,
         })?;
         let keys: Vec<RecoverableKey> = items
             .iter()

@@ -1,6 +1,8 @@
 //! What the robot refuses to do with its mission keys, each with a reason code for programs and the audit log.
 
+use crate::KeysError;
 use crate::missions::{MissionOver, RecordFault};
+use alcub3_tpm::{ResponseCode, TpmError};
 use alcub3_trust_model::{MissionId, MissionKeyPurpose};
 
 /// Why a mission key is not made, taken or used.
@@ -25,7 +27,7 @@ pub enum KeyRefusal {
     },
     /// What was to be imported was changed on its way, or wrapped to another chip.
     #[error(
-        "the shared key's integrity check fails: it was changed on its way, or wrapped to another chip; ask again"
+        "the imported key's integrity check fails: it was changed on its way, or wrapped to another chip; ask for it again"
     )]
     ImportIntegrity,
     /// What was to be imported is not under this mission's policy, so that it could outlive the mission.
@@ -69,5 +71,27 @@ impl KeyRefusal {
             Self::MissionRecord { fault, .. } => fault.code(),
             Self::ClockWentBack { .. } => "clock-went-back",
         }
+    }
+}
+
+/// How the chip says that what it was given is not whole: the seed does not decrypt to a point or a secret, the outer
+/// HMAC differs, or what was inside does not fit the public area (Part 3, §13.3; Part 1, §23.3.2). Arming the
+/// parent's session is refused with other codes.
+pub(crate) fn import_integrity(error: TpmError) -> KeysError {
+    let codes = [
+        ResponseCode::INTEGRITY,
+        ResponseCode::VALUE,
+        ResponseCode::SIZE,
+        ResponseCode::BINDING,
+        ResponseCode::KEY,
+        ResponseCode::KEY_SIZE,
+        ResponseCode::TYPE,
+        ResponseCode::ECC_POINT,
+        ResponseCode::INSUFFICIENT,
+    ];
+    if codes.iter().any(|code| error.is_refusal(*code)) {
+        KeyRefusal::ImportIntegrity.into()
+    } else {
+        error.into()
     }
 }

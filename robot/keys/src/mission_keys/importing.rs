@@ -3,14 +3,15 @@
 use super::creating::random_key_id;
 use super::{KeyOrigin, MissionKeyRecord};
 use crate::mission_record::MissionRecord;
+use crate::refusal::import_integrity;
 use crate::robot::RobotKeys;
-use crate::{KeyRefusal, KeysError, Result};
+use crate::{KeyRefusal, Result};
 use alcub3_crypto::Digest;
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::tpm::policy::Policy;
 use alcub3_fleet_protocol::shared_key::{SharedKey, VerifiedSharedKey, WrappedKey, is_shared_key};
 use alcub3_tpm::ops::{Attestation, Key, PolicyInputs};
-use alcub3_tpm::{Auth, Chip, Lane, ResponseCode, TpmError};
+use alcub3_tpm::{Auth, Chip, Lane};
 use alcub3_trust_model::policies::mission_pcr_mask;
 use alcub3_trust_model::{MissionId, profile};
 
@@ -100,32 +101,10 @@ fn import_and_try(
         let (duplicate, seed) = (&wrapped.duplicate, &wrapped.encrypted_seed);
         chip.import(parent, Auth::Policy(session), public, duplicate, seed)
     });
-    let private = imported.map_err(integrity)?;
+    let private = imported.map_err(import_integrity)?;
     let loaded = chip.with_policy(policy, inputs, |chip, session| {
         chip.load(parent, Auth::Policy(session), &private, public)
     });
-    loaded.map_err(integrity)?;
+    loaded.map_err(import_integrity)?;
     Ok(private)
-}
-
-/// How the chip says that what it was given is not whole: the seed does not decrypt to a point or a secret, the outer
-/// HMAC differs, or what was inside does not fit the public area (Part 3, §13.3; Part 1, §23.3.2). Arming the
-/// parent's session is refused with other codes.
-fn integrity(error: TpmError) -> KeysError {
-    let codes = [
-        ResponseCode::INTEGRITY,
-        ResponseCode::VALUE,
-        ResponseCode::SIZE,
-        ResponseCode::BINDING,
-        ResponseCode::KEY,
-        ResponseCode::KEY_SIZE,
-        ResponseCode::TYPE,
-        ResponseCode::ECC_POINT,
-        ResponseCode::INSUFFICIENT,
-    ];
-    if codes.iter().any(|code| error.is_refusal(*code)) {
-        KeyRefusal::ImportIntegrity.into()
-    } else {
-        error.into()
-    }
 }

@@ -1,6 +1,7 @@
 //! What a holder's chip does with its share.
 
 use crate::person::PersonTpm;
+use crate::refusal::import_integrity;
 use crate::robot::OPERATION_TIMEOUT;
 use crate::{KeysError, Result};
 use alcub3_crypto::Secret;
@@ -14,7 +15,7 @@ impl PersonTpm {
     /// flush.
     ///
     /// # Errors
-    /// INTEGRITY for a share of another holder.
+    /// [`KeyRefusal::ImportIntegrity`](crate::KeyRefusal) for a share of another holder.
     pub fn pass_on(&self, share: &WrappedShare, to: &Public) -> Result<WrappedShare> {
         let value = open_at(&self.tpm, self.storage_key.clone(), share)?;
         Ok(WrappedShare {
@@ -31,9 +32,10 @@ pub(super) fn open_at(tpm: &Tpm, parent: Key, share: &WrappedShare) -> Result<Se
         duplicate,
         seed,
     } = share.object.clone();
-    Ok(tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
+    let opened = tpm.run(Lane::Background, OPERATION_TIMEOUT, move |chip| {
         let private = chip.import(&parent, Auth::Empty, &public, &duplicate, &seed)?;
         let object = Key::from(chip.load(&parent, Auth::Empty, &private, &public)?);
         chip.unseal_object(&object, Auth::Empty)
-    })?)
+    });
+    opened.map_err(import_integrity)
 }
