@@ -87,6 +87,10 @@ impl Robot {
             return Err(AgentError::OtherApproval { what: "the exchange" });
         }
         let known = self.keys.mission(mission)?;
+        // Not armed is not ended: what the gate refuses from here on is behind a stop that came meanwhile.
+        if self.is_level_stopped(known.level) {
+            return Err(CommandGateError::Stopped.into());
+        }
         let before = self.verified_mission(&known)?;
         let (authority, profiles) = (&self.keys.anchors().authority, self.keys.profiles());
         let later = VerifiedMission::verify(&approval.token, authority, self.robot(), profiles)?;

@@ -17,7 +17,7 @@ use alcub3_agent::{AgentError, MissionEnd, Robot};
 use alcub3_command_authority::{CommandEnvelope, MissionToken};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{KeysError, MissionOver, MissionRecord};
-use alcub3_security_hal::{Clock, GateVerdict, StopCause};
+use alcub3_security_hal::{Clock, CommandGateError, GateVerdict, StopCause};
 use alcub3_testkit::{PowerUp, Swtpm};
 use alcub3_tpm::{Auth, ResponseCode};
 use alcub3_trust_model::{MissionId, MissionKeyPurpose, profile};
@@ -451,15 +451,39 @@ fn an_end_that_is_moved_while_a_stop_deletes_the_mission_leaves_no_record() {
         .find(|path| path.is_file())
         .unwrap();
     let content = std::fs::read(&file).unwrap();
-    assert!(life.stop().is_complete());
+    let scope = life.robot().mission_scope(record.mission).unwrap();
+    life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
     assert!(!file.exists());
     std::fs::write(&file, content).unwrap();
     let moved = life
         .robot()
         .extend_mission(session, record.mission, &approval, NOW_MS);
-    assert!(moved.is_err());
+    assert!(matches!(moved, Err(AgentError::Gate(CommandGateError::Stopped))));
     assert!(!file.exists());
     assert_eq!(life.robot().keys().mission_ids().unwrap(), []);
+}
+
+/// A robot that lost its rearm record is stopped at its next start, and no stop ended its missions.
+#[test]
+fn an_end_that_is_to_be_moved_while_the_robot_is_not_armed_ends_nothing() {
+    let mut life = Life::running();
+    let (record, _) = mission(&mut life);
+    let session = life.next_session();
+    let request = life
+        .robot()
+        .extension_request(session, record.mission, 2 * HOUR_MS)
+        .unwrap();
+    let token = life.authority.extended(&request, &record, session);
+    let approval = life.authority.approve_token(&token, session);
+    life.robot = None;
+    std::fs::remove_file(life.path().join("rearm.cbor")).unwrap();
+    life.open();
+    assert!(life.robot().is_stopped());
+    let moved = life
+        .robot()
+        .extend_mission(session, record.mission, &approval, NOW_MS);
+    assert!(matches!(moved, Err(AgentError::Gate(CommandGateError::Stopped))));
+    assert_eq!(life.robot().keys().mission(record.mission).unwrap(), record);
 }
 
 /// What a forged or mistaken approval would change, and the reason with which the robot refuses it.
