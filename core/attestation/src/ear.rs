@@ -146,12 +146,58 @@ pub struct Context<'a> {
     pub lifetime_s: u64,
 }
 
+/// A judgement of evidence of whatever kind, as far as a result states it. Only appraisals make such judgements, so that a
+/// result says nothing that nobody has checked.
+pub trait Judgement {
+    /// The overall status.
+    fn status(&self) -> Status;
+    /// Its parts.
+    fn vector(&self) -> TrustVector;
+    /// Codes of all reasons found, in the order of the checks; a code may come more than once.
+    fn reason_codes(&self) -> Vec<&'static str>;
+    /// The evidence's sequence number; `None` where the evidence has none, or is not proven to have it.
+    fn sequence(&self) -> Option<u64>;
+    /// The kind of root of trust that was proven; `None` where nothing is proven.
+    fn tier(&self) -> Option<HardwareTier>;
+    /// When it was judged, UTC in milliseconds since 1970.
+    fn judged_at_ms(&self) -> u64;
+}
+
+impl Judgement for Verdict {
+    fn status(&self) -> Status {
+        status(self)
+    }
+
+    fn vector(&self) -> TrustVector {
+        TrustVector::of(self)
+    }
+
+    fn reason_codes(&self) -> Vec<&'static str> {
+        self.findings()
+            .iter()
+            .map(|finding| finding.reason.code())
+            .collect()
+    }
+
+    fn sequence(&self) -> Option<u64> {
+        self.attested().map(|attested| attested.sequence)
+    }
+
+    fn tier(&self) -> Option<HardwareTier> {
+        self.attested().map(|attested| attested.tier)
+    }
+
+    fn judged_at_ms(&self) -> u64 {
+        Self::judged_at_ms(self)
+    }
+}
+
 impl Ear {
-    /// The claims for a verdict.
+    /// The claims for a judgement.
     #[must_use]
-    pub fn of(verdict: &Verdict, context: &Context<'_>) -> Self {
-        let iat = verdict.judged_at_ms() / 1000;
-        let result = Submodule::of(verdict, context.policy.clone());
+    pub fn of(judgement: &impl Judgement, context: &Context<'_>) -> Self {
+        let iat = judgement.judged_at_ms() / 1000;
+        let result = Submodule::of(judgement, context.policy.clone());
         Self {
             eat_profile: PROFILE.to_owned(),
             iat,
@@ -210,21 +256,16 @@ impl Ear {
 }
 
 impl Submodule {
-    fn of(verdict: &Verdict, policy: String) -> Self {
-        let attested = verdict.attested();
-        let reasons = verdict
-            .findings()
-            .iter()
-            .map(|finding| finding.reason.code().to_owned());
-        let mut reasons: Vec<_> = reasons.collect();
+    fn of(judgement: &impl Judgement, policy: String) -> Self {
+        let mut reasons = judgement.reason_codes();
         reasons.dedup();
         Self {
-            status: status(verdict),
-            vector: TrustVector::of(verdict),
+            status: judgement.status(),
+            vector: judgement.vector(),
             policy,
-            reasons,
-            sequence: attested.map(|attested| attested.sequence),
-            tier: attested.map(|attested| attested.tier),
+            reasons: reasons.into_iter().map(ToOwned::to_owned).collect(),
+            sequence: judgement.sequence(),
+            tier: judgement.tier(),
         }
     }
 }
