@@ -131,7 +131,7 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
     assert_error(
         &fleet.run(&format!("--json {duplicate} --approve alice=alice.key")),
         1,
-        "not-approved",
+        "too-few-votes",
     );
     fleet.yes(&format!("{duplicate} {TWO}"));
     let approved = &fleet.yes("authority backup list")["approved"];

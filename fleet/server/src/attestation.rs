@@ -70,6 +70,15 @@ pub struct Appraised {
     pub answer: AttestResult,
 }
 
+/// Evidence that was judged, and nothing noted or issued on it yet.
+struct JudgedMessage {
+    message: EvidenceMessage,
+    nonce: Nonce,
+    standing: Standing,
+    ceiling: Result<Level, BelowFloor>,
+    verdict: Verdict,
+}
+
 impl From<StoreError> for AttestationError {
     fn from(error: StoreError) -> Self {
         Self::Robot(error.into())
@@ -103,47 +112,57 @@ impl Authority {
             (&sent.robot, "evidence".to_owned())
         });
         let decision = decision.with_object(digest);
-        let appraised = message
+        let judged = message
             .map_err(Into::into)
-            .and_then(|message| self.appraise_message(&message, now_ms));
-        let Ok(appraised) = appraised else {
-            return self.on_record(decision, now_ms, appraised);
+            .and_then(|message| self.judge_message(message, now_ms));
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(error) => return self.on_record(decision, now_ms, Err(error)),
         };
-        let decision = decision.because(
-            appraised
-                .verdict
-                .findings()
-                .iter()
-                .map(|found| found.reason.code()),
-        );
-        self.judgement_on_record(decision, appraised.verdict.is_trusted(), now_ms)
+        let codes = judged.verdict.findings().iter().map(|found| found.reason.code());
+        let decision = decision.because(codes.chain(judged.ceiling.as_ref().err().map(BelowFloor::code)));
+        let is_good = judged.verdict.is_trusted() && judged.ceiling.is_ok();
+        self.judgement_on_record(decision, is_good, now_ms)
             .map_err(RobotError::from)?;
-        Ok(appraised)
+        self.issue(judged, now_ms)
     }
 
-    fn appraise_message(
-        &mut self,
-        message: &EvidenceMessage,
+    fn judge_message(
+        &self,
+        message: EvidenceMessage,
         now_ms: u64,
-    ) -> Result<Appraised, AttestationError> {
-        let robot = message.robot.clone();
-        let exchange = exchanges::close(
-            &self.folder,
-            Purpose::Attestation,
-            &robot,
-            message.session,
-            now_ms,
-        )?;
-        let (enrolment, nonce) = (self.active(&robot)?, Nonce(exchange.nonce));
-        let mut standing = self.standing(&robot)?;
+    ) -> Result<JudgedMessage, AttestationError> {
+        let robot = &message.robot;
+        let exchange = exchanges::close(&self.folder, Purpose::Attestation, robot, message.session, now_ms)?;
+        let (enrolment, nonce) = (self.active(robot)?, Nonce(exchange.nonce));
+        let standing = self.standing(robot)?;
         let ceiling = self.lease_ceiling(&enrolment);
         let judged_at = ceiling.unwrap_or(Level::Unclassified);
-        let verdict = self.judge(&enrolment, judged_at, &standing, message, &nonce, now_ms)?;
+        let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
+        Ok(JudgedMessage {
+            message,
+            nonce,
+            standing,
+            ceiling,
+            verdict,
+        })
+    }
+
+    /// Notes what was judged, and gives out what is issued on it.
+    fn issue(&mut self, judged: JudgedMessage, now_ms: u64) -> Result<Appraised, AttestationError> {
+        let JudgedMessage {
+            message,
+            nonce,
+            mut standing,
+            ceiling,
+            verdict,
+        } = judged;
+        let robot = message.robot.clone();
         self.remember(&robot, &mut standing, &verdict)?;
         let ceiling = ceiling?;
         let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.is_trusted() {
-            Some(self.lease(message, &verdict, &ear, ceiling, now_ms)?)
+            Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
         } else {
             None
         };
@@ -315,6 +334,7 @@ impl Authority {
         };
         let decision = decision.because(verdict.reasons.iter().map(|reason| reason.code()));
         self.judgement_on_record(decision, verdict.outcome != Outcome::Refused, now_ms)?;
+        self.note_stop(robot, &verdict)?;
         Ok(verdict)
     }
 
@@ -331,7 +351,11 @@ impl Authority {
             alive_at: token.map(|token| token.anchor_value),
             anchor: token.map(|token| token.anchor),
         };
-        let verdict = verify_receipt(receipt, &expected);
+        Ok(verify_receipt(receipt, &expected))
+    }
+
+    /// Notes the stop that a receipt shows.
+    fn note_stop(&self, robot: &RobotId, verdict: &ReceiptVerdict) -> Result<(), RobotError> {
         let event = verdict.statement.as_ref().map(|statement| &statement.event);
         if verdict.outcome != Outcome::Refused
             && let Some(event) = event.filter(|event| event.scope == StopScope::Robot)
@@ -342,6 +366,6 @@ impl Authority {
             standing.trusted_at_ms = None;
             robots::put_standing(&self.folder, robot, &standing)?;
         }
-        Ok(verdict)
+        Ok(())
     }
 }

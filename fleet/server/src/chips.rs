@@ -153,8 +153,12 @@ impl Authority {
         let waiting = answer.and_then(|answer| Ok((self.waiting(answer.session)?, answer)));
         let operator = waiting.as_ref().ok().map(|(waiting, _)| &waiting.chip.operator);
         let decision = chip_decision(operator, "admitted");
-        let admitted = waiting.and_then(|(waiting, answer)| self.admit(waiting, &answer, now_ms));
-        self.on_record(decision, now_ms, admitted)
+        match waiting {
+            Ok((waiting, answer)) => self.acting_on_record(decision, now_ms, |authority| {
+                authority.admit(waiting, &answer, now_ms)
+            }),
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn admit(
@@ -242,8 +246,8 @@ impl Authority {
     /// # Errors
     /// [`ChipRefusal::NoChip`]; the folder's. The chip is then admitted as before, or revoked.
     pub fn revoke_chip(&mut self, operator: &OperatorId, now_ms: u64) -> Result<AdmittedChip, ChipRefusal> {
-        let revoked = self.revoke(operator);
-        self.on_record(chip_decision(Some(operator), "revoked"), now_ms, revoked)
+        let decision = chip_decision(Some(operator), "revoked");
+        self.acting_on_record(decision, now_ms, |authority| authority.revoke(operator))
     }
 
     fn revoke(&self, operator: &OperatorId) -> Result<AdmittedChip, ChipRefusal> {

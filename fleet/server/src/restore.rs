@@ -68,8 +68,12 @@ impl Authority {
         let decision = Decision::on(EntryKind::Provision, &request, |asked| {
             (&asked.robot, "what its lost disk held".to_owned())
         });
-        let restored = request.and_then(|request| self.give_back(request, vault, now_ms));
-        self.on_record(decision, now_ms, restored)
+        match request {
+            Ok(request) => self.acting_on_record(decision, now_ms, |authority| {
+                authority.give_back(request, vault, now_ms)
+            }),
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn give_back<V: ApprovalVault>(
