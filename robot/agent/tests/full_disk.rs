@@ -158,7 +158,8 @@ mod filling {
         }
         let mut life = Life::blank();
         let folder = StateFolder::open(&life.path()).unwrap();
-        let open_log = || AuditFile::open(&life.path(), robot_id(), BootId::new([7; 16])).unwrap();
+        let path = life.path();
+        let open_log = || AuditFile::open(&path, robot_id(), BootId::new([7; 16])).unwrap();
         let log = open_log();
         log.append(&log.entry(EntryKind::Provision, "a test".into(), NOW_MS, Outcome::Done))
             .unwrap();
