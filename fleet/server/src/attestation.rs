@@ -1,6 +1,8 @@
 //! Judging robots: the request for evidence, the appraisal, the result, the lease; and stop receipts.
 
-use alcub3_attestation::appraisal::{Policy, Reason, RuntimeRecord, Verdict, appraise};
+use std::collections::btree_map::Entry;
+
+use alcub3_attestation::appraisal::{PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise};
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
@@ -92,11 +94,11 @@ impl Authority {
     /// [`AttestationError`]: not enrolled, or the folder refuses.
     pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
         let exchange = self.open_exchange::<AttestationError>(Purpose::Attestation, robot, now_ms)?;
-        let known = self.platforms.get(robot).and_then(|known| known.runtime.as_ref());
+        let known = self.platform(robot)?;
         Ok(AttestRequest {
             session: exchange.session,
             nonce: exchange.nonce.to_vec(),
-            runtime_from: known.map(RuntimeRecord::position),
+            runtime_from: known.runtime.as_ref().map(RuntimeRecord::position),
         })
     }
 
@@ -128,7 +130,7 @@ impl Authority {
     }
 
     fn judge_message(
-        &self,
+        &mut self,
         message: EvidenceMessage,
         now_ms: u64,
     ) -> Result<JudgedMessage, AttestationError> {
@@ -138,6 +140,7 @@ impl Authority {
         let standing = self.standing(robot)?;
         let ceiling = self.lease_ceiling(&enrolment);
         let judged_at = ceiling.unwrap_or(Level::Unclassified);
+        self.platform(robot)?;
         let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
         Ok(JudgedMessage {
             message,
@@ -238,11 +241,33 @@ impl Authority {
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
         robots::put_standing(&self.folder, robot, standing)?;
         if verdict.is_trusted() {
-            let known = self.platforms.entry(robot.clone()).or_default();
-            known.boot = verdict.boot().cloned().or_else(|| known.boot.take());
-            known.runtime = verdict.runtime().cloned();
+            let known = self.platform(robot)?;
+            let record = PlatformRecord {
+                boot: verdict.boot().cloned().or_else(|| known.boot.clone()),
+                runtime: verdict.runtime().cloned(),
+            };
+            // In the steady state nothing of it changes, and nothing is written.
+            if record != *known {
+                robots::put_platform(&self.folder, robot, &record)?;
+                self.platforms.insert(robot.clone(), record);
+            }
         }
         Ok(())
+    }
+
+    /// What of a robot's platform was judged good last. A record that does not read is none: the logs are asked for again.
+    fn platform(&mut self, robot: &RobotId) -> Result<&PlatformRecord, StoreError> {
+        let known = match self.platforms.entry(robot.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unread) => unread.insert(robots::platform(&self.folder, robot)?),
+        };
+        Ok(known)
+    }
+
+    /// Forgets what was judged good of a robot's platform: it is another one, or other references hold for it.
+    pub(crate) fn forget_platform(&mut self, robot: &RobotId) -> Result<(), StoreError> {
+        self.platforms.remove(robot);
+        robots::remove_platform(&self.folder, robot)
     }
 
     /// The highest level of a robot whose floors its keys, its kind of TPM and this authority's own key meet now.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use alcub3_attestation::appraisal::{BootRecord, RuntimeRecord};
+use alcub3_attestation::appraisal::PlatformRecord;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Curve, HashAlg, SigningKey, VerifyingKey};
 use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
@@ -167,17 +167,8 @@ pub struct Authority {
     pub(crate) audit: AuditLog,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
     pub(crate) enrolments: BTreeMap<SessionId, Challenged>,
-    /// What of each robot's platform was judged good last. Not kept on disk: the logs are simply asked for again.
-    pub(crate) platforms: BTreeMap<RobotId, PlatformRecords>,
-}
-
-/// The parts of a platform that need not be judged again.
-#[derive(Debug, Default)]
-pub(crate) struct PlatformRecords {
-    /// The boot.
-    pub(crate) boot: Option<BootRecord>,
-    /// What the running system had measured.
-    pub(crate) runtime: Option<RuntimeRecord>,
+    /// What of each robot's platform was judged good last, as it was read or written since this authority was opened.
+    pub(crate) platforms: BTreeMap<RobotId, PlatformRecord>,
 }
 
 impl Authority {

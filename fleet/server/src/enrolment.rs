@@ -186,7 +186,7 @@ impl Authority {
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
         // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
         robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
-        self.platforms.remove(robot);
+        self.forget_platform(robot)?;
         purge::enrolled_anew(&self.folder, robot)?;
         Ok((enrolled.record, enrolled.message))
     }
@@ -224,7 +224,7 @@ impl Authority {
         let decision = Decision::about(EntryKind::Configuration, Some(robot), "reference values");
         self.acting_on_record(decision.with_object(digest), now_ms, |authority| {
             authority.enrolment(robot)?;
-            authority.platforms.remove(robot);
+            authority.forget_platform(robot)?;
             Ok(robots::put_reference(&authority.folder, robot, values)?)
         })
     }

@@ -110,7 +110,6 @@ impl Authority {
         let mut standing = robots::standing(&self.folder, robot)?;
         standing.last_seen = standing.last_seen.map(|seen| LastSeen { sequence: 0, ..seen });
         robots::put_standing(&self.folder, robot, &standing)?;
-        self.platforms.remove(robot);
-        Ok(())
+        Ok(self.forget_platform(robot)?)
     }
 }

@@ -114,6 +114,9 @@ pub(crate) fn device_key(public: &Public) -> Result<Curve, KeyFault> {
 }
 
 /// Checks the storage root: it protects what the TPM made, and never leaves it. Gives its curve.
+///
+/// # Errors
+/// [`KeyFault`] names what is not as it must be.
 pub fn storage_root(public: &Public) -> Result<Curve, KeyFault> {
     attributes(public, BOUND | RESTRICTED | DECRYPT, SIGN)?;
     let curve = curve_of(public)?;

@@ -17,9 +17,9 @@ use entries::{judge_entries, name_unproven};
 /// Only an appraisal with a trusted verdict makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeRecord {
-    replay: ImaReplay,
-    position: RuntimePosition,
-    references: Digest,
+    pub(super) replay: ImaReplay,
+    pub(super) position: RuntimePosition,
+    pub(super) references: Digest,
 }
 
 impl RuntimeRecord {
