@@ -3,6 +3,10 @@
 
 /// Qualifying data of a quote: H(domain ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
 pub const ATTEST: &str = "alcub3/attest/v1";
+/// What a robot judges others by while no authority is in reach.
+pub const POLICY_BUNDLE: &str = "alcub3/policy-bundle/v1";
+/// What a verifier keeps of a peer between two judgements.
+pub const PEER_RECORD: &str = "alcub3/peer-record/v1";
 /// What a verifier keeps of a platform that it judged good.
 pub const PLATFORM_RECORD: &str = "alcub3/platform-record/v1";
 /// The robot's state, as a quote binds it.

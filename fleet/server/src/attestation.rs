@@ -2,7 +2,9 @@
 
 use std::collections::btree_map::Entry;
 
-use alcub3_attestation::appraisal::{PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise};
+use alcub3_attestation::appraisal::{
+    LastSeen, PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise,
+};
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
@@ -230,27 +232,16 @@ impl Authority {
         let Some(attested) = verdict.attested() else {
             return Ok(());
         };
-        // Evidence that goes back is untrusted, and must not lower what the next is compared with.
-        let newest = standing
-            .last_seen
-            .is_none_or(|last| attested.sequence > last.sequence);
-        if newest {
-            standing.last_seen = Some(attested.last_seen());
-        }
+        standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
         robots::put_standing(&self.folder, robot, standing)?;
-        if verdict.is_trusted() {
-            let known = self.platform(robot)?;
-            let record = PlatformRecord {
-                boot: verdict.boot().cloned().or_else(|| known.boot.clone()),
-                runtime: verdict.runtime().cloned(),
-            };
-            // In the steady state nothing of it changes, and nothing is written.
-            if record != *known {
-                robots::put_platform(&self.folder, robot, &record)?;
-                self.platforms.insert(robot.clone(), record);
-            }
+        let known = self.platform(robot)?;
+        let record = known.after(verdict);
+        // In the steady state nothing of it changes, and nothing is written.
+        if record != *known {
+            robots::put_platform(&self.folder, robot, &record)?;
+            self.platforms.insert(robot.clone(), record);
         }
         Ok(())
     }

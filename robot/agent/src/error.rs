@@ -103,6 +103,9 @@ pub enum AgentError {
     /// A shared key was refused.
     #[error("the shared key: {0}")]
     SharedKey(#[from] alcub3_fleet_protocol::shared_key::SharedKeyError),
+    /// Another robot is not asked or judged.
+    #[error(transparent)]
+    Peer(#[from] crate::peers::PeerError),
     /// A lease was refused.
     #[error("the lease: {0}")]
     Lease(#[from] alcub3_command_authority::LeaseError),
@@ -176,6 +179,7 @@ impl AgentError {
             Self::OtherApproval { .. } => Some("other-approval"),
             Self::Mission(error) => Some(error.code()),
             Self::Lease(error) => Some(error.code()),
+            Self::Peer(error) => Some(error.code()),
             Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
             // The chip or the software failed: nothing was judged.

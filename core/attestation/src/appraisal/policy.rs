@@ -1,6 +1,7 @@
 use super::boot::BootRecord;
 use super::reference::ReferenceValues;
 use super::runtime::RuntimeRecord;
+use super::verdict::{Attested, Verdict};
 use crate::attest::ClockInfo;
 use crate::evidence::Nonce;
 use alcub3_crypto::VerifyingKey;
@@ -43,4 +44,17 @@ pub struct LastSeen {
     pub sequence: u64,
     /// The TPM's clock at its quote.
     pub clock: ClockInfo,
+}
+
+impl LastSeen {
+    /// What is to be remembered after a verdict. Evidence that goes back is untrusted, and must not lower what the next is compared
+    /// with; untrusted evidence that the TPM signed is remembered as well.
+    #[must_use]
+    pub fn after(before: Option<Self>, verdict: &Verdict) -> Option<Self> {
+        let seen = verdict.attested().map(Attested::last_seen);
+        match (before, seen) {
+            (Some(last), Some(seen)) if seen.sequence <= last.sequence => Some(last),
+            (last, seen) => seen.or(last),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::boot::BootRecord;
 use super::runtime::RuntimeRecord;
+use super::verdict::Verdict;
 use crate::event_log::PCR_COUNT;
 use crate::evidence::RuntimePosition;
 use crate::ima::{ImaReplay, TemplateHashing};
@@ -23,6 +24,18 @@ pub struct PlatformRecord {
 }
 
 impl PlatformRecord {
+    /// The record after a verdict: only a trusted one teaches anything.
+    #[must_use]
+    pub fn after(&self, verdict: &Verdict) -> Self {
+        if !verdict.is_trusted() {
+            return self.clone();
+        }
+        Self {
+            boot: verdict.boot().or(self.boot.as_ref()).cloned(),
+            runtime: verdict.runtime().cloned(),
+        }
+    }
+
     /// The canonical CBOR.
     #[must_use]
     pub fn to_canonical(&self) -> Vec<u8> {

@@ -150,10 +150,11 @@ impl SoftAuthority {
         let request = RearmRequest::from_canonical(request).unwrap();
         let certified = CertifiedEpochs::verify(&request, &self.enrolment(), session).unwrap();
         let levels = certified.approved_policies(HashAlg::Sha256).unwrap();
+        let robot = request.robot.clone();
         let levels = levels
             .into_iter()
             .map(|(level, approved)| {
-                let approval = sign_for_tpm(&self.rearm, &rearm_message(&approved, &robot_id(), level));
+                let approval = sign_for_tpm(&self.rearm, &rearm_message(&approved, &robot, level));
                 let epoch = certified.level_epochs()[&level].binding().value;
                 (
                     level,
@@ -166,7 +167,7 @@ impl SoftAuthority {
             .collect();
         let record = RearmRecord {
             session,
-            robot: robot_id(),
+            robot,
             robot_epoch: certified.robot_epoch().binding().value,
             levels,
             approvers: ["alice", "bob"]

@@ -1,0 +1,340 @@
+//! Judging other robots while no authority is in reach: by a bundle that the authority signed, and nothing else.
+//!
+//! The robot is Verifier and Relying Party in one (RFC 9334). It asks with a nonce of its own, judges what the other robot's TPM
+//! signed as the authority would, and remembers of it what the next judgement is compared with.
+
+use crate::robot::Robot;
+use crate::run::random_id;
+use crate::{AgentError, Result};
+use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, Policy, RuntimeRecord, Verdict, appraise};
+use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::evidence::Nonce;
+use alcub3_audit_log::{EntryKind, Outcome};
+use alcub3_crypto::{Entropy, HashAlg};
+use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
+use alcub3_fleet_protocol::policy_bundle::{PolicyBundleError, VerifiedBundle, VerifiedPeer};
+use alcub3_tpm::OsEntropy;
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+use alcub3_trust_model::{RobotId, SessionId, domain};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const BUNDLE: &str = "policy-bundle.cose";
+const FOLDER: &str = "peers";
+const VERSION: u64 = 1;
+/// How long a robot that was asked may take, in milliseconds.
+pub const PEER_EXCHANGE_MS: u64 = 60_000;
+/// The most robots that are asked and have not answered.
+const MAX_ASKED: usize = 64;
+/// How far clocks of robots may be apart before a verdict says so, and a bundle may be from the future, in milliseconds.
+const CLOCKS_APART_MS: u64 = 30_000;
+
+/// Why a robot is not asked or its evidence not judged. A judgement that it is untrusted is none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// There is no bundle.
+    #[error("this robot has no policy bundle: take one that the authority signed first")]
+    NoBundle,
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] PolicyBundleError),
+    /// The robot is not in the bundle.
+    #[error("robot {0} is not in the policy bundle: bring one that names it")]
+    Unknown(RobotId),
+    /// Nobody asked for this evidence, or it was judged.
+    #[error("this evidence answers no question that waits: ask the robot again")]
+    NotAsked,
+    /// It is of another robot than was asked.
+    #[error("robot {asked} was asked, and {found} answered")]
+    OtherRobot {
+        /// Who was asked.
+        asked: RobotId,
+        /// Who answered.
+        found: RobotId,
+    },
+    /// It came too late.
+    #[error("the evidence came {late_ms} ms too late: ask the robot again")]
+    Late {
+        /// By how much, in milliseconds.
+        late_ms: u64,
+    },
+    /// The message is not the one form allowed.
+    #[error("the evidence: {0}")]
+    Message(#[from] DecodeError),
+}
+
+impl PeerError {
+    /// The reason code, stable across releases.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoBundle => "no-bundle",
+            Self::Bundle(error) => error.code(),
+            Self::Unknown(_) => "peer-unknown",
+            Self::NotAsked | Self::OtherRobot { .. } | Self::Late { .. } => "exchange",
+            Self::Message(_) => "malformed-message",
+        }
+    }
+}
+
+/// Robots that were asked and have not answered. In memory alone: a robot that starts again asks again.
+pub(crate) type PeersAsked = Mutex<BTreeMap<SessionId, PeerAsked>>;
+
+pub(crate) struct PeerAsked {
+    robot: RobotId,
+    nonce: Nonce,
+    asked_at_ms: u64,
+}
+
+/// What was found of another robot.
+#[derive(Clone, Debug)]
+pub struct PeerJudged {
+    /// Which robot.
+    pub robot: RobotId,
+    /// The judgement, with its reasons.
+    pub verdict: Verdict,
+    /// Until when a trusted verdict holds, UTC in milliseconds since 1970; nothing where it is not trusted.
+    pub not_after_ms: Option<u64>,
+}
+
+/// What is kept of a robot between two judgements.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct PeerRecord {
+    last_seen: Option<LastSeen>,
+    platform: PlatformRecord,
+}
+
+impl Robot {
+    /// Takes a bundle of the authority, by which others are judged from now on. Gives its version.
+    ///
+    /// # Errors
+    /// [`PeerError::Bundle`]: not the authority's, not newer than the one that is kept, or out of its time; the folder's.
+    pub fn take_policy_bundle(&self, bytes: &[u8], now_utc_ms: u64) -> Result<u64> {
+        let taken = self.judge_bundle(bytes, now_utc_ms);
+        let (kind, subject) = (EntryKind::Configuration, "policy bundle");
+        let bundle = self.refusals_audited(kind, subject.to_owned(), now_utc_ms, taken)?;
+        let subject = format!("{subject} {}", bundle.version());
+        let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Done);
+        entry.object = Some(HashAlg::Sha256.digest(&[bytes]));
+        self.on_record(entry, |_| {
+            self.folder.write(BUNDLE, bundle.as_bytes())?;
+            Ok(bundle.version())
+        })
+    }
+
+    fn judge_bundle(&self, bytes: &[u8], now_utc_ms: u64) -> Result<VerifiedBundle> {
+        let authority = &self.keys.anchors().authority;
+        let bundle = match self.kept_bundle()? {
+            Some(before) => before.replaced_by(bytes, authority),
+            None => VerifiedBundle::verify(bytes, authority),
+        };
+        let bundle = bundle.map_err(PeerError::from)?;
+        bundle
+            .check_time(now_utc_ms, CLOCKS_APART_MS)
+            .map_err(PeerError::from)?;
+        Ok(bundle)
+    }
+
+    fn kept_bundle(&self) -> Result<Option<VerifiedBundle>> {
+        let Some(bytes) = self.folder.read(BUNDLE)? else {
+            return Ok(None);
+        };
+        let bundle = VerifiedBundle::verify(&bytes, &self.keys.anchors().authority);
+        Ok(Some(bundle.map_err(PeerError::from)?))
+    }
+
+    fn bundle(&self, now_utc_ms: u64) -> Result<VerifiedBundle> {
+        let bundle = self.kept_bundle()?.ok_or(PeerError::NoBundle)?;
+        bundle
+            .check_time(now_utc_ms, CLOCKS_APART_MS)
+            .map_err(PeerError::from)?;
+        Ok(bundle)
+    }
+
+    /// Asks another robot for evidence: the message for [`Robot::attest`] there. No TPM command.
+    ///
+    /// # Errors
+    /// [`PeerError`]: no bundle that holds now, or the robot is not in it.
+    pub fn ask_peer(&self, peer: &RobotId, now_utc_ms: u64) -> Result<Vec<u8>> {
+        let bundle = self.bundle(now_utc_ms)?;
+        known_in(&bundle, peer)?;
+        let mut nonce = [0; 32];
+        OsEntropy.fill(&mut nonce).map_err(std::io::Error::other)?;
+        let session = SessionId::new(random_id()?);
+        let record = self.peer_record(peer)?;
+        let mut asked = self.peers_asked();
+        asked.retain(|_, waiting| waiting.late_ms(now_utc_ms).is_none());
+        if asked.len() >= MAX_ASKED {
+            asked.clear();
+        }
+        asked.insert(
+            session,
+            PeerAsked {
+                robot: peer.clone(),
+                nonce: Nonce(nonce),
+                asked_at_ms: now_utc_ms,
+            },
+        );
+        let request = AttestRequest {
+            session,
+            nonce: nonce.to_vec(),
+            runtime_from: record.platform.runtime.as_ref().map(RuntimeRecord::position),
+        };
+        Ok(request.to_canonical())
+    }
+
+    /// Judges the evidence of a robot that was asked; the question is used up, whatever comes of it. The judgement is on record
+    /// before it is given. No TPM command.
+    ///
+    /// # Errors
+    /// [`PeerError`] where no judgement could be made.
+    pub fn judge_peer(&self, evidence: &[u8], now_utc_ms: u64) -> Result<PeerJudged> {
+        let judged = self.try_judge_peer(evidence, now_utc_ms);
+        let kind = EntryKind::Attest;
+        let (judged, record) = self.refusals_audited(kind, "a peer's evidence".into(), now_utc_ms, judged)?;
+        let outcome = if judged.verdict.is_trusted() {
+            Outcome::Done
+        } else {
+            Outcome::Refused
+        };
+        let mut entry = self
+            .audit
+            .entry(kind, format!("peer {}", judged.robot), now_utc_ms, outcome);
+        let codes = judged.verdict.findings().iter().map(|found| found.reason.code());
+        entry.reasons = codes.take(MAX_REASONS).map(str::to_owned).collect();
+        entry.object = Some(HashAlg::Sha256.digest(&[evidence]));
+        self.audit.append(&entry)?;
+        self.folder
+            .write(&record_file(&judged.robot), &record.to_canonical())?;
+        Ok(judged)
+    }
+
+    fn try_judge_peer(&self, evidence: &[u8], now_utc_ms: u64) -> Result<(PeerJudged, PeerRecord)> {
+        let message = EvidenceMessage::from_canonical(evidence).map_err(PeerError::from)?;
+        let asked = self.peers_asked().remove(&message.session);
+        let asked = asked.ok_or(PeerError::NotAsked)?;
+        if let Some(late_ms) = asked.late_ms(now_utc_ms) {
+            return Err(PeerError::Late { late_ms }.into());
+        }
+        if asked.robot != message.robot {
+            let (asked, found) = (asked.robot, message.robot);
+            return Err(PeerError::OtherRobot { asked, found }.into());
+        }
+        let bundle = self.bundle(now_utc_ms)?;
+        let peer = known_in(&bundle, &asked.robot)?;
+        let known = self.peer_record(&asked.robot)?;
+        let verdict = appraise(&message.evidence, &policy(peer, &asked, &known, self), now_utc_ms);
+        let record = PeerRecord {
+            last_seen: LastSeen::after(known.last_seen, &verdict),
+            platform: known.platform.after(&verdict),
+        };
+        let until_ms = now_utc_ms
+            .saturating_add(peer.policy().lease_ms)
+            .min(bundle.not_after_ms());
+        let judged = PeerJudged {
+            robot: asked.robot,
+            not_after_ms: verdict.is_trusted().then_some(until_ms),
+            verdict,
+        };
+        Ok((judged, record))
+    }
+
+    /// What is kept of a robot. A record that does not read is refused: without it an old quote could pass for a new boot's.
+    fn peer_record(&self, peer: &RobotId) -> Result<PeerRecord> {
+        match self.folder.read(&record_file(peer))? {
+            Some(bytes) => Ok(PeerRecord::from_canonical(&bytes).map_err(PeerError::from)?),
+            None => Ok(PeerRecord::default()),
+        }
+    }
+
+    fn peers_asked(&self) -> MutexGuard<'_, BTreeMap<SessionId, PeerAsked>> {
+        self.peers_asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The most reason codes of an entry.
+const MAX_REASONS: usize = 32;
+
+fn known_in<'b>(bundle: &'b VerifiedBundle, peer: &RobotId) -> Result<&'b VerifiedPeer> {
+    let known = bundle.peer(peer);
+    known.ok_or_else(|| AgentError::from(PeerError::Unknown(peer.clone())))
+}
+
+fn policy<'p>(
+    peer: &'p VerifiedPeer,
+    asked: &'p PeerAsked,
+    known: &'p PeerRecord,
+    robot: &Robot,
+) -> Policy<'p> {
+    let enrolment = peer.enrolment();
+    Policy {
+        attestation_key: enrolment.attestation_key(),
+        robot: &enrolment.record().robot,
+        nonce: &asked.nonce,
+        references: peer.references(),
+        pcrs: robot.keys.pcrs(),
+        enrolled_tier: enrolment.record().tier,
+        min_tier: peer.policy().min_tier,
+        rearmed_stops: &peer.policy().rearmed,
+        last_seen: known.last_seen,
+        known_boot: known.platform.boot.as_ref(),
+        known_runtime: known.platform.runtime.as_ref(),
+        max_state_age_ms: CLOCKS_APART_MS,
+    }
+}
+
+fn record_file(peer: &RobotId) -> String {
+    format!("{FOLDER}/{peer}.cbor")
+}
+
+impl PeerAsked {
+    /// By how much an answer is too late now; nothing while it is not. A clock that was set back counts as too late as well.
+    const fn late_ms(&self, now_ms: u64) -> Option<u64> {
+        match now_ms.checked_sub(self.asked_at_ms) {
+            Some(took_ms) => took_ms.checked_sub(PEER_EXCHANGE_MS),
+            None => Some(0),
+        }
+    }
+}
+
+impl PeerRecord {
+    fn to_canonical(&self) -> Vec<u8> {
+        let present = usize::from(self.last_seen.is_some());
+        let mut out = Encoder::structure(domain::PEER_RECORD, VERSION, 1 + present);
+        if let Some(LastSeen { sequence, clock }) = self.last_seen {
+            out.u64(2).array(5).u64(sequence).u64(clock.clock_ms);
+            out.u64(clock.reset_count.into())
+                .u64(clock.restart_count.into())
+                .bool(clock.safe);
+        }
+        out.u64(3).bytes(&self.platform.to_canonical());
+        out.finish()
+    }
+
+    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let mut reader = Reader::new(domain::PEER_RECORD, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(domain::PEER_RECORD, VERSION)?;
+        let last_seen = match fields.optional(r, 2, "last_seen")? {
+            true => Some(read_last_seen(r)?),
+            false => None,
+        };
+        fields.key(r, 3, "platform")?;
+        let platform = PlatformRecord::from_canonical(r.bytes("platform")?)?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self { last_seen, platform })
+    }
+}
+
+fn read_last_seen(r: &mut Reader<'_>) -> std::result::Result<LastSeen, DecodeError> {
+    r.array_of("last_seen", 5)?;
+    Ok(LastSeen {
+        sequence: r.u64("sequence")?,
+        clock: ClockInfo {
+            clock_ms: r.u64("clock_ms")?,
+            reset_count: r.u32("reset_count")?,
+            restart_count: r.u32("restart_count")?,
+            safe: r.bool("safe")?,
+        },
+    })
+}

@@ -1,0 +1,263 @@
+//! Two robots attest each other with no authority in reach, each on a TPM of its own.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod support;
+
+use alcub3_agent::{
+    AgentError, LogSource, PEER_EXCHANGE_MS, PeerJudged, PlatformLogs, Surroundings, provision,
+};
+use alcub3_attestation::appraisal::{Reason, ReferenceValues};
+use alcub3_attestation::event_log::EventLog;
+use alcub3_attestation::event_log::builder::{Boot, Builder};
+use alcub3_crypto::HashAlg;
+use alcub3_fleet_protocol::attestation::EvidenceMessage;
+use alcub3_fleet_protocol::policy_bundle::{PeerPolicy, PolicyBundle};
+use alcub3_keys::StateFolder;
+use alcub3_testkit::PowerUp;
+use alcub3_tpm::Lane;
+use alcub3_trust_model::{HardwareTier, RobotId};
+use support::{LONG, Life, NOW_MS, SoftAuthority, request};
+
+const BANK: HashAlg = HashAlg::Sha256;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+const LEASE_MS: u64 = 300_000;
+
+fn boot_log() -> Vec<u8> {
+    let mut log = Builder::new(&[BANK]).unwrap();
+    log.uefi_boot(&Boot::default());
+    log.finish()
+}
+
+/// The machine's firmware and boot loader measure into the robot's TPM.
+fn boot(life: &Life) {
+    let log = boot_log();
+    let log = EventLog::parse(&log).unwrap();
+    let extended = log.events().iter().filter(|event| event.is_extended());
+    let events: Vec<_> = extended
+        .map(|event| (u32::from(event.pcr), event.digest(BANK).unwrap()))
+        .collect();
+    let extend = move |chip: &mut alcub3_tpm::Chip| {
+        let mut events = events.iter();
+        events.try_for_each(|(pcr, digest)| chip.pcr_extend(*pcr, std::slice::from_ref(digest)))
+    };
+    life.tpm.run(Lane::Background, LONG, extend).unwrap();
+}
+
+fn named(name: &str, authority: SoftAuthority) -> Life {
+    let mut life = Life::blank();
+    life.authority = authority;
+    boot(&life);
+    let mut asked = request(&life.authority);
+    asked.robot = RobotId::new(name).unwrap();
+    {
+        let state = StateFolder::open(&life.path()).unwrap();
+        provision(&life.tpm, &state, &asked, &mut life.authority).unwrap();
+    }
+    life.open();
+    life.rearm();
+    life
+}
+
+/// Two robots of one authority, which then is out of reach but for the bundles it has signed.
+struct Pair {
+    one: Life,
+    two: Life,
+    peers: Vec<PeerPolicy>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut one = named("one", SoftAuthority::new());
+        let peer = |life: &Life| PeerPolicy {
+            enrolment: life.authority.enrolled.as_ref().unwrap().signed_record.clone(),
+            references: ReferenceValues::golden(&EventLog::parse(&boot_log()).unwrap(), BANK)
+                .unwrap()
+                .to_json(),
+            rearmed: Vec::new(),
+            min_tier: HardwareTier::Simulator,
+            lease_ms: LEASE_MS,
+        };
+        let first = peer(&one);
+        let two = named("two", std::mem::replace(&mut one.authority, SoftAuthority::new()));
+        let peers = vec![first, peer(&two)];
+        Self { one, two, peers }
+    }
+
+    fn bundle(&self, version: u64, change: impl FnOnce(&mut PolicyBundle)) -> Vec<u8> {
+        let mut bundle = PolicyBundle {
+            version,
+            issued_at_ms: NOW_MS,
+            not_after_ms: NOW_MS + DAY_MS,
+            peers: self.peers.clone(),
+        };
+        change(&mut bundle);
+        let signing = &self.two.authority.signing;
+        bundle.unsigned(signing.suite()).sign(signing).unwrap()
+    }
+
+    fn with_bundle() -> Self {
+        let pair = Self::new();
+        let bundle = pair.bundle(1, |_| ());
+        for life in [&pair.one, &pair.two] {
+            assert_eq!(life.robot().take_policy_bundle(&bundle, NOW_MS).unwrap(), 1);
+        }
+        pair
+    }
+}
+
+fn answered(life: &Life, asked: &[u8], now_ms: u64) -> Vec<u8> {
+    let logs = PlatformLogs::uefi(LogSource::Bytes(boot_log()));
+    life.robot()
+        .attest(asked, &Surroundings::unknown(BANK), &logs, now_ms)
+        .unwrap()
+}
+
+fn id(life: &Life) -> RobotId {
+    life.robot().robot().clone()
+}
+
+/// One robot asks another and judges it.
+fn judged(verifier: &Life, attester: &Life, now_ms: u64) -> PeerJudged {
+    let asked = verifier.robot().ask_peer(&id(attester), now_ms).unwrap();
+    let evidence = answered(attester, &asked, now_ms);
+    verifier.robot().judge_peer(&evidence, now_ms).unwrap()
+}
+
+fn code(error: &AgentError) -> &'static str {
+    error.reason_code().unwrap()
+}
+
+#[test]
+fn two_robots_attest_each_other_with_no_server() {
+    let mut pair = Pair::with_bundle();
+    for _ in 0..2 {
+        for (verifier, attester) in [(&pair.one, &pair.two), (&pair.two, &pair.one)] {
+            let before = verifier.counts.total();
+            let judged = judged(verifier, attester, NOW_MS);
+            assert!(judged.verdict.is_trusted(), "{:?}", judged.verdict.findings());
+            assert_eq!(judged.robot, id(attester));
+            assert_eq!(judged.not_after_ms, Some(NOW_MS + LEASE_MS));
+            assert_eq!(verifier.counts.total(), before, "judging takes no TPM command");
+        }
+    }
+    // After restarts of both agents, and of one robot's machine.
+    pair.one.open();
+    pair.two
+        .reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+    boot(&pair.two);
+    pair.two.open();
+    let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+    assert!(verdict.has(Reason::Restarted));
+}
+
+#[test]
+fn a_stopped_robot_one_that_booted_otherwise_and_a_kind_of_tpm_below_the_policy_are_untrusted() {
+    let mut pair = Pair::with_bundle();
+    assert!(pair.two.stop().is_complete());
+    let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    assert!(verdict.has(Reason::Stopped) && verdict.has(Reason::StopInForce));
+    // Rearmed by two persons, and the bundle does not know it yet.
+    pair.two.rearm();
+    let judged_again = judged(&pair.one, &pair.two, NOW_MS);
+    assert!(judged_again.verdict.has(Reason::StopInForce));
+    assert_eq!(judged_again.not_after_ms, None);
+    let stop = judged_again.verdict.attested().unwrap().stops[0];
+    let bundle = pair.bundle(2, |bundle| bundle.peers[1].rearmed.push(stop));
+    pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+    let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+
+    let higher = pair.bundle(3, |bundle| {
+        bundle.peers[1].min_tier = HardwareTier::Firmware;
+        bundle.peers[1].rearmed.push(stop);
+    });
+    pair.one.robot().take_policy_bundle(&higher, NOW_MS).unwrap();
+    assert!(judged(&pair.one, &pair.two, NOW_MS).verdict.has(Reason::Tier));
+    let extend = |chip: &mut alcub3_tpm::Chip| chip.pcr_extend(4, &[BANK.digest(&[b"another loader"])]);
+    pair.two.tpm.run(Lane::Background, LONG, extend).unwrap();
+    assert!(
+        judged(&pair.one, &pair.two, NOW_MS)
+            .verdict
+            .has(Reason::BootLogMismatch)
+    );
+}
+
+#[test]
+fn evidence_counts_once_in_time_for_whom_it_was_asked_and_from_whom() {
+    let pair = Pair::with_bundle();
+    let (one, two) = (pair.one.robot(), pair.two.robot());
+    let asked = one.ask_peer(&id(&pair.two), NOW_MS).unwrap();
+    let evidence = answered(&pair.two, &asked, NOW_MS);
+    // To another robot than asked.
+    assert_eq!(code(&two.judge_peer(&evidence, NOW_MS).unwrap_err()), "exchange");
+    one.judge_peer(&evidence, NOW_MS).unwrap();
+    assert_eq!(code(&one.judge_peer(&evidence, NOW_MS).unwrap_err()), "exchange");
+
+    // Of another robot: by its name, and by its name changed.
+    let asked = one.ask_peer(&id(&pair.two), NOW_MS).unwrap();
+    let own = answered(&pair.one, &asked, NOW_MS);
+    assert_eq!(code(&one.judge_peer(&own, NOW_MS).unwrap_err()), "exchange");
+    let asked = one.ask_peer(&id(&pair.two), NOW_MS).unwrap();
+    let mut own = EvidenceMessage::from_canonical(&answered(&pair.one, &asked, NOW_MS)).unwrap();
+    own.robot = id(&pair.two);
+    let verdict = one.judge_peer(&own.to_canonical(), NOW_MS).unwrap().verdict;
+    assert!(!verdict.is_trusted() && verdict.has(Reason::Signature));
+
+    // Too late, by a clock that was set back, and under another question's nonce.
+    for at in [NOW_MS + PEER_EXCHANGE_MS, NOW_MS - 1] {
+        let asked = one.ask_peer(&id(&pair.two), NOW_MS).unwrap();
+        let evidence = answered(&pair.two, &asked, NOW_MS);
+        assert_eq!(code(&one.judge_peer(&evidence, at).unwrap_err()), "exchange");
+    }
+    let [first, second] = [0, 1].map(|_| one.ask_peer(&id(&pair.two), NOW_MS).unwrap());
+    let mut swapped = EvidenceMessage::from_canonical(&answered(&pair.two, &first, NOW_MS)).unwrap();
+    swapped.session = EvidenceMessage::from_canonical(&answered(&pair.two, &second, NOW_MS))
+        .unwrap()
+        .session;
+    let verdict = one.judge_peer(&swapped.to_canonical(), NOW_MS).unwrap().verdict;
+    assert!(verdict.has(Reason::Binding));
+}
+
+#[test]
+fn a_bundle_is_the_authoritys_newer_than_the_last_and_of_now() {
+    let pair = Pair::new();
+    let robot = pair.one.robot();
+    let none = robot.ask_peer(&id(&pair.two), NOW_MS).unwrap_err();
+    assert_eq!(code(&none), "no-bundle");
+    let take = |bundle: &[u8], now_ms| {
+        let refused = robot.take_policy_bundle(bundle, now_ms).unwrap_err();
+        code(&refused)
+    };
+    let good = pair.bundle(5, |_| ());
+    for at in 0..good.len() {
+        if at % 97 == 0 {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            assert_eq!(take(&changed, NOW_MS), "bad-bundle", "byte {at}");
+        }
+    }
+    assert_eq!(take(&good, NOW_MS + DAY_MS), "bundle-out-of-time");
+    assert_eq!(take(&good, NOW_MS - DAY_MS), "bundle-out-of-time");
+    let twice = pair.bundle(5, |bundle| bundle.peers.push(bundle.peers[0].clone()));
+    assert_eq!(take(&twice, NOW_MS), "bad-bundle");
+    let unread = pair.bundle(5, |bundle| bundle.peers[0].references = "{}".to_owned());
+    assert_eq!(take(&unread, NOW_MS), "bad-bundle");
+    robot.take_policy_bundle(&good, NOW_MS).unwrap();
+    for version in [4, 5] {
+        assert_eq!(take(&pair.bundle(version, |_| ()), NOW_MS), "bundle-rolled-back");
+    }
+    // Its time ends while it is kept.
+    let over = robot.ask_peer(&id(&pair.two), NOW_MS + DAY_MS).unwrap_err();
+    assert_eq!(code(&over), "bundle-out-of-time");
+    let alone = pair.bundle(6, |bundle| bundle.peers.truncate(1));
+    robot.take_policy_bundle(&alone, NOW_MS).unwrap();
+    let unknown = robot.ask_peer(&id(&pair.two), NOW_MS).unwrap_err();
+    assert_eq!(code(&unknown), "peer-unknown");
+}
