@@ -9,6 +9,8 @@
 
 mod support;
 
+use alcub3_testkit::Swtpm;
+use support::assert_error;
 use support::fleet::Fleet;
 
 #[test]
@@ -114,4 +116,61 @@ fn a_life_from_provisioning_to_a_proven_stop_and_back() {
         again["mission"].as_str().unwrap()
     ));
     assert_eq!(fleet.yes("mission list")["missions"], serde_json::json!([]));
+}
+
+/// Two robots on two TPMs, and the authority's folder out of reach once it has signed its bundle.
+#[test]
+fn two_robots_judge_each_other_with_the_authority_out_of_reach() {
+    const TWO: &str = "--approve alice=alice.key --approve bob=bob.key";
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.yes(&format!("estop reset {TWO}"));
+    let swtpm = Swtpm::start().unwrap();
+    let second = swtpm.serve().unwrap();
+    fleet.boot_of(&second);
+    let two = |words: &str| {
+        let run = fleet.elsewhere(&second, "r2", &format!("--json {words}"));
+        (run.code, run.json())
+    };
+    assert_eq!(
+        two("provision r2 --level UNCLASSIFIED --level SECRET --simulator-ca --eventlog boot.log").0,
+        0
+    );
+    assert_eq!(two(&format!("estop reset {TWO}")).0, 0);
+    let bundle = fleet.yes("authority bundle r1 r2 --days 1 -o bundle");
+    assert_eq!(bundle["version"], 1);
+    let missing = fleet.run("--json authority bundle r9 -o none");
+    assert_error(&missing, 1, "robot-unknown");
+    std::fs::rename(fleet.path().join("authority"), fleet.path().join("out-of-reach")).unwrap();
+
+    fleet.yes("peer trust bundle");
+    assert_error(&fleet.run("--json peer trust bundle"), 1, "bundle-rolled-back");
+    assert_eq!(two("peer trust bundle").0, 0);
+    let unknown = fleet.run("--json peer ask r9 -o none");
+    assert_error(&unknown, 1, "peer-unknown");
+
+    fleet.yes("peer ask r2 -o asked");
+    assert_eq!(two("attest --request asked --eventlog boot.log -o evidence").0, 0);
+    let judged = fleet.yes("peer judge evidence");
+    assert_eq!(
+        (&judged["robot"], &judged["trusted"]),
+        (&"r2".into(), &true.into())
+    );
+    assert!(judged["not_after_ms"].as_u64().unwrap() > judged["judged_at_ms"].as_u64().unwrap());
+    assert_error(&fleet.run("--json peer judge evidence"), 1, "exchange");
+    // And the other way round.
+    assert_eq!(two("peer ask r1 -o asked").0, 0);
+    fleet.yes("attest --request asked --eventlog boot.log -o evidence");
+    let (code, judged) = two("peer judge evidence");
+    assert_eq!((code, &judged["trusted"]), (0, &true.into()));
+    // A robot that is stopped is not trusted by the other one either.
+    fleet.yes("estop");
+    assert_eq!(two("peer ask r1 -o asked").0, 0);
+    fleet.yes("attest --request asked --eventlog boot.log -o evidence");
+    let (code, judged) = two("peer judge evidence");
+    assert_eq!((code, &judged["trusted"]), (1, &false.into()));
+    assert!(
+        judged["findings"].to_string().contains("stop-in-force"),
+        "{judged}"
+    );
 }

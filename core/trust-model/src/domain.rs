@@ -5,6 +5,8 @@
 pub const ATTEST: &str = "alcub3/attest/v1";
 /// What a robot judges others by while no authority is in reach.
 pub const POLICY_BUNDLE: &str = "alcub3/policy-bundle/v1";
+/// A question to a peer that waits for its answer.
+pub const PEER_ASKED: &str = "alcub3/peer-asked/v1";
 /// What a verifier keeps of a peer between two judgements.
 pub const PEER_RECORD: &str = "alcub3/peer-record/v1";
 /// What a verifier keeps of a platform that it judged good.

@@ -262,7 +262,7 @@ impl Authority {
     }
 
     /// The highest level of a robot whose floors its keys, its kind of TPM and this authority's own key meet now.
-    fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Result<Level, BelowFloor> {
+    pub(crate) fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Result<Level, BelowFloor> {
         let (record, keys) = (enrolment.record(), enrolment.keys_suite());
         let meets = |level| {
             let profile = self.profile_for(level, record.tier);

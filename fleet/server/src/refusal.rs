@@ -10,6 +10,7 @@ use crate::exchanges::ExchangeError;
 use crate::level_policy::LevelPolicyIssueError;
 use crate::missions::MissionApprovalError;
 use crate::operators::OperatorError;
+use crate::policy_bundle::BundleIssueError;
 use crate::purge::{PurgeApprovalError, PurgeReceiptError};
 use crate::rearm::RearmApprovalError;
 use crate::replacement::ReplacementRefusal;
@@ -320,6 +321,18 @@ impl Refusal for LevelPolicyIssueError {
     fn code(&self) -> &'static str {
         match self {
             Self::Policy(_) => "bad-policy",
+            Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for BundleIssueError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Lifetime | Self::Bundle(_) => "bad-bundle",
+            Self::Robot(error) => error.code(),
+            Self::BelowFloor { source, .. } => source.code(),
             Self::Sign(_) => CRYPTOGRAPHY,
             Self::Store(_) => STATE,
         }

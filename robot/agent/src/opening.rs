@@ -79,7 +79,6 @@ impl Robot {
             adapter_parts,
             hardware: Mutex::default(),
             recovered: Vec::new(),
-            peers_asked: Mutex::default(),
         };
         robot.recovered = robot.stop.recover()?;
         robot.resume(&clock)?;

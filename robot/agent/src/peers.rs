@@ -14,13 +14,12 @@ use alcub3_crypto::{Entropy, HashAlg};
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::policy_bundle::{PolicyBundleError, VerifiedBundle, VerifiedPeer};
 use alcub3_tpm::OsEntropy;
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{RobotId, SessionId, domain};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const BUNDLE: &str = "policy-bundle.cose";
 const FOLDER: &str = "peers";
+const ASKED: &str = "peers-asked";
 const VERSION: u64 = 1;
 /// How long a robot that was asked may take, in milliseconds.
 pub const PEER_EXCHANGE_MS: u64 = 60_000;
@@ -28,6 +27,8 @@ pub const PEER_EXCHANGE_MS: u64 = 60_000;
 const MAX_ASKED: usize = 64;
 /// How far clocks of robots may be apart before a verdict says so, and a bundle may be from the future, in milliseconds.
 const CLOCKS_APART_MS: u64 = 30_000;
+/// The most reason codes of an entry.
+const MAX_REASONS: usize = 32;
 
 /// Why a robot is not asked or its evidence not judged. A judgement that it is untrusted is none of these.
 #[derive(Debug, thiserror::Error)]
@@ -76,10 +77,9 @@ impl PeerError {
     }
 }
 
-/// Robots that were asked and have not answered. In memory alone: a robot that starts again asks again.
-pub(crate) type PeersAsked = Mutex<BTreeMap<SessionId, PeerAsked>>;
-
-pub(crate) struct PeerAsked {
+/// A question that waits for its answer; a file each, so that it counts once over restarts too.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct PeerAsked {
     robot: RobotId,
     nonce: Nonce,
     asked_at_ms: u64,
@@ -161,19 +161,13 @@ impl Robot {
         OsEntropy.fill(&mut nonce).map_err(std::io::Error::other)?;
         let session = SessionId::new(random_id()?);
         let record = self.peer_record(peer)?;
-        let mut asked = self.peers_asked();
-        asked.retain(|_, waiting| waiting.late_ms(now_utc_ms).is_none());
-        if asked.len() >= MAX_ASKED {
-            asked.clear();
-        }
-        asked.insert(
-            session,
-            PeerAsked {
-                robot: peer.clone(),
-                nonce: Nonce(nonce),
-                asked_at_ms: now_utc_ms,
-            },
-        );
+        self.forget_unanswered(now_utc_ms)?;
+        let asked = PeerAsked {
+            robot: peer.clone(),
+            nonce: Nonce(nonce),
+            asked_at_ms: now_utc_ms,
+        };
+        self.folder.write(&asked_file(session), &asked.to_canonical())?;
         let request = AttestRequest {
             session,
             nonce: nonce.to_vec(),
@@ -210,8 +204,10 @@ impl Robot {
 
     fn try_judge_peer(&self, evidence: &[u8], now_utc_ms: u64) -> Result<(PeerJudged, PeerRecord)> {
         let message = EvidenceMessage::from_canonical(evidence).map_err(PeerError::from)?;
-        let asked = self.peers_asked().remove(&message.session);
+        let asked = self.folder.read(&asked_file(message.session))?;
         let asked = asked.ok_or(PeerError::NotAsked)?;
+        self.folder.remove(&asked_file(message.session))?;
+        let asked = PeerAsked::from_canonical(&asked).map_err(PeerError::from)?;
         if let Some(late_ms) = asked.late_ms(now_utc_ms) {
             return Err(PeerError::Late { late_ms }.into());
         }
@@ -246,13 +242,21 @@ impl Robot {
         }
     }
 
-    fn peers_asked(&self) -> MutexGuard<'_, BTreeMap<SessionId, PeerAsked>> {
-        self.peers_asked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Removes questions whose answer would come too late, and all where too many wait: whoever was asked is asked again.
+    fn forget_unanswered(&self, now_utc_ms: u64) -> Result<()> {
+        let waiting = self.folder.list(ASKED)?;
+        let is_full = waiting.len() >= MAX_ASKED;
+        for name in waiting {
+            let file = format!("{ASKED}/{name}");
+            let asked = self.folder.read(&file)?;
+            let asked = asked.and_then(|bytes| PeerAsked::from_canonical(&bytes).ok());
+            if is_full || asked.is_none_or(|asked| asked.late_ms(now_utc_ms).is_some()) {
+                self.folder.remove(&file)?;
+            }
+        }
+        Ok(())
     }
 }
-
-/// The most reason codes of an entry.
-const MAX_REASONS: usize = 32;
 
 fn known_in<'b>(bundle: &'b VerifiedBundle, peer: &RobotId) -> Result<&'b VerifiedPeer> {
     let known = bundle.peer(peer);
@@ -282,6 +286,10 @@ fn policy<'p>(
     }
 }
 
+fn asked_file(session: SessionId) -> String {
+    format!("{ASKED}/{session}.cbor")
+}
+
 fn record_file(peer: &RobotId) -> String {
     format!("{FOLDER}/{peer}.cbor")
 }
@@ -293,6 +301,32 @@ impl PeerAsked {
             Some(took_ms) => took_ms.checked_sub(PEER_EXCHANGE_MS),
             None => Some(0),
         }
+    }
+
+    fn to_canonical(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(domain::PEER_ASKED, VERSION, 3);
+        out.u64(2).text(self.robot.as_str()).u64(3).bytes(&self.nonce.0);
+        out.u64(4).u64(self.asked_at_ms);
+        out.finish()
+    }
+
+    fn from_canonical(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let mut reader = Reader::new(domain::PEER_ASKED, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(domain::PEER_ASKED, VERSION)?;
+        fields.key(r, 2, "robot")?;
+        let robot = RobotId::new(r.text("robot")?).map_err(|_| r.fault("robot", Fault::Value))?;
+        fields.key(r, 3, "nonce")?;
+        let nonce = Nonce(*r.bytes_of("nonce")?);
+        fields.key(r, 4, "asked_at_ms")?;
+        let asked_at_ms = r.u64("asked_at_ms")?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            robot,
+            nonce,
+            asked_at_ms,
+        })
     }
 }
 

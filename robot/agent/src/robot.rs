@@ -6,7 +6,6 @@ use crate::commands::Reservations;
 use crate::ending::Ending;
 use crate::events::AgentLog;
 use crate::expiry::ExpiryTimer;
-use crate::peers::PeersAsked;
 use crate::run::Run;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
@@ -57,7 +56,6 @@ pub struct Robot {
     /// Digest of the hardware record that was last measured.
     pub(crate) hardware: Mutex<Option<Digest>>,
     pub(crate) recovered: Vec<StopReport>,
-    pub(crate) peers_asked: PeersAsked,
 }
 
 impl Robot {

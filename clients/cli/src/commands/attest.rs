@@ -8,11 +8,11 @@ use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs};
 use crate::style::Style;
 use alcub3_agent::{LogSource, PlatformLogs, Surroundings};
-use alcub3_attestation::appraisal::Severity;
+use alcub3_attestation::appraisal::{Severity, Verdict};
 use alcub3_fleet_protocol::attestation::AttestResult;
 use alcub3_server::Appraised;
 use alcub3_trust_model::RobotId;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -133,18 +133,31 @@ pub(crate) fn appraise(arguments: &Appraise, context: &Context) -> Result<Answer
 }
 
 fn answer(appraised: &Appraised, style: Style) -> Answer {
-    let verdict = &appraised.verdict;
-    let trusted = verdict.is_trusted();
-    let json = json!({
-        "robot": appraised.robot, "trusted": trusted, "findings": verdict.findings(), "result": appraised.ear,
-        "lease": appraised.answer.lease.is_some(), "judged_at_ms": verdict.judged_at_ms(),
-    });
-    let word = if trusted {
+    let (robot, verdict) = (&appraised.robot, &appraised.verdict);
+    let mut json = to_json(robot, verdict);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("result".into(), json!(appraised.ear));
+        fields.insert("lease".into(), json!(appraised.answer.lease.is_some()));
+    }
+    Answer::verdict(verdict.is_trusted(), json, in_words(robot, verdict, style))
+}
+
+/// A verdict as JSON.
+pub(super) fn to_json(robot: &RobotId, verdict: &Verdict) -> Value {
+    json!({
+        "robot": robot, "trusted": verdict.is_trusted(), "findings": verdict.findings(),
+        "judged_at_ms": verdict.judged_at_ms(),
+    })
+}
+
+/// A verdict for people.
+pub(super) fn in_words(robot: &RobotId, verdict: &Verdict, style: Style) -> String {
+    let word = if verdict.is_trusted() {
         style.good("trusted")
     } else {
         style.bad("untrusted")
     };
-    let mut text = format!("{}: {word}\n", appraised.robot);
+    let mut text = format!("{robot}: {word}\n");
     for finding in verdict.findings() {
         let mark = match finding.severity {
             Severity::Untrusted => style.bad("untrusted"),
@@ -153,5 +166,5 @@ fn answer(appraised: &Appraised, style: Style) -> Answer {
         };
         let _ = writeln!(text, "  {mark}  {}: {}", finding.reason.code(), finding.detail);
     }
-    Answer::verdict(trusted, json, text)
+    text
 }

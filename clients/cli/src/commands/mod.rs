@@ -21,6 +21,7 @@ mod mission;
 mod mission_key;
 mod mission_share;
 mod parts;
+mod peer;
 mod policy;
 mod provision;
 mod purge;
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     Attest(attest::Attest),
     /// Judge a robot's evidence
     Appraise(attest::Appraise),
+    /// Judge another robot from this one, with no authority in reach
+    #[command(subcommand)]
+    Peer(peer::PeerCommand),
     /// Seal data under a level of this robot
     Seal(level_sealing::Seal),
     /// Recover data that was sealed under a level of this robot
@@ -123,6 +127,7 @@ impl Command {
             Self::Key(command) => key::run(&command, context),
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
+            Self::Peer(command) => peer::run(&command, context),
             Self::Seal(arguments) => level_sealing::seal(&arguments, context),
             Self::Unseal(arguments) => level_sealing::unseal(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),

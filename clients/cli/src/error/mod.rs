@@ -235,6 +235,9 @@ pub(crate) enum CliError {
     /// A policy was not signed.
     #[error("the policy is refused: {0}")]
     LevelPolicy(#[from] alcub3_server::LevelPolicyIssueError),
+    /// No policy bundle was issued.
+    #[error(transparent)]
+    PolicyBundle(#[from] alcub3_server::BundleIssueError),
     /// A policy file is none.
     #[error("the policy {}: {source}", path.display())]
     PolicyFile {

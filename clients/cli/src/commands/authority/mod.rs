@@ -1,6 +1,7 @@
 //! `authority`: the local authority's folder, persons and reference values.
 
 pub(super) mod backup;
+mod bundle;
 mod chip;
 mod init;
 mod operator;
@@ -37,6 +38,8 @@ pub(crate) enum AuthorityCommand {
     Parts(parts::PartsCommand),
     /// Set what a robot's boot is compared with, and what it may measure while it runs
     Reference(reference::Reference),
+    /// Sign what robots judge each other by while this authority is out of reach
+    Bundle(bundle::Bundle),
     /// Add roots of vendors' (or simulators') endorsement certificates
     Roots(reference::AddRoots),
 }
@@ -52,6 +55,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Backup(command) => backup::run(command),
         AuthorityCommand::Parts(command) => parts::run(command, context),
         AuthorityCommand::Reference(arguments) => reference::run(arguments),
+        AuthorityCommand::Bundle(arguments) => bundle::run(arguments),
         AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),
     }
 }
