@@ -1,4 +1,4 @@
-//! The messages of an enrolment, and of admitting a person's chip. What the authority signs is tried with a right signature around it.
+//! The messages of an enrolment, of admitting a person's chip, and policy bundles. What the authority signs is tried with a right signature around it.
 #![no_main]
 
 use alcub3_command_authority::cose::Unsigned;
@@ -6,6 +6,7 @@ use alcub3_crypto::{Secret, Suite};
 use alcub3_fleet_protocol::chip::{AdmittedChip, ChipAdmission, ChipChallenge, ChipRequest};
 use alcub3_fleet_protocol::commander::CommanderKey;
 use alcub3_fleet_protocol::enrolment::{CreationData, EnrolChallenge, EnrolRequest, EnrolResponse};
+use alcub3_fleet_protocol::policy_bundle::VerifiedBundle;
 use alcub3_fleet_protocol::{HierarchyAuthorisations, VerifiedAnchors, VerifiedEnrolment};
 use alcub3_fuzz::{WORLD, signed};
 use libfuzzer_sys::fuzz_target;
@@ -46,5 +47,6 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(enrolment) = VerifiedEnrolment::verify(&bytes, &key) {
         assert_eq!(enrolment.record().unsigned(SUITE).to_be_signed(), given);
     }
+    let _ = VerifiedBundle::verify(&bytes, &key);
     let _ = VerifiedAnchors::verify(&bytes, &key, &WORLD.robot);
 });

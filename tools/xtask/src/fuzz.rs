@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::Failure;
 use crate::source_files::FileError;
@@ -50,12 +51,9 @@ pub(crate) fn run(arguments: &FuzzArguments) -> Result<(), Failure> {
         return Ok(());
     }
     crate::fuzz_seeds::write()?;
-    fuzz_command(&["build", "-s", "none"], true)?;
-    let mut findings = 0;
-    for name in &chosen {
-        findings += usize::from(!run_target(name, arguments.seconds)?);
-    }
-    match findings {
+    build()?;
+    let built = built_targets()?;
+    match run_all(&chosen, &built, arguments.seconds)? {
         0 => Ok(()),
         count => Err(Failure::Found {
             what: "fuzz targets with a finding (see fuzz/artifacts)",
@@ -64,8 +62,49 @@ pub(crate) fn run(arguments: &FuzzArguments) -> Result<(), Failure> {
     }
 }
 
+/// Runs targets, as many at once as there are cores. Gives how many found something.
+fn run_all(chosen: &[String], built: &Path, seconds: u32) -> Result<usize, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(chosen.iter());
+    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || -> Result<usize, Failure> {
+        let mut findings = 0;
+        while let Some(name) = take() {
+            findings += usize::from(!run_target(name, built, seconds)?);
+        }
+        Ok(findings)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| {
+            // A worker that panicked has said so already.
+            worker.join().unwrap_or(Ok(1))
+        });
+        ended.sum()
+    })
+}
+
+/// Where the built targets are: cargo-fuzz builds for the host by its name.
+fn built_targets() -> Result<PathBuf, Failure> {
+    let command = "rustc -vV";
+    let failed = |source| Failure::Command {
+        command: command.to_owned(),
+        source,
+    };
+    let said = Command::new("rustc").arg("-vV").output().map_err(failed)?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.ok_or_else(|| Failure::Refused {
+        command: command.to_owned(),
+        stderr: said.clone(),
+    })?;
+    let folder =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("fuzz/target"), PathBuf::from);
+    Ok(folder.join(host).join("release"))
+}
+
 /// Runs one target and prints its line; false on a finding.
-fn run_target(name: &str, seconds: u32) -> Result<bool, Failure> {
+fn run_target(name: &str, built: &Path, seconds: u32) -> Result<bool, Failure> {
     let corpus = PathBuf::from("fuzz/corpus").join(name);
     let seeds = PathBuf::from("fuzz/seeds").join(name);
     for folder in [&corpus, &seeds] {
@@ -74,24 +113,32 @@ fn run_target(name: &str, seconds: u32) -> Result<bool, Failure> {
             source,
         })?;
     }
-    let limit = format!("-max_total_time={seconds}");
-    let (corpus, seeds) = (corpus.to_string_lossy(), seeds.to_string_lossy());
-    let arguments = [
-        "run",
-        "-s",
-        "none",
-        name,
-        &corpus,
-        &seeds,
-        "--",
-        &limit,
-        "-print_final_stats=1",
-        "-timeout=10",
-        "-rss_limit_mb=1024",
-        "-max_len=65536",
-        "-verbosity=0",
-    ];
-    let (clean, stderr) = fuzz_command(&arguments, false)?;
+    let artifacts = format!("fuzz/artifacts/{name}/");
+    std::fs::create_dir_all(&artifacts).map_err(|source| FileError {
+        path: PathBuf::from(&artifacts),
+        source,
+    })?;
+    let binary = built.join(name);
+    let output = Command::new(&binary)
+        .args([&corpus, &seeds])
+        .arg(format!("-artifact_prefix={artifacts}"))
+        .arg(format!("-max_total_time={seconds}"))
+        .args([
+            "-print_final_stats=1",
+            "-timeout=10",
+            "-rss_limit_mb=1024",
+            "-max_len=65536",
+            "-verbosity=0",
+        ])
+        .output()
+        .map_err(|source| Failure::Command {
+            command: binary.display().to_string(),
+            source,
+        })?;
+    let (clean, stderr) = (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
     let summary = summary(&stderr);
     let verdict = if clean { "no finding" } else { "FINDING" };
     println!(
@@ -104,24 +151,25 @@ fn run_target(name: &str, seconds: u32) -> Result<bool, Failure> {
     Ok(clean)
 }
 
-/// `cargo fuzz` on the stable toolchain; whether it succeeded, and what it said.
-fn fuzz_command(arguments: &[&str], must_succeed: bool) -> Result<(bool, String), Failure> {
-    let command = format!("cargo fuzz {}", arguments.join(" "));
+/// `cargo fuzz build` on the stable toolchain.
+fn build() -> Result<(), Failure> {
+    let command = "cargo fuzz build -s none";
     let output = Command::new("cargo")
-        .arg("fuzz")
-        .args(arguments)
+        .args(["fuzz", "build", "-s", "none"])
         // cargo-fuzz asks for unstable flags of rustc; this admits them on the stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .output()
         .map_err(|source| Failure::Command {
-            command: command.clone(),
+            command: command.to_owned(),
             source,
         })?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    if must_succeed && !output.status.success() {
-        return Err(Failure::Refused { command, stderr });
+    if output.status.success() {
+        return Ok(());
     }
-    Ok((output.status.success(), stderr))
+    Err(Failure::Refused {
+        command: command.to_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// The names of the targets in `folder`.

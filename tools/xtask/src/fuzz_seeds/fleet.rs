@@ -16,6 +16,7 @@ use alcub3_fleet_protocol::certificate::{
 use alcub3_fleet_protocol::chip::ChipAnswer;
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
+use alcub3_fleet_protocol::policy_bundle::{PeerPolicy, PolicyBundle};
 use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::replacement::{ReplacementGrant, ReplacementRequest};
@@ -99,9 +100,26 @@ fn enrolment() -> SeedResult<Vec<Seed>> {
         ),
         seed("enrol_messages", "custody", custody.to_secret().expose().to_vec()),
         seed("enrol_messages", "record", payload(&record)?),
+        seed("enrol_messages", "policy-bundle", policy_bundle(&record, &authority)?),
         seed("enrol_messages", "anchors", payload(&anchors)?),
         seed("enrol_messages", "creation-data", super::tpm::creation_data()?),
     ])
+}
+
+fn policy_bundle(record: &[u8], authority: &SigningKey) -> SeedResult<Vec<u8>> {
+    let bundle = PolicyBundle {
+        version: 3,
+        issued_at_ms: 1_790_000_000_000,
+        not_after_ms: 1_790_000_600_000,
+        peers: vec![PeerPolicy {
+            enrolment: record.to_vec(),
+            references: r#"{"version":1,"bank":"sha256","pcrs":{}}"#.to_owned(),
+            rearmed: vec![StopId::new([1; 16])],
+            min_tier: HardwareTier::Firmware,
+            lease_ms: 60_000,
+        }],
+    };
+    payload(&bundle.unsigned(P256).sign(authority)?)
 }
 
 fn request() -> SeedResult<EnrolRequest> {
