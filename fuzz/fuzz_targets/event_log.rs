@@ -1,8 +1,9 @@
-//! UEFI event logs: parsing, replay over every bank, and each event's digests.
+//! UEFI event logs: parsing, replay over every bank, each event's digests, and the facts of the boot.
 #![no_main]
 
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_attestation::event_log::boot_facts::BootFacts;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -10,6 +11,10 @@ fuzz_target!(|data: &[u8]| {
     for event in log.events() {
         assert!(event.pcr < 24, "an event names PCR {}", event.pcr);
         let _ = AgentEvent::decode(event.data);
+    }
+    for bank in log.banks() {
+        let facts = BootFacts::of(&log, bank);
+        let _ = facts.map(|facts| facts.claims());
     }
     let Ok(replay) = log.replay() else { return };
     for alg in log.banks() {

@@ -171,3 +171,38 @@ fn every_cut_of_a_real_log_ends_in_an_answer_or_an_error_never_in_a_crash() {
         run.json();
     }
 }
+
+#[test]
+fn facts_and_claims_are_told_and_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("boot.log");
+    let boot = Builder::new(&[HashAlg::Sha256])
+        .unwrap()
+        .uefi_boot(&Boot::default())
+        .clone();
+    std::fs::write(&log, boot.finish()).unwrap();
+    let told = alcub3(["--json", "eventlog", "--facts", log.to_str().unwrap()]);
+    let json = told.json();
+    assert_eq!(json["facts"]["bank"], "sha256");
+    assert_eq!(json["facts"]["boot"]["secure_boot"], true);
+    assert_eq!(json["facts"]["claims"][4]["name"], "secure-boot");
+    assert!(alcub3(["--json", "eventlog", log.to_str().unwrap()]).json()["facts"].is_null());
+    let text = alcub3(["eventlog", "--facts", log.to_str().unwrap()]).stdout;
+    for shown in ["shimx64.efi", "command line", "secure-boot", "not shown"] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let out = folder.path().join("references");
+    let learn = |claim: &str| {
+        let words = [
+            "--json",
+            "reference",
+            "learn",
+            "--eventlog",
+            log.to_str().unwrap(),
+        ];
+        alcub3([&words[..], &["--claim", claim, "-o", out.to_str().unwrap()]].concat())
+    };
+    assert_eq!(learn("secure-boot").code, 0);
+    assert!(std::fs::read_to_string(&out).unwrap().contains("\"claims\""));
+    assert_error(&learn("sekure-boot"), 2, "usage");
+}

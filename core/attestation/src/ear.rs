@@ -303,6 +303,7 @@ impl TrustVector {
             Reason::Reference,
             Reason::ReferenceMissing,
             Reason::PcrNotQuoted,
+            Reason::BootClaim,
         ];
         let runtime = [
             Reason::RuntimeLogMissing,

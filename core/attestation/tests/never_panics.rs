@@ -16,6 +16,7 @@ use alcub3_attestation::ek_certificate::{RootKind, Roots, verify};
 use alcub3_attestation::event_log::{
     EventLog, ReplayReport,
     agent::AgentEvent,
+    boot_facts::BootFacts,
     builder::{Boot, Builder},
 };
 use alcub3_attestation::evidence::Evidence;
@@ -27,6 +28,10 @@ use proptest::prelude::*;
 fn every_parser(bytes: &[u8]) {
     if let Ok(log) = EventLog::parse(bytes) {
         let _ = ReplayReport::of(&log);
+        for bank in log.banks() {
+            let facts = BootFacts::of(&log, bank);
+            let _ = facts.map(|facts| facts.claims());
+        }
     }
     let _ = Attest::parse(bytes);
     let _ = AgentEvent::decode(bytes);

@@ -5,7 +5,7 @@ use super::ima::read_list;
 use crate::args::Context;
 use crate::error::CliError;
 use crate::output::Answer;
-use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences, Violations};
+use alcub3_attestation::appraisal::{ReferenceError, ReferenceValues, RuntimeReferences, Violations};
 use alcub3_attestation::event_log::{EventLog, MAX_LOG_BYTES};
 use alcub3_attestation::ima::ImaLog;
 use alcub3_crypto::HashAlg;
@@ -39,6 +39,9 @@ pub(crate) struct Learned {
     /// The UEFI event log of a start that is known to be good
     #[arg(long, value_name = "FILE", required = false)]
     eventlog: PathBuf,
+    /// A claim that each boot's log must show, such as secure-boot (`alcub3 eventlog --facts` lists them); once for each
+    #[arg(long, value_name = "CLAIM")]
+    claim: Vec<String>,
     /// What its kernel measured since (binary_ or ascii_runtime_measurements): then every other file makes a robot untrusted
     #[arg(long, value_name = "FILE")]
     ima: Option<PathBuf>,
@@ -74,7 +77,11 @@ fn bank(text: &str) -> Result<HashAlg, &'static str> {
 impl Learned {
     /// The references that follow.
     pub(crate) fn references(&self, bank: HashAlg) -> Result<ReferenceValues, CliError> {
+        let usage = |source: ReferenceError| CliError::Usage {
+            message: source.to_string(),
+        };
         let boot = golden(&read_log(&self.eventlog)?, &self.eventlog, bank)?;
+        let boot = boot.asking(self.claim.iter().cloned()).map_err(usage)?;
         let Some(path) = &self.ima else { return Ok(boot) };
         let bytes = read_list(path)?;
         let list = ImaLog::parse(&bytes).map_err(|source| super::ImaFileError::List {
@@ -89,10 +96,7 @@ impl Learned {
         let runtime = runtime
             .with_violations(violations)
             .excluding(self.exclude.iter().cloned());
-        let runtime = runtime.map_err(|source| CliError::Usage {
-            message: source.to_string(),
-        })?;
-        Ok(boot.with_runtime(runtime))
+        Ok(boot.with_runtime(runtime.map_err(usage)?))
     }
 }
 

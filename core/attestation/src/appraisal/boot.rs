@@ -2,6 +2,7 @@
 
 use super::reason::{Finding, Reason};
 use super::reference::{ReferenceValues, Rule};
+use crate::event_log::boot_facts::{BootFacts, ClaimState};
 use crate::event_log::{Event, EventLog, EventType, PCR_COUNT, ReplayedBank};
 use crate::pcr::PcrValues;
 use alcub3_crypto::{Digest, HashAlg};
@@ -65,7 +66,25 @@ pub(super) fn judge(
     for pcr in BOOT {
         findings.extend(judge_pcr(&parsed, &bank, pcr, quoted, references));
     }
+    findings.extend(claims_not_shown(&parsed, references));
     Some(BootRecord::of(&bank, references))
+}
+
+/// The claims that the references ask for and the log does not show.
+fn claims_not_shown(log: &EventLog<'_>, references: &ReferenceValues) -> Vec<Finding> {
+    if references.claims().is_empty() {
+        return Vec::new();
+    }
+    let Some(facts) = BootFacts::of(log, references.bank()) else {
+        return Vec::new();
+    };
+    let asked = facts
+        .claims()
+        .into_iter()
+        .filter(|claim| references.claims().contains(claim.name) && claim.state != ClaimState::Shown);
+    asked
+        .map(|claim| Finding::new(Reason::BootClaim, format!("{}: {}", claim.name, claim.why)))
+        .collect()
 }
 
 fn judge_pcr(

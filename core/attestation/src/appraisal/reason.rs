@@ -100,6 +100,8 @@ reasons! {
     Reference = "reference", Untrusted, "a PCR or an event is not among the reference values";
     /// No reference.
     ReferenceMissing = "reference-missing", Untrusted, "there is no reference value for a boot PCR";
+    /// A claim on the boot.
+    BootClaim = "boot-claim", Untrusted, "the UEFI log does not show what the references ask of a boot";
     /// No list.
     RuntimeLogMissing = "runtime-log-missing", Untrusted, "there is no IMA list that leads to the quoted PCR, and the references ask for one";
     /// List does not parse.

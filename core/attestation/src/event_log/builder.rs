@@ -12,10 +12,28 @@ const GLOBAL_VARIABLE: [u8; 16] = [
 const SECURITY_DATABASE: [u8; 16] = [
     0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f,
 ];
+/// `EFI_CERT_SHA256_GUID`.
+const CERT_SHA256: [u8; 16] = [
+    0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28,
+];
 /// `SHIM_LOCK_GUID`.
 const SHIM_LOCK: [u8; 16] = [
     0x50, 0xab, 0x5d, 0x60, 0x46, 0xe0, 0x00, 0x43, 0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23,
 ];
+
+/// An EFI_SIGNATURE_LIST (UEFI 2.10 §32.4.1) with the SHA-256 of one image.
+fn signature_list(image: &[u8]) -> Vec<u8> {
+    let (list_bytes, entry_bytes) = (28 + 16 + 32_u32, 16 + 32_u32);
+    [
+        &CERT_SHA256[..],
+        &list_bytes.to_le_bytes(),
+        &0_u32.to_le_bytes(),
+        &entry_bytes.to_le_bytes(),
+        &SHIM_LOCK,
+        image,
+    ]
+    .concat()
+}
 
 /// Writes a log event by event.
 #[derive(Debug, Clone)]
@@ -149,13 +167,16 @@ impl Builder {
 
     fn secure_boot(&mut self, boot: &Boot<'_>) -> &mut Self {
         let on = u8::from(boot.secure_boot);
-        let keys = |name: &str| HashAlg::Sha256.digest(&[b"alcub3 reference ", name.as_bytes()]);
+        let keys = |name: &str| {
+            let image = HashAlg::Sha256.digest(&[b"alcub3 reference ", name.as_bytes()]);
+            signature_list(image.as_bytes())
+        };
         let driver = EventType::EFI_VARIABLE_DRIVER_CONFIG;
         self.variable(7, driver, &GLOBAL_VARIABLE, "SecureBoot", &[on]);
-        self.variable(7, driver, &GLOBAL_VARIABLE, "PK", keys("PK").as_bytes());
-        self.variable(7, driver, &GLOBAL_VARIABLE, "KEK", keys("KEK").as_bytes());
-        self.variable(7, driver, &SECURITY_DATABASE, "db", keys("db").as_bytes());
-        self.variable(7, driver, &SECURITY_DATABASE, "dbx", keys("dbx").as_bytes())
+        self.variable(7, driver, &GLOBAL_VARIABLE, "PK", &keys("PK"));
+        self.variable(7, driver, &GLOBAL_VARIABLE, "KEK", &keys("KEK"));
+        self.variable(7, driver, &SECURITY_DATABASE, "db", &keys("db"));
+        self.variable(7, driver, &SECURITY_DATABASE, "dbx", &keys("dbx"))
     }
 
     fn boot_order(&mut self) -> &mut Self {

@@ -6,6 +6,7 @@
 //! error that names the event and its offset.
 
 pub mod agent;
+pub mod boot_facts;
 pub mod builder;
 pub(crate) mod describe;
 mod error;

@@ -100,7 +100,11 @@ fn enrolment() -> SeedResult<Vec<Seed>> {
         ),
         seed("enrol_messages", "custody", custody.to_secret().expose().to_vec()),
         seed("enrol_messages", "record", payload(&record)?),
-        seed("enrol_messages", "policy-bundle", policy_bundle(&record, &authority)?),
+        seed(
+            "enrol_messages",
+            "policy-bundle",
+            policy_bundle(&record, &authority)?,
+        ),
         seed("enrol_messages", "anchors", payload(&anchors)?),
         seed("enrol_messages", "creation-data", super::tpm::creation_data()?),
     ])

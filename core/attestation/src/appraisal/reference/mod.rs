@@ -5,6 +5,7 @@ mod runtime;
 pub(super) use runtime::{BOOT_AGGREGATE, Standing};
 pub use runtime::{RuntimeReferences, Violations};
 
+use crate::event_log::boot_facts::CLAIMS;
 use crate::event_log::{EventLog, EventLogError, PCR_COUNT};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::BOOT;
@@ -30,6 +31,8 @@ pub struct ReferenceValues {
     bank: HashAlg,
     rules: [Option<Rule>; PCR_COUNT],
     runtime: Option<RuntimeReferences>,
+    /// Claims on the boot that its log must show, of [`CLAIMS`].
+    claims: BTreeSet<&'static str>,
     fingerprint: Digest,
 }
 
@@ -71,6 +74,9 @@ pub enum ReferenceError {
     /// A pattern that is none.
     #[error("the exclusion {0:?} is none; write a path, or the beginning of one with * at its end")]
     Exclude(String),
+    /// A claim that there is none of.
+    #[error("there is no claim {0:?} on a boot; there are: {list}", list = CLAIMS.join(", "))]
+    Claim(String),
     /// A PCR with none or several of values, events and any.
     #[error("PCR {0}: exactly one of \"values\", \"events\" and \"any\": true must be given")]
     Rule(u8),
@@ -103,6 +109,8 @@ struct Document {
     version: u32,
     bank: String,
     pcrs: BTreeMap<u8, DocumentRule>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    claims: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     runtime: Option<RuntimeDocument>,
 }
@@ -129,19 +137,31 @@ impl ReferenceValues {
             .filter(|_| bank.is_approved())
             .ok_or(GoldenError::Bank(bank))?;
         let rules = BOOT.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));
-        Ok(Self::of(bank, rules.collect(), None))
+        Ok(Self::of(bank, rules.collect(), BTreeSet::new(), None))
+    }
+
+    /// The same, asking that a boot's log shows these claims as well ([`CLAIMS`]).
+    ///
+    /// # Errors
+    /// [`ReferenceError::Claim`] for one that there is none of.
+    pub fn asking(self, claims: impl IntoIterator<Item = String>) -> Result<Self, ReferenceError> {
+        let mut asked = self.claims.clone();
+        for name in claims {
+            let known = CLAIMS.into_iter().find(|claim| *claim == name);
+            asked.insert(known.ok_or(ReferenceError::Claim(name))?);
+        }
+        let (bank, named, runtime) = (self.bank, named(self.rules), self.runtime);
+        Ok(Self::of(bank, named, asked, runtime))
     }
 
     /// The same with references for what the running system measures.
     #[must_use]
     pub fn with_runtime(self, runtime: RuntimeReferences) -> Self {
-        let rules = (0_u8..).zip(self.rules);
-        let named = rules.filter_map(|(pcr, rule)| Some((pcr, rule?)));
-        Self::of(self.bank, named.collect(), Some(runtime))
+        Self::of(self.bank, named(self.rules), self.claims, Some(runtime))
     }
 
     /// Rules from their JSON form: `{"version":1,"bank":"sha256","pcrs":{"0":{"values":["hex"]},
-    /// "4":{"events":["hex"]},"1":{"any":true}},"runtime":{"files":{"/usr/bin/driver":["sha256:hex"]},
+    /// "4":{"events":["hex"]},"1":{"any":true}},"claims":["secure-boot"],"runtime":{"files":{"/usr/bin/driver":["sha256:hex"]},
     /// "exclude":["/tmp/*"],"violations":"note"}}`. Without `runtime` nothing is said of what the running system measures.
     /// Unknown fields are refused.
     ///
@@ -160,7 +180,7 @@ impl ReferenceValues {
             .map(|(pcr, rule)| Ok((pcr, rule.parse(bank, pcr)?)));
         let rules = rules.collect::<Result<_, _>>()?;
         let runtime = document.runtime.map(RuntimeDocument::parse).transpose()?;
-        Ok(Self::of(bank, rules, runtime))
+        Self::of(bank, rules, BTreeSet::new(), runtime).asking(document.claims)
     }
 
     /// The JSON form.
@@ -172,6 +192,7 @@ impl ReferenceValues {
             version: 1,
             bank: self.bank.name().to_owned(),
             pcrs: pcrs.collect(),
+            claims: self.claims.iter().map(|claim| (*claim).to_owned()).collect(),
             runtime: self.runtime.as_ref().map(RuntimeReferences::document),
         };
         serde_json::to_string_pretty(&document).unwrap_or_default()
@@ -189,6 +210,12 @@ impl ReferenceValues {
         self.rules.get(usize::from(pcr))?.as_ref()
     }
 
+    /// Claims on the boot that its log must show.
+    #[must_use]
+    pub const fn claims(&self) -> &BTreeSet<&'static str> {
+        &self.claims
+    }
+
     /// What the running system may measure; `None` where nothing is said of it.
     #[must_use]
     pub const fn runtime(&self) -> Option<&RuntimeReferences> {
@@ -201,7 +228,12 @@ impl ReferenceValues {
         &self.fingerprint
     }
 
-    fn of(bank: HashAlg, named: Vec<(u8, Rule)>, runtime: Option<RuntimeReferences>) -> Self {
+    fn of(
+        bank: HashAlg,
+        named: Vec<(u8, Rule)>,
+        claims: BTreeSet<&'static str>,
+        runtime: Option<RuntimeReferences>,
+    ) -> Self {
         let mut rules: [Option<Rule>; PCR_COUNT] = Default::default();
         for (pcr, rule) in named {
             if let Some(slot) = rules.get_mut(usize::from(pcr)) {
@@ -212,11 +244,18 @@ impl ReferenceValues {
             bank,
             rules,
             runtime,
+            claims,
             fingerprint: Digest::zero(bank),
         };
         references.fingerprint = bank.digest(&[references.to_json().as_bytes()]);
         references
     }
+}
+
+/// The rules with the PCRs that they are of.
+fn named(rules: [Option<Rule>; PCR_COUNT]) -> Vec<(u8, Rule)> {
+    let rules = (0_u8..).zip(rules);
+    rules.filter_map(|(pcr, rule)| Some((pcr, rule?))).collect()
 }
 
 impl DocumentRule {
