@@ -150,7 +150,7 @@ impl SoftAuthority {
         let request = RearmRequest::from_canonical(request).unwrap();
         let certified = CertifiedEpochs::verify(&request, &self.enrolment(), session).unwrap();
         let levels = certified.approved_policies(HashAlg::Sha256).unwrap();
-        let robot = request.robot.clone();
+        let robot = request.robot;
         let levels = levels
             .into_iter()
             .map(|(level, approved)| {
