@@ -11,6 +11,7 @@ mod reason;
 mod reference;
 mod report;
 mod runtime;
+mod state;
 mod verdict;
 
 pub use boot::BootRecord;
@@ -19,6 +20,7 @@ pub use reason::{Finding, Reason, Severity};
 pub use reference::{GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, Violations};
 pub use report::{AttestedReport, VerdictReport};
 pub use runtime::RuntimeRecord;
+pub(crate) use state::StateRule;
 pub use verdict::{Attested, Verdict};
 
 use crate::evidence::RuntimeLog;
