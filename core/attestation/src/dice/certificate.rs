@@ -95,17 +95,17 @@ fn check_frame(parsed: &Parsed, tbs: &TbsCertificate) -> Result<(), Finding> {
     Ok(())
 }
 
-/// ECDSA has no parameters (RFC 5758 §3.2), RSA has NULL (RFC 4055 §5).
+/// RSA has the parameters NULL (RFC 4055 §5). ECDSA has none (RFC 5758 §3.2), but the Open Profile's reference code, as Mbed TLS
+/// under it, writes NULL; both stand in what is signed.
 fn scheme(algorithm: &AlgorithmIdentifierOwned) -> Result<SignatureScheme, Finding> {
     let scheme = SignatureScheme::from_x509(&algorithm.oid.to_string());
-    match (scheme, &algorithm.parameters) {
-        (Some(scheme @ SignatureScheme::Ecdsa(_)), None) => Ok(scheme),
-        (Some(scheme @ SignatureScheme::RsaPkcs1(_)), Some(parameters)) if *parameters == Any::null() => {
-            Ok(scheme)
+    let is_null = algorithm.parameters.as_ref().map(|given| *given == Any::null());
+    match (scheme, is_null) {
+        (Some(scheme @ SignatureScheme::Ecdsa(_)), None | Some(true))
+        | (Some(scheme @ SignatureScheme::RsaPkcs1(_)), Some(true)) => Ok(scheme),
+        _ => {
+            let detail = format!("signature algorithm {}", algorithm.oid);
+            Err(Finding::new(Reason::DiceAlgorithm, detail))
         }
-        _ => Err(Finding::new(
-            Reason::DiceAlgorithm,
-            format!("signature algorithm {}", algorithm.oid),
-        )),
     }
 }

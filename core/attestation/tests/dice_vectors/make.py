@@ -5,7 +5,8 @@
 
 tcg/   certificates by NXP's SPSDK (its ASN.1 types of the TCG's extensions, its certificates), statement and state by cbor2 and
        the package cryptography. root -> device -> layer1 -> leaf is the good chain; every other file replaces one of them.
-open/  certificates of the Open Profile by the openssl command line (3.x): uds -> cdi1 -> cdi2 -> leaf.
+open/  certificates of the Open Profile by the openssl command line (3.x): uds -> cdi1 -> cdi2 -> leaf. The mode of cdi1 is an
+       ENUMERATED as the profile's reference code writes it, that of cdi2 an INTEGER as its text has it.
 
 All keys are made anew at each run. leaf.p8 are the attestation keys, for statements that tests vary.
 """
@@ -19,7 +20,7 @@ import tempfile
 import cbor2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from spsdk.crypto.keys import EccCurve, PrivateKeyEcc
 from spsdk.dice import cust_exts, tcg_asn
@@ -131,13 +132,17 @@ def layer1_ext(svn=7):
     ])
 
 
-def certificate(subject, public, issuer, key, critical=(), extensions=(), not_before=NOT_BEFORE, not_after=None, edit=None):
+def certificate(subject, public, issuer, key, critical=(), extensions=(), not_before=NOT_BEFORE, not_after=None, edit=None,
+                outer=None):
     tbs = tcg_asn.TBSCertificate.create(
         subject=name(subject), public_key=public, serial=0x11223344, issuer=name(issuer), not_before=not_before,
         not_after=not_after, critical_extensions=list(critical), extensions=list(extensions))
     if edit:
         edit(tbs)
-    return tcg_asn.Certificate.create(tbs, key).encode()
+    whole = tcg_asn.Certificate.create(tbs, key)
+    if outer:
+        outer(whole["signatureAlgorithm"])
+    return whole.encode()
 
 
 def one_more(info, element):
@@ -217,6 +222,14 @@ def make_tcg():
     # Form.
     out("leaf_version1", as_leaf(critical=[], extensions=[], edit=lambda tbs: tbs.setComponentByName("version", 0)))
 
+    def null(algorithm):
+        algorithm.setComponentByName("parameters", b"\x05\x00")
+
+    out("leaf_null_parameters", as_leaf(edit=lambda tbs: null(tbs["signature"]), outer=null))
+    out("leaf_two_algorithms", as_leaf(edit=lambda tbs: null(tbs["signature"])))
+    other_oid = lambda algorithm: algorithm.setComponentByName("algorithm", "1.2.840.10045.4.1")
+    out("leaf_sha1_signature", as_leaf(edit=lambda tbs: other_oid(tbs["signature"]), outer=other_oid))
+
     class Edwards:
         """An Ed25519 key where SPSDK takes one of its own."""
 
@@ -226,6 +239,21 @@ def make_tcg():
 
     out("leaf_ed25519", as_leaf(of=Edwards(), edit=lambda tbs: tbs["signature"].setComponentByName(
         "algorithm", tcg_asn.sig_ecdsa_with_sha384)))
+    # A manufacturer whose root is RSA; by the package cryptography.
+    manufacturer = rsa.generate_private_key(65537, 2048)
+
+    def by_rsa(subject, key, extensions):
+        builder = x509.CertificateBuilder(
+            issuer_name=name("Rover Works RSA"), subject_name=name(subject), public_key=key, serial_number=5,
+            not_valid_before=NOT_BEFORE, not_valid_after=datetime.datetime(9999, 12, 31, 23, 59, 59))
+        for critical, extension in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(manufacturer, hashes.SHA384()).public_bytes(serialization.Encoding.DER)
+
+    authority = [(True, extension) for extension in AUTHORITY]
+    out("rsa_root", by_rsa("Rover Works RSA", manufacturer.public_key(), authority))
+    out("rsa_device", by_rsa("RW-7 0001", device.key.public_key(), [*authority, (False, ueid)]))
+
     # Layers: measured device, unmeasured layer, swapped layers.
     out("device_measured", as_device(extensions=[ueid, tcb_ext(layer=0)]))
     out("layer1_unmeasured", as_layer1(extensions=[]))
