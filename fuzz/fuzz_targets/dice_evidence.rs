@@ -1,7 +1,8 @@
-//! Evidence of DICE platforms. An input is evidence, or one certificate: all of a chain is parsed before any of it is proven.
+//! Evidence of DICE platforms, and references of their layers in JSON. An input is evidence, or one certificate (all of a chain
+//! is parsed before any of it is proven), or references.
 #![no_main]
 
-use alcub3_attestation::dice::{Evidence, Policy, Statement, appraise};
+use alcub3_attestation::dice::{Evidence, Policy, References, Statement, appraise};
 use alcub3_attestation::evidence::Nonce;
 use alcub3_fuzz::{NOW_MS, WORLD};
 use alcub3_trust_model::HardwareTier;
@@ -23,6 +24,13 @@ fuzz_target!(|data: &[u8]| {
         state: &[],
     };
     judge(&alone.to_canonical());
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(references) = References::from_json(text) {
+        let again = References::from_json(&references.to_json()).expect("written references parse");
+        assert_eq!(again, references);
+    }
 });
 
 fn judge(evidence: &[u8]) {

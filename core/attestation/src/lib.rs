@@ -1,4 +1,5 @@
-//! Judges what a robot's TPM says of it: quotes, boot logs, endorsement certificates, stop receipts.
+//! Judges what a robot's root of trust says of it: a TPM's quotes, boot logs, endorsement certificates and stop receipts, or a
+//! DICE chain; and says of a platform without any that nothing is proven.
 //!
 //! What it does: parses foreign bytes strictly, verifies signatures and digests, replays logs, compares with
 //! reference values, and answers with verdicts that carry reason codes.

@@ -181,7 +181,12 @@ fn certificates_of_others_join_any_approved_hash_to_a_key() {
         ));
     }
     // ECDSA and RSA with SHA-1, RSASSA-PSS, Ed25519.
-    for oid in ["1.2.840.10045.4.1", "1.2.840.113549.1.1.5", "1.2.840.113549.1.1.10", "1.3.101.112"] {
+    for oid in [
+        "1.2.840.10045.4.1",
+        "1.2.840.113549.1.1.5",
+        "1.2.840.113549.1.1.10",
+        "1.3.101.112",
+    ] {
         assert_eq!(SignatureScheme::from_x509(oid), None);
     }
 }

@@ -17,6 +17,7 @@ mod verdict;
 pub use boot::BootRecord;
 pub use policy::{LastSeen, Policy};
 pub use reason::{Finding, Reason, Severity};
+pub(crate) use reference::unhex;
 pub use reference::{GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, Violations};
 pub use report::{AttestedReport, VerdictReport};
 pub use runtime::RuntimeRecord;

@@ -32,14 +32,17 @@ impl Certificate {
         let scheme = scheme(parsed.signature_algorithm())?;
         let signature = parsed.signature().as_bytes();
         let signature = signature.ok_or_else(|| malformed("its signature has odd bits"))?;
-        let spki = tbs.subject_public_key_info().to_der().map_err(malformed)?;
+        let spki = tbs
+            .subject_public_key_info()
+            .to_der()
+            .map_err(|error| malformed(error.to_string()))?;
         let key = VerifyingKey::from_spki_der(&spki);
         Ok(Self {
             issuer: tbs.issuer().clone(),
             subject: tbs.subject().clone(),
             validity: *tbs.validity(),
             scheme,
-            signed: tbs.to_der().map_err(malformed)?,
+            signed: tbs.to_der().map_err(|error| malformed(error.to_string()))?,
             signature: signature.to_vec(),
             key: key.map_err(|error| Finding::new(Reason::DiceAlgorithm, error.to_string()))?,
             extensions: Extensions::read(tbs.extensions().map_or(&[], Vec::as_slice))?,
@@ -67,14 +70,14 @@ impl Certificate {
     }
 }
 
-fn malformed(detail: impl ToString) -> Finding {
-    Finding::new(Reason::DiceCertificate, detail.to_string())
+fn malformed(detail: impl Into<String>) -> Finding {
+    Finding::new(Reason::DiceCertificate, detail)
 }
 
 /// What parses and encodes back to the same bytes has one reading; and what was signed is among those bytes.
 fn canonical(bytes: &[u8]) -> Result<Parsed, Finding> {
-    let parsed = Parsed::from_der(bytes).map_err(malformed)?;
-    match parsed.to_der().map_err(malformed)? == bytes {
+    let parsed = Parsed::from_der(bytes).map_err(|error| malformed(error.to_string()))?;
+    match parsed.to_der().map_err(|error| malformed(error.to_string()))? == bytes {
         true => Ok(parsed),
         false => Err(malformed("it is not in the one DER encoding of its value")),
     }

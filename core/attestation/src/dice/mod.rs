@@ -12,6 +12,7 @@
 mod certificate;
 mod chain;
 mod check;
+mod document;
 mod evidence;
 mod extensions;
 mod measurement;
@@ -21,6 +22,7 @@ mod reference;
 mod tcb_info;
 mod verdict;
 
+pub use document::{ReferenceError, References};
 pub use evidence::{Evidence, Statement};
 pub use measurement::Measurement;
 pub use open_profile::{Mode, OpenProfileInput};

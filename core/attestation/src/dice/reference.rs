@@ -1,13 +1,16 @@
 //! Reference values: what a layer must be.
 
+use super::document::{bytes, digest_lists, digests};
 use super::measurement::Measurement;
 use super::open_profile::{Mode, OpenProfileInput};
 use super::tcb_info::TcbInfo;
 use crate::appraisal::{Finding, Reason};
 use alcub3_crypto::Digest;
+use serde::{Deserialize, Serialize};
 
 /// What one layer must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LayerReference {
     /// Its targets, in the order of the certificate and as many.
     Tcg(Vec<TcbReference>),
@@ -16,44 +19,73 @@ pub enum LayerReference {
 }
 
 /// What one target must be. The first six fields must be stated as they are here, and not stated where they are `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TcbReference {
     /// Its vendor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
     /// Its model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Its layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<u64>,
     /// Its index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
     /// Its type.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "bytes",
+        rename = "type"
+    )]
     pub kind: Option<Vec<u8>>,
     /// What else its vendor states.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "bytes")]
     pub vendor_info: Option<Vec<u8>>,
     /// The approved firmware: lists of digests, one of which must be stated whole and in order.
+    #[serde(with = "digest_lists")]
     pub firmware: Vec<Vec<Digest>>,
     /// The approved versions; where there are none, the version is not judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<String>,
     /// The lowest security version number, which must then be stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_svn: Option<u64>,
     /// Whether it may leave unsaid in what mode it is. Most parts of the TCG's profile say so only once for all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_omit_mode: bool,
 }
 
 /// What the inputs of the Open Profile must be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct OpenProfileReference {
     /// The approved digests of code.
+    #[serde(with = "digests")]
     pub code: Vec<Digest>,
     /// The approved digests over the configuration descriptor, by any approved hash.
+    #[serde(with = "digests")]
     pub configurations: Vec<Digest>,
     /// The approved digests of the authority over the code.
+    #[serde(with = "digests")]
     pub authorities: Vec<Digest>,
     /// The profile's name, which must be stated exactly so, and not stated where it is `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
 }
 
 impl LayerReference {
+    /// What a layer that is known to be good is held to from now on.
+    pub(super) fn golden(measured: &Measurement) -> Self {
+        match measured {
+            Measurement::Tcg(targets) => Self::Tcg(targets.iter().map(TcbReference::golden).collect()),
+            Measurement::OpenProfile(input) => Self::OpenProfile(OpenProfileReference::golden(input)),
+        }
+    }
+
     /// What is wrong with a layer.
     pub(super) fn judge(&self, measured: &Measurement) -> Vec<Finding> {
         match (self, measured) {
@@ -78,6 +110,21 @@ impl LayerReference {
 }
 
 impl TcbReference {
+    fn golden(target: &TcbInfo) -> Self {
+        Self {
+            vendor: target.vendor.clone(),
+            model: target.model.clone(),
+            layer: target.layer,
+            index: target.index,
+            kind: target.kind.clone(),
+            vendor_info: target.vendor_info.clone(),
+            firmware: vec![target.fwids.clone()],
+            versions: target.version.clone().into_iter().collect(),
+            min_svn: target.svn,
+            may_omit_mode: !target.flags.is_some_and(|flags| flags.says_all()),
+        }
+    }
+
     fn judge(&self, target: &TcbInfo) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut find = |reason, detail: String| findings.push(Finding::new(reason, detail));
@@ -133,6 +180,15 @@ impl TcbReference {
 }
 
 impl OpenProfileReference {
+    fn golden(input: &OpenProfileInput) -> Self {
+        Self {
+            code: vec![input.code],
+            configurations: vec![input.code.alg().digest(&[&input.configuration])],
+            authorities: vec![input.authority],
+            profile: input.profile.clone(),
+        }
+    }
+
     fn judge(&self, input: &OpenProfileInput) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut find = |reason, detail: String| findings.push(Finding::new(reason, detail));

@@ -149,7 +149,9 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "cose_message" => Message::parse("a seed", bytes).is_ok(),
         "hardware_record" => HardwareRecord::from_canonical(bytes).is_ok(),
         "dice_evidence" if seed.name.contains("certificate") => return None,
-        "dice_evidence" => dice::Evidence::from_canonical(bytes).is_ok(),
+        "dice_evidence" => {
+            dice::Evidence::from_canonical(bytes).is_ok() || dice::References::from_json(text).is_ok()
+        }
         "event_log" => EventLog::parse(bytes).is_ok(),
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
         "level_policy" => is_level_policy(bytes),

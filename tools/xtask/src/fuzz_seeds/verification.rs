@@ -45,6 +45,16 @@ fn dice() -> SeedResult<Vec<Seed>> {
         }
         seeds.push(seed("dice_evidence", name, bytes.to_vec()));
     }
+    let digest = "ab".repeat(48);
+    let references = json!({"version": 1, "layers": [
+        {"tcg": [{"vendor": "v", "layer": 1, "type": "464d43", "firmware": [[format!("sha384:{digest}")]], "min-svn": 5}]},
+        {"open-profile": {"code": [format!("sha384:{digest}")], "configurations": [], "authorities": [], "profile": "p"}},
+    ]});
+    seeds.push(seed(
+        "dice_evidence",
+        "references.json",
+        serde_json::to_vec(&references)?,
+    ));
     Ok(seeds)
 }
 
