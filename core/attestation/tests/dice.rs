@@ -208,6 +208,12 @@ fn the_chain_begins_at_a_pinned_key_and_is_of_the_enrolled_device() {
         let verdict = with(&platform, |policy| policy.device_key = &other);
         assert_eq!(unproven(&verdict, Reason::DiceDevice), Some(2));
     }
+    // Another authority stands between the pinned key and the first measurements.
+    let root = key_of("tcg/root.der");
+    let verdict = with(&platform, |policy| {
+        (policy.roots, policy.device_key) = (&[], &root);
+    });
+    assert_eq!(unproven(&verdict, Reason::DiceDevice), Some(2));
     let other = key_of("open/cdi1.der");
     let open = Platform::open();
     unproven(
@@ -260,6 +266,8 @@ fn only_authorities_issue_and_only_attestation_keys_attest() {
         (vec!["root", "device", "layer1", "leaf", "below_leaf"], 3),
         (vec!["root", "device_no_depth", "layer1", "leaf"], 1),
         (vec!["root", "device", "layer1_may_not_issue", "leaf"], 2),
+        (vec!["root", "device", "layer1_no_authority", "leaf"], 2),
+        (vec!["root", "device", "layer1_other_purpose", "leaf"], 2),
     ] {
         let verdict = platform.judge_chain(&chain);
         assert_eq!(unproven(&verdict, Reason::DiceAuthority), Some(at), "{chain:?}");
@@ -291,7 +299,7 @@ fn certificates_have_their_time_and_those_of_dice_have_no_end() {
 
 #[test]
 fn an_extension_that_is_critical_and_unknown_or_comes_twice_is_refused() {
-    for name in ["leaf_unknown_critical", "leaf_twice"] {
+    for name in ["leaf_unknown_critical", "leaf_twice", "leaf_constraints_default"] {
         assert_eq!(unproven(&leaf(name), Reason::DiceExtension), Some(LEAF), "{name}");
     }
     assert!(leaf("leaf_unknown_other").is_trusted());
@@ -299,7 +307,7 @@ fn an_extension_that_is_critical_and_unknown_or_comes_twice_is_refused() {
 
 #[test]
 fn what_is_no_certificate_of_a_known_form_is_refused() {
-    for name in ["leaf_version1", "leaf_two_algorithms"] {
+    for name in ["leaf_version2", "leaf_two_algorithms", "leaf_explicit_default"] {
         assert_eq!(
             unproven(&leaf(name), Reason::DiceCertificate),
             Some(LEAF),

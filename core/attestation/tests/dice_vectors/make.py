@@ -153,6 +153,33 @@ def one_more(info, element):
     return bytes([0x30, len(body)]) + body
 
 
+def explicit_default(der, key):
+    """The certificate with the last extension's `critical` written although it is the default, signed again."""
+    tbs = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    oid = bytes.fromhex("060667810505040 1".replace(" ", ""))
+    at = tbs.index(oid)
+    tbs = bytearray(tbs[:at + len(oid)] + b"\x01\x01\x00" + tbs[at + len(oid):])
+
+    def longer(tag, before):
+        """Adds to the length of the last element with this tag before a place."""
+        place = tbs.rindex(tag, 0, before)
+        (at, width) = (place + len(tag), 1)
+        if tbs[at] >= 0x80:
+            (at, width) = (at + 1, tbs[at] - 0x80)
+        length = int.from_bytes(tbs[at:at + width], "big") + 3
+        tbs[at:at + width] = length.to_bytes(width, "big")
+        return place
+
+    extension = longer(b"\x30", at)
+    extensions = longer(b"\xa3", extension)
+    longer(b"\x30", extensions + 4)
+    longer(b"\x30", 1)
+    signature = key.key.sign(bytes(tbs), ec.ECDSA(hashes.SHA384()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040303")
+    body = bytes(tbs) + algorithm + bytes([0x03, len(signature) + 1, 0]) + signature
+    return b"\x30\x82" + len(body).to_bytes(2, "big") + body
+
+
 def make_tcg():
     root, device, layer1, other = (PrivateKeyEcc.generate_key(EccCurve.SECP384R1) for _ in range(4))
     leaf = PrivateKeyEcc.generate_key(EccCurve.SECP256R1)
@@ -165,7 +192,7 @@ def make_tcg():
     def as_device(critical=AUTHORITY, extensions=(ueid,), **more):
         return certificate("RW-7 0001", public(device), "Rover Works root", root, critical, extensions, **more)
 
-    def as_layer1(critical=AUTHORITY, extensions=(layer1_ext(),), **more):
+    def as_layer1(critical=(*AUTHORITY, purpose("2.23.133.5.4.100.12")), extensions=(layer1_ext(),), **more):
         return certificate("RW-7 0001 layer 1", public(layer1), "RW-7 0001", device, critical, extensions, **more)
 
     def as_leaf(critical=ATTEST, extensions=(tcb_ext(),), key=layer1, issuer="RW-7 0001 layer 1", of=None, **more):
@@ -215,12 +242,17 @@ def make_tcg():
     out("below_leaf", as_leaf(key=leaf, issuer="RW-7 0001 alias"))
     out("device_no_depth", as_device(critical=[x509.BasicConstraints(ca=True, path_length=0), usage(True)]))
     out("layer1_may_not_issue", as_layer1(critical=[x509.BasicConstraints(ca=True, path_length=None), usage(False)]))
+    no_authority = x509.BasicConstraints(ca=False, path_length=None)
+    out("layer1_no_authority", as_layer1(critical=[no_authority, usage(True)]))
+    out("layer1_other_purpose", as_layer1(critical=[*AUTHORITY, purpose("2.23.133.5.4.100.9")]))
     # Links.
     out("leaf_forged", as_leaf(key=other))
     out("leaf_other_issuer", as_leaf(issuer="RW-7 0002 layer 1"))
     out("leaf_expired", as_leaf(not_after=datetime.datetime(2050, 1, 1, tzinfo=UTC)))
     # Form.
-    out("leaf_version1", as_leaf(critical=[], extensions=[], edit=lambda tbs: tbs.setComponentByName("version", 0)))
+    out("leaf_version2", as_leaf(edit=lambda tbs: tbs.setComponentByName("version", 1)))
+    out("leaf_explicit_default", explicit_default(as_leaf(), layer1))
+    out("leaf_constraints_default", as_leaf(critical=[*ATTEST, raw("2.5.29.19", bytes.fromhex("3003010100"))]))
 
     def null(algorithm):
         algorithm.setComponentByName("parameters", b"\x05\x00")
