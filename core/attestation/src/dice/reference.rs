@@ -54,7 +54,7 @@ pub struct TcbReference {
     /// The lowest security version number, which must then be stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_svn: Option<u64>,
-    /// Whether it may leave unsaid in what mode it is. Most parts of the TCG's profile say so only once for all.
+    /// Whether it may leave unsaid in what mode it is, as some makers' targets always do. What it says counts all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub may_omit_mode: bool,
 }
