@@ -312,6 +312,7 @@ impl TrustVector {
             Reason::ImaInactive,
             Reason::BootAggregate,
             Reason::RuntimeFile,
+            Reason::RuntimeOtherPcr,
             Reason::RuntimeViolation,
         ];
         let agent = [

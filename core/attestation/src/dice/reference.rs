@@ -8,6 +8,9 @@ use crate::appraisal::{Finding, Reason};
 use alcub3_crypto::Digest;
 use serde::{Deserialize, Serialize};
 
+/// Characters of a foreign name that a finding shows.
+const NAME_FOR_PEOPLE: usize = 64;
+
 /// What one layer must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -173,7 +176,7 @@ impl TcbReference {
         match &target.version {
             _ if self.versions.is_empty() => None,
             Some(version) if self.versions.contains(version) => None,
-            Some(version) => Some(format!("{version:?}")),
+            Some(version) => Some(for_people(version)),
             None => Some("it states none".to_owned()),
         }
     }
@@ -193,7 +196,12 @@ impl OpenProfileReference {
         let mut findings = Vec::new();
         let mut find = |reason, detail: String| findings.push(Finding::new(reason, detail));
         if self.profile != input.profile {
-            find(Reason::DiceLayer, format!("its profile is {:?}", input.profile));
+            let found = input.profile.as_deref().map(for_people);
+            let detail = format!(
+                "its profile is {}",
+                found.unwrap_or_else(|| "not named".to_owned())
+            );
+            find(Reason::DiceLayer, detail);
         }
         if !self.code.contains(&input.code) {
             find(Reason::DiceFirmware, list(&[input.code]));
@@ -214,7 +222,28 @@ impl OpenProfileReference {
     }
 }
 
+/// A name that others chose: cut, and without characters that would do something to a terminal or a log.
+fn for_people(name: &str) -> String {
+    match name.char_indices().nth(NAME_FOR_PEOPLE) {
+        Some((end, _)) => format!("{:?}…", name.get(..end).unwrap_or_default()),
+        None => format!("{name:?}"),
+    }
+}
+
 fn list(digests: &[Digest]) -> String {
     let texts: Vec<String> = digests.iter().map(|digest| format!("{digest:?}")).collect();
     texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_people;
+
+    #[test]
+    fn a_name_in_a_finding_is_cut_and_does_nothing_to_a_terminal() {
+        assert_eq!(for_people("2.4.1"), "\"2.4.1\"");
+        assert_eq!(for_people("\u{1b}[2J\n"), "\"\\u{1b}[2J\\n\"");
+        let long = "ö".repeat(4000);
+        assert_eq!(for_people(&long), format!("\"{}\"…", "ö".repeat(64)));
+    }
 }
