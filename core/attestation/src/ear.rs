@@ -1,7 +1,7 @@
 //! Attestation results as EAR (draft-ietf-rats-ear-04, with the AR4SI trustworthiness vector) in a JWT, so that
 //! others can check a verdict offline.
 
-use crate::appraisal::{Reason, Severity, Verdict};
+use crate::appraisal::{Finding, Reason, Severity, Verdict};
 use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_trust_model::{HardwareTier, RobotId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -40,7 +40,7 @@ pub struct TrustVector {
     pub configuration: i8,
     /// Whether what booted is approved.
     pub executables: i8,
-    /// Whether its TPM is genuine.
+    /// Whether its root of trust is genuine.
     pub hardware: i8,
 }
 
@@ -70,10 +70,10 @@ pub struct Submodule {
     /// Codes of all reasons found.
     #[serde(rename = "alcub3.reasons")]
     pub reasons: Vec<String>,
-    /// The evidence's sequence number; absent when the quote does not hold.
+    /// The evidence's sequence number; absent when nothing is proven.
     #[serde(rename = "alcub3.sequence", default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
-    /// The kind of TPM; absent when the quote does not hold.
+    /// The kind of root of trust; absent when the evidence of one does not hold.
     #[serde(
         rename = "alcub3.hardware-tier",
         default,
@@ -165,7 +165,7 @@ pub trait Judgement {
 
 impl Judgement for Verdict {
     fn status(&self) -> Status {
-        status(self)
+        Status::of(self.is_trusted(), self.findings())
     }
 
     fn vector(&self) -> TrustVector {
@@ -270,17 +270,16 @@ impl Submodule {
     }
 }
 
-fn status(verdict: &Verdict) -> Status {
-    let reserved = |severity| {
-        verdict
-            .findings()
-            .iter()
-            .any(|finding| finding.severity == severity)
-    };
-    match verdict.is_trusted() {
-        false => Status::Contraindicated,
-        true if reserved(Severity::Warning) || verdict.has(Reason::Simulator) => Status::Warning,
-        true => Status::Affirming,
+impl Status {
+    /// The status of a judgement that was reached with these findings.
+    pub(crate) fn of(trusted: bool, findings: &[Finding]) -> Self {
+        let reserved =
+            |finding: &Finding| finding.severity == Severity::Warning || finding.reason == Reason::Simulator;
+        match trusted {
+            false => Self::Contraindicated,
+            true if findings.iter().any(reserved) => Self::Warning,
+            true => Self::Affirming,
+        }
     }
 }
 
@@ -338,13 +337,20 @@ impl TrustVector {
                 () if verdict.runtime().is_some() => 2,
                 () => 3,
             },
-            hardware: match attested.tier {
-                _ if bad(&[Reason::Tier, Reason::TierClaim]) => 96,
-                HardwareTier::Discrete | HardwareTier::Firmware => 2,
-                HardwareTier::Virtual | HardwareTier::Simulator => 32,
-                HardwareTier::None => 97,
+            hardware: match bad(&[Reason::Tier, Reason::TierClaim]) {
+                true => 96,
+                false => hardware(attested.tier),
             },
         }
+    }
+}
+
+/// The vector's statement about a root of trust of an admitted kind.
+pub(crate) const fn hardware(tier: HardwareTier) -> i8 {
+    match tier {
+        HardwareTier::Discrete | HardwareTier::Firmware => 2,
+        HardwareTier::Virtual | HardwareTier::Simulator => 32,
+        HardwareTier::None => 97,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Judges what a robot's TPM says of it: quotes, boot logs, endorsement certificates, stop receipts.
+//! Judges what a robot's root of trust says of it: a TPM's quotes, boot logs, endorsement certificates and stop receipts, or a
+//! DICE chain; and says of a platform without any that nothing is proven.
 //!
 //! What it does: parses foreign bytes strictly, verifies signatures and digests, replays logs, compares with
 //! reference values, and answers with verdicts that carry reason codes.
@@ -16,6 +17,7 @@ pub mod attest;
 pub mod certify;
 pub mod checkquote;
 mod cursor;
+pub mod dice;
 pub mod ear;
 pub mod ek_certificate;
 pub mod event_log;
@@ -25,3 +27,4 @@ pub mod mission_key;
 pub mod pcr;
 pub mod quote;
 pub mod receipt;
+pub mod unrooted;

@@ -475,7 +475,8 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "boot-aggregate-unchecked",
             "runtime-violation-noted",
             "runtime-sha1",
-            "runtime-unjudged"
+            "runtime-unjudged",
+            "no-root-of-trust"
         ]
     );
 }

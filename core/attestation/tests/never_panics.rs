@@ -7,11 +7,13 @@
     clippy::indexing_slicing
 )]
 
+mod dice_platform;
 mod software_robot;
 
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote::{parse_pcr_file, public_key, write_pcr_file};
+use alcub3_attestation::dice::References;
 use alcub3_attestation::ek_certificate::{RootKind, Roots, verify};
 use alcub3_attestation::event_log::{
     EventLog, ReplayReport,
@@ -51,6 +53,7 @@ fn every_parser(bytes: &[u8]) {
     let _ = verify(bytes, &[bytes], &roots, 1_704_067_200);
     if let Ok(text) = core::str::from_utf8(bytes) {
         let _ = ReferenceValues::from_json(text);
+        let _ = References::from_json(text);
     }
 }
 
@@ -132,6 +135,15 @@ proptest! {
     #[test]
     fn on_changed_evidence(bytes in mutated(software_robot::Robot::new().evidence())) {
         every_parser(&bytes);
+    }
+
+    #[test]
+    fn on_changed_chains(bytes in mutated(dice_platform::file("tcg/leaf.der")), more in mutated(dice_platform::file("open/cdi2.der"))) {
+        let platform = dice_platform::Platform::tcg();
+        for certificate in [bytes, more] {
+            let verdict = platform.judge_ders(&[dice_platform::file("tcg/root.der"), certificate]);
+            prop_assert!(verdict.attested().is_none());
+        }
     }
 
     #[test]

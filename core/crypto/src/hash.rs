@@ -70,6 +70,18 @@ impl HashAlg {
         }
     }
 
+    /// The algorithm of a dotted object identifier (RFC 8017 appendix B.1, NIST CSOR), if it is one of ours.
+    #[must_use]
+    pub fn from_oid(oid: &str) -> Option<Self> {
+        match oid {
+            "1.3.14.3.2.26" => Some(HashAlg::Sha1),
+            "2.16.840.1.101.3.4.2.1" => Some(HashAlg::Sha256),
+            "2.16.840.1.101.3.4.2.2" => Some(HashAlg::Sha384),
+            "2.16.840.1.101.3.4.2.3" => Some(HashAlg::Sha512),
+            _ => None,
+        }
+    }
+
     /// The name people and tools use, such as `sha256`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -74,6 +74,21 @@ pub enum SignatureScheme {
 }
 
 impl SignatureScheme {
+    /// The scheme of a certificate's signature algorithm (RFC 5758 §3.2, RFC 4055 §5), as a dotted object identifier, if it
+    /// is one of ours. RSASSA-PSS, whose parameters stand beside it, is not.
+    #[must_use]
+    pub fn from_x509(oid: &str) -> Option<Self> {
+        match oid {
+            "1.2.840.10045.4.3.2" => Some(SignatureScheme::Ecdsa(HashAlg::Sha256)),
+            "1.2.840.10045.4.3.3" => Some(SignatureScheme::Ecdsa(HashAlg::Sha384)),
+            "1.2.840.10045.4.3.4" => Some(SignatureScheme::Ecdsa(HashAlg::Sha512)),
+            "1.2.840.113549.1.1.11" => Some(SignatureScheme::RsaPkcs1(HashAlg::Sha256)),
+            "1.2.840.113549.1.1.12" => Some(SignatureScheme::RsaPkcs1(HashAlg::Sha384)),
+            "1.2.840.113549.1.1.13" => Some(SignatureScheme::RsaPkcs1(HashAlg::Sha512)),
+            _ => None,
+        }
+    }
+
     /// The scheme's hash.
     #[must_use]
     pub const fn hash(self) -> HashAlg {
@@ -245,8 +260,27 @@ impl VerifyingKey {
         let curve = self.curve().ok_or(CryptoError::NotApproved {
             what: "RSA in this place",
         })?;
-        let fixed = ecdsa_der::decode(curve, sig).ok_or(CryptoError::BadSignature)?;
-        self.verify(SignatureScheme::Ecdsa(curve.hash()), message, &fixed)
+        self.verify_x509_as(SignatureScheme::Ecdsa(curve.hash()), message, sig)
+    }
+
+    /// Checks a signature as a certificate of others carries it, whose algorithm may join any approved hash to the key:
+    /// ECDSA-Sig-Value in DER, or an RSA signature as it is.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify); [`CryptoError::BadSignature`] also for any but the one encoding of an ECDSA signature.
+    pub fn verify_x509_as(
+        &self,
+        scheme: SignatureScheme,
+        message: &[u8],
+        sig: &[u8],
+    ) -> Result<(), CryptoError> {
+        match (self.curve(), scheme) {
+            (Some(curve), SignatureScheme::Ecdsa(_)) => {
+                let fixed = ecdsa_der::decode(curve, sig).ok_or(CryptoError::BadSignature)?;
+                self.verify(scheme, message, &fixed)
+            }
+            _ => self.verify(scheme, message, sig),
+        }
     }
 
     fn hold(kind: Kind, spki: Vec<u8>) -> Self {

@@ -28,6 +28,14 @@ fn hash_identifiers_round_trip_and_only_sha1_is_unapproved() {
     }
     assert_eq!(HashAlg::from_tpm_id(0x0010), None);
     assert_eq!(HashAlg::from_name("SHA256"), None);
+    let oids = [
+        "1.3.14.3.2.26",
+        "2.16.840.1.101.3.4.2.1",
+        "2.16.840.1.101.3.4.2.2",
+        "2.16.840.1.101.3.4.2.3",
+    ];
+    assert_eq!(oids.map(HashAlg::from_oid), HashAlg::ALL.map(Some));
+    assert_eq!(HashAlg::from_oid("2.16.840.1.101.3.4.2.4"), None);
 }
 
 #[test]

@@ -134,6 +134,63 @@ fn a_scheme_of_another_key_or_with_sha1_is_not_approved() {
     refused(rsa_key(), SignatureScheme::RsaPss(HashAlg::Sha1), 256);
 }
 
+/// ECDSA-Sig-Value in DER of r ‖ s, written without the code under test.
+fn ecdsa_sig_value(fixed: &[u8]) -> Vec<u8> {
+    let (r, s) = fixed.split_at(fixed.len() / 2);
+    let integer = |number: &[u8]| {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count();
+        let sign: &[u8] = if number[zeros] >= 0x80 { &[0] } else { &[] };
+        let value = [sign, &number[zeros..]].concat();
+        [&[2, u8::try_from(value.len()).unwrap()], value.as_slice()].concat()
+    };
+    let both = [integer(r), integer(s)].concat();
+    [&[0x30, u8::try_from(both.len()).unwrap()], both.as_slice()].concat()
+}
+
+#[test]
+fn certificates_of_others_join_any_approved_hash_to_a_key() {
+    let oids = [
+        ["1.2.840.10045.4.3.2", "1.2.840.113549.1.1.11"],
+        ["1.2.840.10045.4.3.3", "1.2.840.113549.1.1.12"],
+        ["1.2.840.10045.4.3.4", "1.2.840.113549.1.1.13"],
+    ];
+    for (curve, signatures) in [(Curve::P256, P256_SIGNATURES), (Curve::P384, P384_SIGNATURES)] {
+        for ((hash, signature), [oid, _]) in HASHES.into_iter().zip(signatures).zip(oids) {
+            let scheme = SignatureScheme::from_x509(oid).unwrap();
+            assert_eq!(scheme, SignatureScheme::Ecdsa(hash));
+            let (fixed, key) = (hex(signature), key(curve));
+            let der = ecdsa_sig_value(&fixed);
+            key.verify_x509_as(scheme, b"sample", &der).unwrap();
+            assert!(key.verify_x509_as(scheme, b"sample", &fixed).is_err());
+            assert!(key.verify_x509_as(scheme, b"samples", &der).is_err());
+            let longer = [&der[..], &[0]].concat();
+            assert_eq!(
+                key.verify_x509_as(scheme, b"sample", &longer),
+                Err(CryptoError::BadSignature)
+            );
+            let native = key.verify_x509(b"sample", &der).is_ok();
+            assert_eq!(native, hash == curve.hash());
+        }
+    }
+    for (hash, [_, oid]) in HASHES.into_iter().zip(oids) {
+        let scheme = SignatureScheme::from_x509(oid).unwrap();
+        assert_eq!(scheme, SignatureScheme::RsaPkcs1(hash));
+        assert!(matches!(
+            key(Curve::P256).verify_x509_as(scheme, b"sample", &[0; 64]),
+            Err(CryptoError::NotApproved { .. })
+        ));
+    }
+    // ECDSA and RSA with SHA-1, RSASSA-PSS, Ed25519.
+    for oid in [
+        "1.2.840.10045.4.1",
+        "1.2.840.113549.1.1.5",
+        "1.2.840.113549.1.1.10",
+        "1.3.101.112",
+    ] {
+        assert_eq!(SignatureScheme::from_x509(oid), None);
+    }
+}
+
 #[test]
 fn a_digest_of_another_algorithm_is_refused() {
     let digest = HashAlg::Sha384.digest(&[b"sample"]);

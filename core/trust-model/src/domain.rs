@@ -171,8 +171,13 @@ pub const REPLACEMENT_GRANT: &str = "alcub3/replacement-grant/v1";
 /// The fleet's level policy.
 pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
 
+/// Evidence of a platform whose root of trust is DICE: a chain of certificates and a signed statement.
+pub const DICE_EVIDENCE: &str = "alcub3/dice-evidence/v1";
+/// What a DICE platform's attestation key signs.
+pub const DICE_STATEMENT: &str = "alcub3/dice-statement/v1";
+
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 75] = [
+pub const ALL: [&str; 77] = [
     ATTEST,
     ROBOT_STATE,
     MISSION_SET,
@@ -248,4 +253,6 @@ pub const ALL: [&str; 75] = [
     REPLACEMENT,
     REPLACEMENT_GRANT,
     LEVEL_POLICY,
+    DICE_EVIDENCE,
+    DICE_STATEMENT,
 ];

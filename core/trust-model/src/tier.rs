@@ -1,22 +1,22 @@
-//! What kind of TPM a robot has, in order of what an attacker must do to break it.
+//! What kind of root of trust a robot has, in order of what an attacker must do to break it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The kind of TPM behind a robot, weakest first.
+/// The kind of root of trust behind a robot, a TPM or DICE, weakest first.
 ///
 /// A virtual TPM ranks below a firmware one: its host's operator holds its state. Evidence of a
 /// [`HardwareTier::Simulator`] says so, and no production profile admits it.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum HardwareTier {
-    /// No TPM.
+    /// No root of trust.
     None,
     /// A software TPM for tests and demonstrations.
     Simulator,
     /// A TPM that a hypervisor provides.
     Virtual,
-    /// A TPM in the processor's trusted environment.
+    /// A TPM in the processor's trusted environment, or DICE in the processor's own boot ROM.
     Firmware,
     /// A separate chip.
     Discrete,

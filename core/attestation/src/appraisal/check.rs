@@ -4,6 +4,7 @@ use super::boot::{self, BootRecord};
 use super::policy::Policy;
 use super::reason::{Finding, Reason};
 use super::runtime;
+use super::state::StateRule;
 use super::verdict::{Attested, Records};
 use crate::attest::ClockInfo;
 use crate::evidence::{Evidence, qualifying_data};
@@ -108,31 +109,12 @@ impl<'p> Check<'p> {
     }
 
     fn state(&mut self, bytes: &[u8]) -> Option<RobotState> {
-        let decoded = RobotState::from_canonical(bytes);
-        let state = decoded
-            .map_err(|error| self.find(Reason::StateMalformed, error.to_string()))
-            .ok()?;
-        if state.robot != *self.policy.robot {
-            self.find(
-                Reason::StateRobot,
-                format!("it is of {}, not of {}", state.robot, self.policy.robot),
-            );
-            return None;
-        }
-        if state.stopped {
-            self.find(
-                Reason::Stopped,
-                "it says so in its state; rearm it to have it trusted again",
-            );
-        }
-        let apart_ms = state.time_ms.abs_diff(self.now_ms);
-        if apart_ms > self.policy.max_state_age_ms {
-            self.find(
-                Reason::StateAge,
-                format!("{apart_ms} ms apart; check the robot's clock"),
-            );
-        }
-        Some(state)
+        let rule = StateRule {
+            robot: self.policy.robot,
+            now_ms: self.now_ms,
+            max_age_ms: self.policy.max_state_age_ms,
+        };
+        rule.judge(bytes, &mut self.findings)
     }
 
     fn tier(&mut self, claimed: HardwareTier) -> HardwareTier {

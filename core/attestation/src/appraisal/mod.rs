@@ -12,15 +12,18 @@ mod record;
 mod reference;
 mod report;
 mod runtime;
+mod state;
 mod verdict;
 
 pub use boot::BootRecord;
 pub use policy::{LastSeen, Policy};
 pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
+pub(crate) use reference::unhex;
 pub use reference::{GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, Violations};
 pub use report::{AttestedReport, VerdictReport};
 pub use runtime::RuntimeRecord;
+pub(crate) use state::StateRule;
 pub use verdict::{Attested, Verdict};
 
 use crate::evidence::RuntimeLog;

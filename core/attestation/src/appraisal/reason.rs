@@ -51,11 +51,11 @@ reasons! {
     /// Not evidence.
     Malformed = "evidence-malformed", Untrusted, "the bytes are not evidence of a known version";
     /// Signature.
-    Signature = "signature", Untrusted, "the quote is not signed by the robot's attestation key";
+    Signature = "signature", Untrusted, "the evidence is not signed by the robot's attestation key";
     /// Not a quote.
     NotAQuote = "not-a-quote", Untrusted, "the robot's key signed something else than a quote";
     /// Qualifying data.
-    Binding = "binding", Untrusted, "the quote does not bind this nonce, state, mission and sequence: a replay, or changed on the way";
+    Binding = "binding", Untrusted, "what is signed does not bind this nonce, state, mission and sequence: a replay, or changed on the way";
     /// PCR values.
     PcrValues = "pcr-values", Untrusted, "the PCR values are not the quoted ones";
     /// A PCR is missing.
@@ -71,11 +71,11 @@ reasons! {
     /// A stop in the log that was not rearmed.
     StopInForce = "stop-in-force", Untrusted, "the lockdown PCR holds a stop that was not rearmed";
     /// Tier too low.
-    Tier = "hardware-tier", Untrusted, "the robot's TPM is of a lower kind than the policy asks";
+    Tier = "hardware-tier", Untrusted, "the robot's root of trust is of a lower kind than the policy asks";
     /// Tier claimed above the enrolled.
     TierClaim = "tier-claim", Untrusted, "the evidence claims a better TPM than was enrolled";
     /// A simulator.
-    Simulator = "simulator", Info, "the evidence was made with a simulated TPM";
+    Simulator = "simulator", Info, "the evidence was made with a simulated root of trust";
     /// Sequence.
     Sequence = "sequence", Untrusted, "the evidence's sequence number is not higher than the last one's";
     /// Reset counter.
@@ -134,6 +134,52 @@ reasons! {
     AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
     /// Agent's log does not explain.
     AgentLogMismatch = "agent-log-mismatch", Untrusted, "the agent's event log does not explain the lockdown or retire PCR";
+    /// No root of trust.
+    NoRoot = "no-root-of-trust", Warning, "the platform has no root of trust: nothing that it says is proven";
+    /// Enrolled with a root of trust and shows none.
+    RootWithheld = "root-withheld", Untrusted, "the robot was enrolled with a root of trust and shows none";
+    /// Signed for another robot.
+    Robot = "robot", Untrusted, "the evidence is signed for another robot";
+    /// A certificate does not parse.
+    DiceCertificate = "dice-certificate", Untrusted, "a certificate of the chain is malformed";
+    /// An extension.
+    DiceExtension = "dice-extension", Untrusted, "a certificate's extension is malformed, repeated, or critical and unknown";
+    /// Algorithm.
+    DiceAlgorithm = "dice-algorithm", Untrusted, "a certificate's key or signature is of an algorithm that is not approved";
+    /// Not from the pinned root.
+    DiceRoot = "dice-root", Untrusted, "the chain does not begin at a pinned root";
+    /// Names do not link.
+    DiceIssuer = "dice-issuer", Untrusted, "a certificate names another issuer than the one before it: one is missing, or they are out of order";
+    /// Signatures do not link.
+    DiceChainSignature = "dice-chain-signature", Untrusted, "a certificate is not signed by the key of the one before it";
+    /// Not an authority.
+    DiceAuthority = "dice-authority", Untrusted, "a certificate issued another without the right to";
+    /// Not an attestation key.
+    DiceLeaf = "dice-leaf", Untrusted, "the last certificate is not one of an attestation key";
+    /// Time.
+    DiceValidity = "dice-validity", Untrusted, "a certificate is not yet or no longer valid";
+    /// Another device.
+    DiceDevice = "dice-device", Untrusted, "the chain is of another device than was enrolled";
+    /// Measurements do not parse.
+    DiceMeasurement = "dice-measurement", Untrusted, "a certificate's measurements are malformed or of an unknown kind";
+    /// Too few layers.
+    DiceLayerMissing = "dice-layer-missing", Untrusted, "the chain lacks the measurements of a layer";
+    /// Too many layers.
+    DiceLayerUnexpected = "dice-layer-unexpected", Untrusted, "the chain has a layer for which there is no reference";
+    /// Another layer.
+    DiceLayer = "dice-layer", Untrusted, "a layer is not the one that its reference names: another component, or out of order";
+    /// Digest of the code.
+    DiceFirmware = "dice-firmware", Untrusted, "a layer's firmware is not among the reference values";
+    /// Configuration.
+    DiceConfiguration = "dice-configuration", Untrusted, "a layer's configuration is not among the reference values";
+    /// Who signed the code.
+    DiceSigner = "dice-signer", Untrusted, "the authority over a layer's firmware is not among the reference values";
+    /// Version.
+    DiceVersion = "dice-version", Untrusted, "a layer's version is not an approved one";
+    /// Security version number.
+    DiceSvn = "dice-svn", Untrusted, "a layer's security version number is below the floor, or missing";
+    /// Mode.
+    DiceMode = "dice-mode", Untrusted, "a layer is in debug, recovery or an unconfigured mode, or does not say in which";
 }
 
 impl core::fmt::Display for Reason {
@@ -158,6 +204,9 @@ pub struct Finding {
     /// The PCR, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pcr: Option<u8>,
+    /// Number of the certificate in its chain, from 0 at the root's side, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
     /// Number of the event in its log, where one is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
@@ -166,11 +215,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
             severity: reason.severity(),
             pcr: None,
+            layer: None,
             event: None,
             detail: detail.into(),
         }
@@ -183,6 +233,11 @@ impl Finding {
 
     pub(super) fn at_pcr(mut self, pcr: u8) -> Self {
         self.pcr = Some(pcr);
+        self
+    }
+
+    pub(crate) fn at_layer(mut self, layer: usize) -> Self {
+        self.layer = Some(layer);
         self
     }
 

@@ -1,5 +1,6 @@
-//! `cargo xtask fuzz-seeds`: writes the inputs that fuzzing starts from. All are made by the project's own encoders,
-//! so that a format that changes brings its seeds along.
+//! `cargo xtask fuzz-seeds`: writes the inputs that fuzzing starts from. All but those of
+//! foreign formats that it only reads are made by the project's own encoders, so that a format that changes brings its seeds
+//! along.
 
 mod authority;
 mod chips;

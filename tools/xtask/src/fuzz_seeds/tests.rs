@@ -5,6 +5,7 @@ use alcub3_agent::MissionEnds;
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote;
+use alcub3_attestation::dice;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::Evidence;
@@ -147,6 +148,10 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "checkquote_pcr_file" => checkquote::parse_pcr_file(bytes).is_ok(),
         "cose_message" => Message::parse("a seed", bytes).is_ok(),
         "hardware_record" => HardwareRecord::from_canonical(bytes).is_ok(),
+        "dice_evidence" if seed.name.contains("certificate") => return None,
+        "dice_evidence" => {
+            dice::Evidence::from_canonical(bytes).is_ok() || dice::References::from_json(text).is_ok()
+        }
         "event_log" => EventLog::parse(bytes).is_ok(),
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
         "level_policy" => is_level_policy(bytes),

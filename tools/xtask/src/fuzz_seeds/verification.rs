@@ -1,6 +1,7 @@
 //! Seeds of what a verifier reads and writes: evidence, reference values, attestation results, EK certificates.
 
 use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences};
+use alcub3_attestation::dice;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::evidence::{Evidence, RuntimeLog};
 use alcub3_attestation::ima::ImaLog;
@@ -27,6 +28,33 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
         b"eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl".to_vec(),
     ));
     seeds.extend(certificates()?);
+    seeds.extend(dice()?);
+    Ok(seeds)
+}
+
+/// Evidence of two DICE platforms, made by other tools for the tests of `core/attestation`, and its certificates alone. These
+/// are not of the project's own encoders, which make no certificates of DICE.
+fn dice() -> SeedResult<Vec<Seed>> {
+    let tcg = include_bytes!("../../../../core/attestation/tests/dice_vectors/tcg/evidence.cbor");
+    let open = include_bytes!("../../../../core/attestation/tests/dice_vectors/open/evidence.cbor");
+    let mut seeds = Vec::new();
+    for (name, bytes) in [("tcg", &tcg[..]), ("open", &open[..])] {
+        for (at, certificate) in dice::Evidence::from_canonical(bytes)?.chain.iter().enumerate() {
+            let name = format!("{name}-certificate-{at}");
+            seeds.push(seed("dice_evidence", name, certificate.to_vec()));
+        }
+        seeds.push(seed("dice_evidence", name, bytes.to_vec()));
+    }
+    let digest = "ab".repeat(48);
+    let references = json!({"version": 1, "layers": [
+        {"tcg": [{"vendor": "v", "layer": 1, "type": "464d43", "firmware": [[format!("sha384:{digest}")]], "min-svn": 5}]},
+        {"open-profile": {"code": [format!("sha384:{digest}")], "configurations": [], "authorities": [], "profile": "p"}},
+    ]});
+    seeds.push(seed(
+        "dice_evidence",
+        "references.json",
+        serde_json::to_vec(&references)?,
+    ));
     Ok(seeds)
 }
 

@@ -1,0 +1,102 @@
+//! Judging a platform without any root of trust, so that a mixed fleet has one result for each of its robots.
+//!
+//! Such a platform can prove nothing: whatever it sends, its software made, and any other software could have made. So there is
+//! no evidence to appraise. [`appraise`] says exactly that, and whether the policy admits it. It never affirms anything.
+
+use crate::appraisal::{Finding, Reason, Severity};
+use crate::ear::{Judgement, Status, TrustVector};
+use alcub3_trust_model::HardwareTier;
+
+/// What a verifier holds such a platform to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// What kind of root of trust the robot was enrolled with: [`HardwareTier::None`] unless it now withholds the one it had.
+    pub enrolled_tier: HardwareTier,
+    /// The lowest kind admitted; only [`HardwareTier::None`] admits such a platform.
+    pub min_tier: HardwareTier,
+}
+
+/// The judgement. Only [`appraise`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    findings: Vec<Finding>,
+    judged_at_ms: u64,
+}
+
+/// Judges a platform that shows no root of trust, at `now_ms` (UTC).
+#[must_use]
+pub fn appraise(policy: &Policy, now_ms: u64) -> Verdict {
+    let mut findings = vec![Finding::new(Reason::NoRoot, "no statement of it was appraised")];
+    if policy.enrolled_tier > HardwareTier::None {
+        let detail = format!("it was enrolled as {}", policy.enrolled_tier);
+        findings.push(Finding::new(Reason::RootWithheld, detail));
+    }
+    if policy.min_tier > HardwareTier::None {
+        let detail = format!("it is none, the policy asks for {}", policy.min_tier);
+        findings.push(Finding::new(Reason::Tier, detail));
+    }
+    Verdict {
+        findings,
+        judged_at_ms: now_ms,
+    }
+}
+
+impl Verdict {
+    /// Whether the policy admits the platform as what it is. It is not trusted either way.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        let fatal = |finding: &Finding| finding.severity == Severity::Untrusted;
+        !self.findings.iter().any(fatal)
+    }
+
+    /// Everything found.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn has(&self, reason: Reason) -> bool {
+        self.findings.iter().any(|finding| finding.reason == reason)
+    }
+}
+
+impl Judgement for Verdict {
+    /// AR4SI's *none*: the verifier asserts nothing. Where the policy asks for a root of trust, *contraindicated*.
+    fn status(&self) -> Status {
+        match self.is_admitted() {
+            true => Status::None,
+            false => Status::Contraindicated,
+        }
+    }
+
+    /// No claim (AR4SI: 0) but of what the policy refuses: hardware that is not what was asked for (96), an instance that no
+    /// longer shows what it was enrolled by (97).
+    fn vector(&self) -> TrustVector {
+        let part = |reason, value| if self.has(reason) { value } else { 0 };
+        TrustVector {
+            instance_identity: part(Reason::RootWithheld, 97),
+            hardware: part(Reason::Tier, 96),
+            ..TrustVector::default()
+        }
+    }
+
+    fn reason_codes(&self) -> Vec<&'static str> {
+        self.findings
+            .iter()
+            .map(|finding| finding.reason.code())
+            .collect()
+    }
+
+    fn sequence(&self) -> Option<u64> {
+        None
+    }
+
+    /// None, said outright: there is nothing of which more could be proven.
+    fn tier(&self) -> Option<HardwareTier> {
+        Some(HardwareTier::None)
+    }
+
+    fn judged_at_ms(&self) -> u64 {
+        self.judged_at_ms
+    }
+}
