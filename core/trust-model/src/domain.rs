@@ -3,6 +3,8 @@
 
 /// Qualifying data of a quote: H(domain ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
 pub const ATTEST: &str = "alcub3/attest/v1";
+/// The nonce of a PSA attestation token: H(domain ‖ nonce ‖ robot ‖ H(state)).
+pub const PSA_CHALLENGE: &str = "alcub3/psa-challenge/v1";
 /// The robot's state, as a quote binds it.
 pub const ROBOT_STATE: &str = "alcub3/robot-state/v1";
 /// The digest over the active missions that the mission PCR holds.
@@ -164,8 +166,9 @@ pub const REPLACEMENT_GRANT: &str = "alcub3/replacement-grant/v1";
 pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 75] = [
+pub const ALL: [&str; 76] = [
     ATTEST,
+    PSA_CHALLENGE,
     ROBOT_STATE,
     MISSION_SET,
     MISSION,

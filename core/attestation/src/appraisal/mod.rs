@@ -15,6 +15,7 @@ mod verdict;
 
 pub use boot::BootRecord;
 pub use policy::{LastSeen, Policy};
+pub(crate) use reason::reasons;
 pub use reason::{Finding, Reason, Severity};
 pub use reference::{GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, Violations};
 pub use report::{AttestedReport, VerdictReport};
