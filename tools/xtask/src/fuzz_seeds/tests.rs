@@ -5,7 +5,7 @@ use alcub3_agent::MissionEnds;
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote;
-use alcub3_attestation::ear::Judgement;
+use alcub3_attestation::ear::{Ear, Judgement};
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::Evidence;
@@ -166,6 +166,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
         }
         "fleet_messages" => is_fleet_message(bytes),
         "ima_log" => ImaLog::parse(bytes).is_ok(),
+        "attestation_result" if seed.name == "affirming" => serde_json::from_slice::<Ear>(bytes).is_ok(),
         "psa_token" => is_psa_token(bytes),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {
