@@ -73,6 +73,8 @@ find_missing() {
         want tpm2-openssl "OpenSSL's provider for keys in a TPM: the tests load the robot's exported key file with it"
     has_file 'libtss2-tcti-swtpm.so.0' ||
         want libtss2-tcti-swtpm0 "how that provider and tpm2-tools reach a software TPM"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        want python3-venv "environment of the independent JOSE and COSE libraries that the tests have results validated by"
     need gcc gcc "compiles the C part of aws-lc, the cryptographic library"
     need make make "runs the Makefile"
     need kill procps "ends simulators in the tests of lost power"

@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+scripts/validators.sh
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

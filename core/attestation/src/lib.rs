@@ -25,6 +25,7 @@ pub mod evidence;
 pub mod ima;
 pub mod mission_key;
 pub mod pcr;
+pub mod psa;
 pub mod quote;
 pub mod receipt;
 pub mod unrooted;

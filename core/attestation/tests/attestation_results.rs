@@ -10,7 +10,7 @@
 mod software_robot;
 
 use alcub3_attestation::appraisal::{Policy, Verdict, appraise};
-use alcub3_attestation::ear::{Context, Ear, EarError, PROFILE, Status, VerifierId};
+use alcub3_attestation::ear::{Context, EAR_PROFILE, Ear, EarError, PROFILE, Status, VerifierId};
 use alcub3_crypto::{Curve, SigningKey};
 use alcub3_trust_model::HardwareTier;
 use software_robot::{NONCE, NOW_MS, Robot, Verifier};
@@ -43,7 +43,8 @@ fn judged(robot: &Robot) -> Verdict {
 fn a_result_is_signed_and_verifies_on_both_curves() {
     let robot = Robot::new();
     let ear = claims(&robot, &judged(&robot));
-    assert_eq!(ear.eat_profile, PROFILE);
+    assert_eq!(ear.eat_profile, EAR_PROFILE);
+    assert_eq!(ear.submods["r1"].eat_profile, PROFILE);
     assert_eq!(ear.submods["r1"].status, Status::Affirming);
     assert_eq!(ear.submods["r1"].vector.executables, 3);
     for curve in [Curve::P256, Curve::P384] {
@@ -147,6 +148,12 @@ fn unknown_claims_profiles_and_types_are_refused() {
     let mut other = good.clone();
     other["eat_profile"] = "urn:other".into();
     assert!(matches!(verify(&header, &other), Err(EarError::Profile(_))));
+    let mut other = good.clone();
+    other["submods"]["r1"]["eat_profile"] = "urn:alcub3:attest-result:v2".into();
+    assert!(matches!(verify(&header, &other), Err(EarError::Profile(_))));
+    let mut short = good.clone();
+    short["eat_nonce"] = "AAAA".into();
+    assert!(matches!(verify(&header, &short), Err(EarError::Jwt(_))));
     let mut plain = header.clone();
     plain.typ = Some("JWT".to_owned());
     assert!(matches!(verify(&plain, &good), Err(EarError::Header(_))));

@@ -3,6 +3,8 @@
 
 /// Qualifying data of a quote: H(domain ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
 pub const ATTEST: &str = "alcub3/attest/v1";
+/// The nonce of a PSA attestation token: H(domain ‖ nonce ‖ robot ‖ H(state)).
+pub const PSA_CHALLENGE: &str = "alcub3/psa-challenge/v1";
 /// What a robot judges others by while no authority is in reach.
 pub const POLICY_BUNDLE: &str = "alcub3/policy-bundle/v1";
 /// A question to a peer that waits for its answer.
@@ -177,8 +179,9 @@ pub const DICE_EVIDENCE: &str = "alcub3/dice-evidence/v1";
 pub const DICE_STATEMENT: &str = "alcub3/dice-statement/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 77] = [
+pub const ALL: [&str; 82] = [
     ATTEST,
+    PSA_CHALLENGE,
     ROBOT_STATE,
     MISSION_SET,
     MISSION,
@@ -255,4 +258,8 @@ pub const ALL: [&str; 77] = [
     LEVEL_POLICY,
     DICE_EVIDENCE,
     DICE_STATEMENT,
+    POLICY_BUNDLE,
+    PEER_ASKED,
+    PEER_RECORD,
+    PLATFORM_RECORD,
 ];

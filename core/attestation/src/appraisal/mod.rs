@@ -17,6 +17,7 @@ mod verdict;
 
 pub use boot::BootRecord;
 pub use policy::{LastSeen, Policy};
+pub(crate) use reason::reasons;
 pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
 pub(crate) use reference::unhex;

@@ -46,6 +46,7 @@ macro_rules! reasons {
         }
     };
 }
+pub(crate) use reasons;
 
 reasons! {
     /// Not evidence.

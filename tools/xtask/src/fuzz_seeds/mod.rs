@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 mod missions;
 mod own_records;
+mod psa;
 mod structures;
 #[cfg(test)]
 mod tests;
@@ -73,5 +74,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(verification::seeds()?);
     seeds.extend(keys::seeds()?);
     seeds.extend(own_records::seeds()?);
+    seeds.extend(psa::seeds()?);
     Ok(seeds)
 }

@@ -6,6 +6,7 @@ use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote;
 use alcub3_attestation::dice;
+use alcub3_attestation::ear::{Ear, Judgement};
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::Evidence;
@@ -38,6 +39,9 @@ use alcub3_trust_model::{LevelProfiles, RobotState};
 use std::collections::BTreeSet;
 use world::{BOOT, LEASE, MISSION, NOW_MS, SESSION, WORLD, maced, signed};
 
+#[allow(unreachable_pub)]
+#[path = "../../../../fuzz/src/psa.rs"]
+mod psa;
 #[allow(unreachable_pub)]
 #[path = "../../../../fuzz/src/world.rs"]
 mod world;
@@ -136,6 +140,12 @@ fn is_level_policy(payload: &[u8]) -> bool {
     VerifiedLevelPolicy::verify(&signed(payload), &WORLD.authority.verifying_key()).is_ok()
 }
 
+/// Whether the claims, signed, are a token that the fuzz target's verifier refuses for nothing but the state.
+fn is_psa_token(payload: &[u8]) -> bool {
+    let verdict = psa::judge_psa(&signed(payload));
+    verdict.attested().is_some() && Judgement::reason_codes(&verdict) == ["state-malformed"]
+}
+
 /// Whether a parser of the seed's target takes it; none where the target adds what the seed lacks.
 fn accepts(seed: &Seed) -> Option<bool> {
     let bytes = &seed.bytes[..];
@@ -161,6 +171,8 @@ fn accepts(seed: &Seed) -> Option<bool> {
         }
         "fleet_messages" => is_fleet_message(bytes),
         "ima_log" => ImaLog::parse(bytes).is_ok(),
+        "attestation_result" if seed.name == "affirming" => serde_json::from_slice::<Ear>(bytes).is_ok(),
+        "psa_token" => is_psa_token(bytes),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {
             Receipt::from_canonical(bytes).is_ok()

@@ -2,14 +2,16 @@
 
 use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences};
 use alcub3_attestation::dice;
+use alcub3_attestation::ear::{EAR_PROFILE, Ear, PROFILE, Status, Submodule, TrustVector, VerifierId};
 use alcub3_attestation::event_log::EventLog;
-use alcub3_attestation::evidence::{Evidence, RuntimeLog};
+use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog};
 use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::ima::builder::ListBuilder;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::{Curve, Digest, HashAlg, SigningKey};
 use alcub3_testkit::SimulatorCa;
 use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::canonical::Reader;
 use serde_json::json;
 
 use super::logs::{boot_log, robot_state};
@@ -27,6 +29,7 @@ pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
         "token",
         b"eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl".to_vec(),
     ));
+    seeds.extend(cwt_results()?);
     seeds.extend(certificates()?);
     seeds.extend(dice()?);
     Ok(seeds)
@@ -56,6 +59,58 @@ fn dice() -> SeedResult<Vec<Seed>> {
         serde_json::to_vec(&references)?,
     ));
     Ok(seeds)
+}
+
+/// The claims of a good and of a bad result as a CWT has them, and a whole CWT.
+fn cwt_results() -> SeedResult<Vec<Seed>> {
+    let key = SigningKey::generate(Curve::P256)?;
+    let (good, bad) = (
+        ear(Some(HardwareTier::Discrete), Status::Affirming),
+        ear(None, Status::Contraindicated),
+    );
+    let token = good.to_cwt(&key)?;
+    Ok(vec![
+        seed("attestation_result", "cwt-claims-good", claims(&token)?),
+        seed(
+            "attestation_result",
+            "cwt-claims-bad",
+            claims(&bad.to_cwt(&key)?)?,
+        ),
+        seed("attestation_result", "cwt", token),
+    ])
+}
+
+/// The payload of a COSE_Sign1.
+fn claims(token: &[u8]) -> SeedResult<Vec<u8>> {
+    let mut reader = Reader::new("CWT", token);
+    reader.tag("tag", 18)?;
+    reader.array_of("message", 4)?;
+    reader.bytes("protected header")?;
+    reader.map("unprotected header", 0)?;
+    Ok(reader.bytes("payload")?.to_vec())
+}
+
+fn ear(tier: Option<HardwareTier>, status: Status) -> Ear {
+    let result = Submodule {
+        eat_profile: PROFILE.to_owned(),
+        status,
+        vector: TrustVector::default(),
+        policy: "urn:alcub3:policy:seed".to_owned(),
+        reasons: vec!["clock-unsafe".to_owned()],
+        sequence: tier.map(|_| 7),
+        tier,
+    };
+    Ear {
+        eat_profile: EAR_PROFILE.to_owned(),
+        iat: 1_789_999_990,
+        exp: 1_790_000_600,
+        eat_nonce: Nonce([9; 32]),
+        verifier: VerifierId {
+            developer: "alcub3".to_owned(),
+            build: "alcub3 0.1.0".to_owned(),
+        },
+        submods: [("robot-17".to_owned(), result)].into(),
+    }
 }
 
 fn evidence() -> SeedResult<Vec<Seed>> {
@@ -115,11 +170,11 @@ fn evidence() -> SeedResult<Vec<Seed>> {
 /// The claims of a result, in the form of the EAR draft.
 fn result() -> serde_json::Value {
     json!({
-        "eat_profile": alcub3_attestation::ear::PROFILE,
+        "eat_profile": EAR_PROFILE,
         "iat": 1_789_999_990,
         "exp": 1_790_000_600,
-        "eat_nonce": "00",
-        "ear.verifier-id": {"build": "alcub3 0.1.0", "developer": "alcub3"},
+        "eat_nonce": "A".repeat(43),
+        "ear_verifier_id": {"build": "alcub3 0.1.0", "developer": "alcub3"},
         "submods": {}
     })
 }

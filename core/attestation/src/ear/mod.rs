@@ -1,18 +1,29 @@
-//! Attestation results as EAR (draft-ietf-rats-ear-04, with the AR4SI trustworthiness vector) in a JWT, so that
+//! Attestation results as EAR (draft-ietf-rats-ear-04, with the AR4SI trustworthiness vector) in a JWT or a CWT, so that
 //! others can check a verdict offline.
+//!
+//! What is stricter than the draft, which has a receiver ignore what it does not know: a result is read by robots and gates that
+//! know one [`PROFILE`] of private claims, and any claim beyond it is refused.
+
+mod cwt;
+mod jwt;
+mod vector;
+
+pub use vector::TrustVector;
+pub(crate) use vector::hardware;
 
 use crate::appraisal::{Finding, Reason, Severity, Verdict};
-use alcub3_crypto::{Curve, VerifyingKey};
+use crate::evidence::Nonce;
+use alcub3_crypto::CryptoError;
+use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::{HardwareTier, RobotId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// The profile of our results: which private claims there are, and what they mean.
+/// The profile of the draft, whose claims every result has.
+pub const EAR_PROFILE: &str = "tag:ietf.org,2026:rats/ear#04";
+/// The profile of our results for one robot: which private claims there are, and what they mean.
 pub const PROFILE: &str = "urn:alcub3:attest-result:v1";
-/// The media type in the JWT's header.
-const TYPE: &str = "eat+jwt";
 /// Longest token accepted, in bytes.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
@@ -30,20 +41,6 @@ pub enum Status {
     Contraindicated,
 }
 
-/// AR4SI trustworthiness vector; 0 is "no claim", 2 to 31 affirming, 32 to 95 warning, 96 to 127 contraindicated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct TrustVector {
-    /// Whether this is the robot it says it is.
-    pub instance_identity: i8,
-    /// Whether its configuration is good.
-    pub configuration: i8,
-    /// Whether what booted is approved.
-    pub executables: i8,
-    /// Whether its root of trust is genuine.
-    pub hardware: i8,
-}
-
 /// Who verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,14 +55,16 @@ pub struct VerifierId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Submodule {
-    /// The overall status.
-    #[serde(rename = "ear.status")]
+    /// [`PROFILE`].
+    pub eat_profile: String,
+    /// The overall status: of no higher trust than the worst part.
+    #[serde(rename = "ear_status")]
     pub status: Status,
     /// Its parts.
-    #[serde(rename = "ear.trustworthiness-vector")]
+    #[serde(rename = "ear_trustworthiness_vector")]
     pub vector: TrustVector,
-    /// The policy it was judged by.
-    #[serde(rename = "ear.appraisal-policy-id")]
+    /// The policy it was judged by; in the token the one element of a list.
+    #[serde(rename = "ear_appraisal_policy_ids", with = "jwt::policy_list")]
     pub policy: String,
     /// Codes of all reasons found.
     #[serde(rename = "alcub3.reasons")]
@@ -86,16 +85,17 @@ pub struct Submodule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ear {
-    /// [`PROFILE`].
+    /// [`EAR_PROFILE`].
     pub eat_profile: String,
     /// When it was issued, in seconds since 1970.
     pub iat: u64,
     /// When it ends, in seconds since 1970.
     pub exp: u64,
-    /// The nonce of the request in hexadecimal.
-    pub eat_nonce: String,
+    /// The nonce of the request; in a JWT as base64url.
+    #[serde(with = "jwt::nonce_text")]
+    pub eat_nonce: Nonce,
     /// Who verified.
-    #[serde(rename = "ear.verifier-id")]
+    #[serde(rename = "ear_verifier_id")]
     pub verifier: VerifierId,
     /// The robot's name to its result.
     pub submods: BTreeMap<String, Submodule>,
@@ -110,6 +110,18 @@ pub enum EarError {
     /// Signing failed, or the token does not verify.
     #[error("the result's JWT could not be signed or does not verify")]
     Jwt(#[source] jsonwebtoken::errors::Error),
+    /// The token is no CWT of ours.
+    #[error("the result's CWT is malformed")]
+    Cwt(#[from] DecodeError),
+    /// The token is no COSE_Sign1.
+    #[error("the result is no tagged COSE_Sign1")]
+    Cose(#[source] coset::CoseError),
+    /// Signing failed, or the CWT does not verify.
+    #[error("the result's CWT could not be signed or does not verify")]
+    Signature(#[source] CryptoError),
+    /// A claim that is not known.
+    #[error("the result has the claim {0}, which is not known")]
+    UnknownClaim(i64),
     /// The token is too long.
     #[error("the token has {0} bytes; no result has more than {MAX_TOKEN_BYTES}")]
     TooLong(usize),
@@ -117,7 +129,7 @@ pub enum EarError {
     #[error("the token's header has {0}, which is not known here")]
     Header(&'static str),
     /// Another profile.
-    #[error("the result has the profile {0:?}; {PROFILE} is known")]
+    #[error("the result has the profile {0:?}; {EAR_PROFILE} and in it {PROFILE} are known")]
     Profile(String),
     /// Not yet or no longer valid.
     #[error("the result is valid from {iat} to {exp} (seconds since 1970); it is {now}")]
@@ -199,50 +211,21 @@ impl Ear {
         let iat = judgement.judged_at_ms() / 1000;
         let result = Submodule::of(judgement, context.policy.clone());
         Self {
-            eat_profile: PROFILE.to_owned(),
+            eat_profile: EAR_PROFILE.to_owned(),
             iat,
             exp: iat.saturating_add(context.lifetime_s),
-            eat_nonce: context.nonce.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+            eat_nonce: *context.nonce,
             verifier: context.verifier.clone(),
             submods: BTreeMap::from([(context.robot.to_string(), result)]),
         }
     }
 
-    /// Signs the claims: ES256 or ES384 by the key's curve. The key is PKCS#8 in DER; the signature's randomness
-    /// comes from the cryptographic provider.
-    ///
-    /// # Errors
-    /// A key of another kind.
-    pub fn sign(&self, curve: Curve, pkcs8: &[u8]) -> Result<String, EarError> {
-        let mut header = Header::new(algorithm(curve));
-        header.typ = Some(TYPE.to_owned());
-        let key = EncodingKey::from_ec_der(pkcs8);
-        jsonwebtoken::encode(&header, self, &key).map_err(EarError::Jwt)
-    }
-
-    /// Checks a signed result at `now_s` (seconds since 1970).
-    ///
-    /// # Errors
-    /// A wrong signature, an unknown header or claim, another profile, or out of its time.
-    pub fn verify(token: &str, key: &VerifyingKey, now_s: u64) -> Result<Self, EarError> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(EarError::TooLong(token.len()));
-        }
-        let (curve, x, y) = key.ec_point().ok_or(EarError::Key)?;
-        let point = [&[4], x, y].concat();
-        let mut validation = Validation::new(algorithm(curve));
-        // Times are checked below against the time handed in; the library would read the system's clock.
-        validation.validate_exp = false;
-        validation.required_spec_claims.clear();
-        let decoded = jsonwebtoken::decode::<Self>(token, &DecodingKey::from_ec_der(&point), &validation);
-        let decoded = decoded.map_err(EarError::Jwt)?;
-        check_header(&decoded.header)?;
-        decoded.claims.check(now_s)
-    }
-
     fn check(self, now: u64) -> Result<Self, EarError> {
-        if self.eat_profile != PROFILE {
+        if self.eat_profile != EAR_PROFILE {
             return Err(EarError::Profile(self.eat_profile));
+        }
+        if let Some(other) = self.submods.values().find(|result| result.eat_profile != PROFILE) {
+            return Err(EarError::Profile(other.eat_profile.clone()));
         }
         if now < self.iat || now >= self.exp {
             return Err(EarError::Time {
@@ -259,9 +242,11 @@ impl Submodule {
     fn of(judgement: &impl Judgement, policy: String) -> Self {
         let mut reasons = judgement.reason_codes();
         reasons.dedup();
+        let vector = judgement.vector();
         Self {
-            status: judgement.status(),
-            vector: judgement.vector(),
+            eat_profile: PROFILE.to_owned(),
+            status: judgement.status().max(vector.worst()),
+            vector,
             policy,
             reasons: reasons.into_iter().map(ToOwned::to_owned).collect(),
             sequence: judgement.sequence(),
@@ -280,93 +265,5 @@ impl Status {
             true if findings.iter().any(reserved) => Self::Warning,
             true => Self::Affirming,
         }
-    }
-}
-
-impl TrustVector {
-    /// Every part is a statement of its own; without a quote that holds only the identity's failure is stated.
-    fn of(verdict: &Verdict) -> Self {
-        let Some(attested) = verdict.attested() else {
-            return Self {
-                instance_identity: 99,
-                ..Self::default()
-            };
-        };
-        let bad = |reasons: &[Reason]| reasons.iter().any(|reason| verdict.has(*reason));
-        let boot = [
-            Reason::BootLogMissing,
-            Reason::BootLogMalformed,
-            Reason::BootLogBank,
-            Reason::BootLogMismatch,
-            Reason::EventData,
-            Reason::Reference,
-            Reason::ReferenceMissing,
-            Reason::PcrNotQuoted,
-            Reason::BootClaim,
-        ];
-        let runtime = [
-            Reason::RuntimeLogMissing,
-            Reason::RuntimeLogMalformed,
-            Reason::RuntimeLogHole,
-            Reason::RuntimeLogMismatch,
-            Reason::ImaBypass,
-            Reason::ImaInactive,
-            Reason::BootAggregate,
-            Reason::RuntimeFile,
-            Reason::RuntimeOtherPcr,
-            Reason::RuntimeViolation,
-        ];
-        let agent = [
-            Reason::AgentLogMalformed,
-            Reason::AgentLogMismatch,
-            Reason::StopInForce,
-            Reason::Stopped,
-        ];
-        let identity = [
-            Reason::StateMalformed,
-            Reason::StateRobot,
-            Reason::ResetCount,
-            Reason::ClockBack,
-        ];
-        Self {
-            instance_identity: if bad(&identity) { 97 } else { 2 },
-            configuration: if bad(&agent) { 96 } else { 2 },
-            executables: match () {
-                () if bad(&boot) || bad(&runtime) => 96,
-                // What was loaded after the boot is approved as well (AR4SI: 2), or nothing is said of it (3).
-                () if verdict.runtime().is_some() => 2,
-                () => 3,
-            },
-            hardware: match bad(&[Reason::Tier, Reason::TierClaim]) {
-                true => 96,
-                false => hardware(attested.tier),
-            },
-        }
-    }
-}
-
-/// The vector's statement about a root of trust of an admitted kind.
-pub(crate) const fn hardware(tier: HardwareTier) -> i8 {
-    match tier {
-        HardwareTier::Discrete | HardwareTier::Firmware => 2,
-        HardwareTier::Virtual | HardwareTier::Simulator => 32,
-        HardwareTier::None => 97,
-    }
-}
-
-fn check_header(header: &Header) -> Result<(), EarError> {
-    if header.crit.is_some() {
-        return Err(EarError::Header("critical extensions"));
-    }
-    if header.typ.as_deref() != Some(TYPE) {
-        return Err(EarError::Header("another type than eat+jwt"));
-    }
-    Ok(())
-}
-
-const fn algorithm(curve: Curve) -> Algorithm {
-    match curve {
-        Curve::P256 => Algorithm::ES256,
-        Curve::P384 => Algorithm::ES384,
     }
 }
