@@ -10,7 +10,7 @@ use crate::failure::Failure;
 pub(crate) struct MutateArguments {
     /// Kinds of genuine evidence to change; all without any.
     names: Vec<String>,
-    /// Different mutations of each kind.
+    /// Different mutations of each kind, without those that mean the same.
     #[arg(long, default_value_t = 100_000)]
     count: u64,
     /// What the choices follow from.

@@ -167,7 +167,7 @@ fn print_totals(rows: &[Row]) {
     print_histogram(reasons);
     if !same.is_empty() {
         println!(
-            "\nsame meaning: state, quote, sequence and mission are the genuine ones (weaker: and the verdict says less)"
+            "\nsame meaning, not counted as mutations: all that the verdict relies on is the genuine one's (weaker: it says less)"
         );
         print_histogram(same);
     }

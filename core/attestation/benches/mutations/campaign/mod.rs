@@ -33,6 +33,7 @@ pub enum Judgement {
 pub type Change = Option<(String, Parts)>;
 
 pub type Judge = Box<dyn Fn(&Parts, usize) -> Judgement + Sync>;
+pub type Explain = Box<dyn Fn(&Parts) -> Option<&'static str> + Sync>;
 
 /// One kind of genuine evidence.
 pub struct Kind {
@@ -47,7 +48,7 @@ pub struct Kind {
     /// Judges the parts as the verifier of a number.
     pub judge: Judge,
     /// The class of what means the same although its bytes differ; `None` where nothing explains that it was accepted.
-    pub same_meaning: Box<dyn Fn(&Parts) -> Option<&'static str> + Sync>,
+    pub same_meaning: Explain,
 }
 
 /// A case, ready to be judged.
@@ -69,6 +70,7 @@ pub enum Outcome {
 #[derive(Default)]
 pub struct Row {
     pub name: &'static str,
+    /// Different mutations, without those of the same meaning.
     pub mutations: u64,
     /// Number and change of each case that was accepted and must not be.
     pub accepted: Vec<(u64, String)>,
@@ -87,12 +89,15 @@ impl Row {
     }
 
     fn add(&mut self, case: &Case, outcome: Outcome) {
-        self.mutations += 1;
         match outcome {
             Outcome::Refused(reason) => *self.reasons.entry(reason).or_default() += 1,
-            Outcome::Same(class) => *self.same_meaning.entry(class).or_default() += 1,
             Outcome::Accepted => self.accepted.push((case.number, case.what.clone())),
+            Outcome::Same(class) => {
+                *self.same_meaning.entry(class).or_default() += 1;
+                return;
+            }
         }
+        self.mutations += 1;
     }
 
     fn join(&mut self, other: Self) {
@@ -178,7 +183,7 @@ impl Kind {
         }
     }
 
-    /// Judges cases until so many different ones were.
+    /// Judges cases until so many different ones were that mean something else.
     pub fn run(&self, seed: u64, count: u64) -> Row {
         let (started, meaning) = (Instant::now(), self.meaning());
         let seen = Mutex::new(HashSet::new());

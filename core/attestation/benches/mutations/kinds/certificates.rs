@@ -147,9 +147,7 @@ fn field(genuine: &Parts, donors: &[Vec<u8>], random: &mut Random) -> Change {
             format!("certificate {at} with {length} bytes of {value:#x} behind")
         }
         4 => {
-            let Some((signature, fixed)) = twins::x509_signature(&parts[at], Curve::P256) else {
-                return None;
-            };
+            let (signature, fixed) = twins::x509_signature(&parts[at], Curve::P256)?;
             let twin = Signature {
                 scheme: SignatureScheme::Ecdsa(HashAlg::Sha256),
                 bytes: twins::twin(&fixed),

@@ -1,6 +1,7 @@
 //! The kinds of genuine evidence, each with what can be done to it.
 
 pub mod certificates;
+pub mod leases;
 pub mod lists;
 pub mod logs;
 pub mod mission_key;
@@ -12,8 +13,11 @@ pub mod server;
 
 use crate::campaign::Kind;
 
+/// Makes a kind; `None` where its real data is not there.
+pub type Make = fn() -> Option<Kind>;
+
 /// Every kind by its name; those whose real data is not beside the checkout say so and are left out.
-pub const ALL: [(&str, fn() -> Option<Kind>); 13] = [
+pub const ALL: [(&str, Make); 14] = [
     ("evidence-uefi", || Some(platform::with_uefi_log())),
     ("evidence-stopped", || Some(platform::after_a_rearmed_stop())),
     ("evidence-ima", || Some(platform::with_runtime_list())),
@@ -24,6 +28,7 @@ pub const ALL: [(&str, fn() -> Option<Kind>); 13] = [
     ("receipt-mission", || Some(receipts::of_a_mission())),
     ("receipt-purge", || Some(purge::of_a_purge())),
     ("result", || Some(results::token())),
+    ("lease", || Some(leases::of_a_boot())),
     ("mission-key", || Some(mission_key::certified())),
     ("ek-st", certificates::of_st),
     ("ek-simulator", || Some(certificates::of_a_simulator())),

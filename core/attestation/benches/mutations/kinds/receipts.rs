@@ -75,7 +75,7 @@ impl Setting {
             self.but("an epoch that is still alive", |v| v.alive_at = BEFORE + 1),
             self.but("a later epoch", |v| v.alive_at = BEFORE + 100),
             self.but("indices of another hash", |v| {
-                v.nv = NvMap::new(HashAlg::Sha384).unwrap()
+                v.nv = NvMap::new(HashAlg::Sha384).unwrap();
             }),
             self.but("other PCRs", |v| v.pcrs = PcrMap::new(14, 15, 23).unwrap()),
             self.but("another anchor", |v| v.anchor = MissionAnchor::new(5)),
