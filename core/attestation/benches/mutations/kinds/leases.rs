@@ -57,6 +57,7 @@ fn signed(lease: &AttestationLease, key: &SigningKey) -> Vec<u8> {
 pub fn of_a_boot() -> Kind {
     let key = SigningKey::generate(Curve::P256).unwrap();
     let stranger = SigningKey::generate(Curve::P256).unwrap();
+    let another = SigningKey::generate(Curve::P256).unwrap();
     let lease = AttestationLease {
         robot: RobotId::new("r1").unwrap(),
         lease: LeaseId::new([2; 16]),
@@ -78,7 +79,7 @@ pub fn of_a_boot() -> Kind {
     let mut settings = vec![
         genuine.clone(),
         genuine.but("another verifier's key", |gate| {
-            gate.key = stranger.verifying_key();
+            gate.key = another.verifying_key();
         }),
         genuine.but("another robot", |gate| gate.robot = RobotId::new("r2").unwrap()),
         genuine.but("a higher level", |gate| gate.level = Level::Secret),

@@ -5,7 +5,7 @@ use crate::software_robot::BANK;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::event_log::{Event, EventLog};
 use alcub3_crypto::{Digest, HashAlg};
-use alcub3_trust_model::pcr_map::{BOOT, PcrMap};
+use alcub3_trust_model::pcr_map::BOOT;
 
 /// The bytes of each event.
 fn pieces(log: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -167,17 +167,12 @@ pub fn same_boot(genuine: &[u8], changed: &[u8], agents: &[u8]) -> Option<&'stat
     })
 }
 
-/// Whether two logs of the agent have the same events in each PCR.
+/// Whether two logs of the agent have the same events in each PCR, byte for byte.
 pub fn same_events(genuine: &[u8], changed: &[u8]) -> Option<&'static str> {
     let by_pcr = |log| {
-        let parsed = EventLog::parse(log).ok()?;
-        let decoded = parsed
-            .events()
-            .iter()
-            .skip(1)
-            .map(|event| AgentEvent::decode(event.data));
-        let mut events: Vec<AgentEvent> = decoded.collect::<Result<_, _>>().ok()?;
-        events.sort_by_key(|event| event.pcr(&PcrMap::DEFAULT));
+        let mut events = pieces(log)?;
+        // The header is the first; an event begins with its PCR.
+        events[1..].sort_by_key(|event| event[0]);
         Some(events)
     };
     (by_pcr(genuine)? == by_pcr(changed)?).then_some("agent log: events of different PCRs in another order")

@@ -51,6 +51,7 @@ fn judge(token: &[u8], key: &VerifyingKey, now_s: u64) -> Judgement {
 pub fn token() -> Kind {
     let (robot, key) = (Robot::new(), SigningKey::generate(Curve::P256).unwrap());
     let strangers_key = SigningKey::generate(Curve::P256).unwrap();
+    let another_key = SigningKey::generate(Curve::P256).unwrap();
     let genuine = sign(&robot.id, &robot, &NONCE, &key);
     let mut bad = robot.clone();
     bad.nonce = Nonce([0; 32]);
@@ -62,7 +63,7 @@ pub fn token() -> Kind {
     ];
     let public = key.verifying_key();
     let others: [(&str, VerifyingKey, u64); 5] = [
-        ("another verifier's key", strangers_key.verifying_key(), NOW_S),
+        ("another verifier's key", another_key.verifying_key(), NOW_S),
         (
             "a P-384 key",
             SigningKey::generate(Curve::P384).unwrap().verifying_key(),
