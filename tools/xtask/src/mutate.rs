@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &MutateArguments) -> Result<(), Failure> {
     }
     Err(Failure::Refused {
         command: named(),
-        stderr: "a mutation was accepted; the rows above say which, and the case that makes it again"
+        stderr: "a mutation was accepted, or there is no such kind; the lines above say which, and the case that makes it again"
             .to_owned(),
     })
 }

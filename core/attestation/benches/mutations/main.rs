@@ -85,7 +85,7 @@ fn main() -> ExitCode {
             "mutate: [NAME…] [--count N] [--seed S] [--case N] [--json]; the names: {}",
             names.join(", ")
         );
-        return ExitCode::FAILURE;
+        return ExitCode::from(2);
     };
     if let Some(number) = arguments.case {
         return rerun(&arguments, number);

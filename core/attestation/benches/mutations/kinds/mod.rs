@@ -1,6 +1,7 @@
 //! The kinds of genuine evidence, each with what can be done to it.
 
 pub mod certificates;
+pub mod changes;
 pub mod leases;
 pub mod lists;
 pub mod logs;

@@ -1,6 +1,6 @@
 //! Receipts of stops: of the whole robot, of a level, of a mission.
 
-use super::platform::change_signature;
+use super::changes::change_signature;
 use crate::campaign::random::Random;
 use crate::campaign::{Judgement, Kind, Parts, twins};
 use crate::software_robot::{BANK, NOW_MS, Robot};
