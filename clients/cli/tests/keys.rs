@@ -9,6 +9,7 @@
 
 mod support;
 
+use alcub3_crypto::tpm::Public;
 use alcub3_testkit::{Served, Swtpm};
 use support::fleet::Fleet;
 use support::{Run, assert_error};
@@ -127,11 +128,26 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
         (&"set".into(), &2.into())
     );
     fleet.yes("key backup keep telemetry --level SECRET");
-    let duplicate = "key backup duplicate telemetry --to set/set.cbor -o telemetry.item";
+    let parent = |to: &str| {
+        let checked = fleet.yes(&format!("authority backup check {to} --robot r1 --level SECRET"));
+        checked["parent_name"].as_str().unwrap().to_owned()
+    };
+    let duplicate_to = |to: &str| {
+        let name = parent(to);
+        format!("key backup duplicate telemetry --to {to} --parent {name} -o telemetry.item")
+    };
+    let duplicate = duplicate_to("set/set.cbor");
+    // Not what the approvers looked at.
+    let exchanged = duplicate.replace("--to set/set.cbor", "--to ann.admission");
+    assert_error(
+        &fleet.run(&format!("--json {exchanged} {TWO}")),
+        1,
+        "other-recovery-parent",
+    );
     assert_error(
         &fleet.run(&format!("--json {duplicate} --approve alice=alice.key")),
         1,
-        "not-approved",
+        "too-few-votes",
     );
     fleet.yes(&format!("{duplicate} {TWO}"));
     let approved = &fleet.yes("authority backup list")["approved"];
@@ -140,10 +156,7 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
         (&"telemetry".into(), &"set".into())
     );
     // To a recovery TPM, and to a storage key of nobody's.
-    fleet.yes(&format!(
-        "{} {TWO}",
-        duplicate.replace("set/set.cbor", "ann.admission")
-    ));
+    fleet.yes(&format!("{} {TWO}", duplicate_to("ann.admission")));
     fleet.yes("key recover present -o bare.pub");
     let bare = fleet.run(&format!(
         "--json {} {TWO}",
@@ -169,10 +182,28 @@ fn a_lost_robot_comes_back_on_another_tpm_with_two_of_three_holders() {
     assert_ne!(successor(&format!("estop reset {TWO}")).code, 0);
     done(successor("estop"));
     done(successor(&format!("estop reset {TWO}")));
-    done(successor("key recover present -o successor.pub"));
+    let presented = successor("--json key recover present -o successor.pub").json();
+    let name_of = presented["name"].as_str().unwrap();
+    let pass = |name: &str| {
+        format!("key recover pass set/{name}.share --to successor.pub --name {name_of} -o {name}.passed")
+    };
+    // Another key than the one that the holder was told of, and one that may leave its TPM.
+    let exchanged = pass("ann").replace("successor.pub", "bare.pub");
+    assert_eq!(fleet.elsewhere(&served[0], "ann", &exchanged).code, 1);
+    let mut loose = std::fs::read(fleet.path().join("successor.pub")).unwrap();
+    loose[7] &= !0x02;
+    let loose_name = Public::from_tpmt(&loose).unwrap().name().to_hex();
+    std::fs::write(fleet.path().join("loose.pub"), loose).unwrap();
+    let loose = pass("ann")
+        .replace("successor.pub", "loose.pub")
+        .replace(name_of, &loose_name);
+    assert_error(
+        &fleet.elsewhere(&served[0], "ann", &format!("--json {loose}")),
+        1,
+        "duplication-refused",
+    );
     for (name, tpm) in holders.iter().zip(&served) {
-        let pass = format!("key recover pass set/{name}.share --to successor.pub -o {name}.passed");
-        done(fleet.elsewhere(tpm, name, &pass));
+        done(fleet.elsewhere(tpm, name, &pass(name)));
     }
     let join = "key recover join --set set/set.cbor --item telemetry.item --share cid.passed";
     assert_eq!(successor(join).code, 1, "one share is not enough");

@@ -38,7 +38,7 @@ fn a_mission_has_keys_and_its_end_moves_with_two_persons() {
     let alone = fleet.run(&format!(
         "--json mission extend {id} --duration-s 3600 --approve alice=alice.key"
     ));
-    assert_error(&alone, 1, "not-approved");
+    assert_error(&alone, 1, "too-few-votes");
     let extend = |seconds: u64| {
         format!("mission extend {id} --duration-s {seconds} --approve alice=alice.key --approve bob=bob.key")
     };

@@ -124,7 +124,7 @@ fn what_nobody_may_approve_is_refused_with_its_reason_and_what_to_do() {
     // Without a vote, or for another change: nothing is used up.
     refused(&fleet, "authority parts approve asked -o answer", 2, "usage");
     refused(&fleet, &approve("00", "alice"), 1, "other-change");
-    refused(&fleet, &approve(&change, "carol"), 1, "not-approved");
+    refused(&fleet, &approve(&change, "carol"), 1, "not-an-approver");
     refused(&fleet, &approve(&change, "alice"), 1, "exchange");
     assert!(!fleet.path().join("answer").exists());
     let none = fleet.yes("authority parts list r1");

@@ -95,7 +95,7 @@ fn a_purge_takes_two_persons_and_its_receipt_proves_it_on_another_machine() {
     fleet.yes("identity show --ak ak.pub");
     fleet.mission();
     let refused = fleet.run("--json estop purge --approve alice=alice.key --approve alice=alice.key");
-    assert_error(&refused, 1, "not-approved");
+    assert_error(&refused, 1, "same-person-twice");
     assert_eq!(
         fleet.yes("identity show")["stopped"],
         true,

@@ -313,6 +313,7 @@ impl TrustVector {
             Reason::ImaInactive,
             Reason::BootAggregate,
             Reason::RuntimeFile,
+            Reason::RuntimeOtherPcr,
             Reason::RuntimeViolation,
         ];
         let agent = [

@@ -332,7 +332,7 @@ fn a_digest_of_fs_verity_is_not_that_of_the_file() {
 }
 
 #[test]
-fn a_violation_is_refused_unless_it_is_to_be_noted_or_excluded() {
+fn a_violation_is_refused_unless_it_is_to_be_noted_whatever_name_it_is_given() {
     let (mut robot, mut list) = running();
     let mut asking = verifier(&robot, &list);
     list.violation("/var/log/syslog");
@@ -349,7 +349,72 @@ fn a_violation_is_refused_unless_it_is_to_be_noted_or_excluded() {
         runtime["violations"] = "refuse".into();
         runtime["exclude"] = serde_json::json!(["/var/log/syslog"]);
     });
+    // The kernel extends the same for every violation: its name is the robot's word alone, and leaves nothing out.
+    assert_eq!(
+        untrusted(&judge(&robot, &asking, None)),
+        [Reason::RuntimeViolation]
+    );
+}
+
+#[test]
+fn only_the_first_entry_of_a_boot_needs_no_reference_for_its_name() {
+    let (mut robot, mut list) = running();
+    let asking = verifier(&robot, &list);
+    // A second kernel of the same boot (kexec) names the same PCRs.
+    let kexec = |list: &mut ListBuilder, robot: &Robot| {
+        list.boot_aggregate(BANK, &robot.pcrs());
+    };
+    kexec(&mut list, &robot);
+    measure(&mut robot, &list);
     assert_eq!(untrusted(&judge(&robot, &asking, None)), []);
+    let judged = judge(&robot, &asking, None);
+    for digest in [digest("a program"), HashAlg::Sha384.digest(&[b"a program"])] {
+        let mut list = list.clone();
+        list.file("boot_aggregate", &digest);
+        let mut robot = robot.clone();
+        measure(&mut robot, &list);
+        assert_eq!(untrusted(&judge(&robot, &asking, None)), [Reason::RuntimeFile]);
+        // Also as the first of the entries that were added.
+        let added = ImaLog::parse(list.bytes()).unwrap();
+        robot.sent = Some((
+            judged.runtime().unwrap().position().entries,
+            added.bytes_from(added.len() - 1).to_vec(),
+        ));
+        let verdict = judge(&robot, &asking, judged.runtime());
+        assert_eq!(untrusted(&verdict), [Reason::RuntimeFile]);
+        assert!(RuntimeReferences::golden(&added).is_err());
+    }
+}
+
+#[test]
+fn what_was_measured_into_another_pcr_is_named() {
+    let (mut robot, mut list) = running();
+    let asking = verifier(&robot, &list);
+    let before = list.bytes().len();
+    list.file("/opt/hidden", &digest("x"));
+    measure(&mut robot, &list);
+    robot.measured.pop();
+    let mut sent = list.bytes().to_vec();
+    sent[before] = 11;
+    robot.sent = Some((0, sent.clone()));
+    let verdict = judge(&robot, &asking, None);
+    assert_eq!(untrusted(&verdict), [Reason::RuntimeOtherPcr]);
+    let detail = &verdict.findings().last().unwrap().detail;
+    assert!(detail.ends_with("/opt/hidden in PCR 11"), "{detail}");
+    assert!(RuntimeReferences::golden(&ImaLog::parse(&sent).unwrap()).is_err());
+}
+
+#[test]
+fn a_name_in_a_finding_is_cut_and_does_nothing_to_a_terminal() {
+    let (mut robot, mut list) = running();
+    let asking = verifier(&robot, &list);
+    let name = format!("/tmp/\u{1b}[2J{}", "a".repeat(100_000));
+    list.file(&name, &digest("x"));
+    measure(&mut robot, &list);
+    let verdict = judge(&robot, &asking, None);
+    let detail = &verdict.findings().last().unwrap().detail;
+    assert!(detail.contains(r"/tmp/\u{1b}[2Jaaa"), "{detail}");
+    assert!(detail.len() < 400, "{}", detail.len());
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::enrolment::{Credential, KeyFault, endorsement_key, storage_root};
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
+const REQUEST_VERSION: u64 = 2;
 const SECRET_BYTES: usize = 32;
 const MAX_CREDENTIAL: usize = 1024;
 
@@ -75,12 +76,15 @@ pub struct ChipRequest {
     pub certificate_chain: Vec<Vec<u8>>,
     /// Its storage key.
     pub storage_key: Public,
+    /// When the person presents it, UTC in milliseconds since 1970: a request that is older than the one that was taken last
+    /// brings no chip back.
+    pub presented_at_ms: u64,
 }
 
 impl ChipRequest {
     /// The request, ready to be signed by the person.
     pub fn unsigned(&self, suite: Suite) -> Unsigned {
-        let mut out = Encoder::structure(domain::CHIP_REQUEST, VERSION, 5);
+        let mut out = Encoder::structure(domain::CHIP_REQUEST, REQUEST_VERSION, 6);
         out.u64(2).text(self.operator.as_str());
         wire::put_public(out.u64(3), &self.endorsement_key);
         wire::put_certificates(
@@ -90,6 +94,7 @@ impl ChipRequest {
             &self.certificate_chain,
         );
         wire::put_public(out.u64(6), &self.storage_key);
+        out.u64(7).u64(self.presented_at_ms);
         Unsigned::new(suite, out.finish())
     }
 
@@ -99,7 +104,7 @@ impl ChipRequest {
     /// [`ChipError`] where it is not the one form allowed.
     pub fn parse(bytes: &[u8]) -> Result<Self, ChipError> {
         let message = Cose::parse(domain::CHIP_REQUEST, bytes)?;
-        let mut m = Message::open(domain::CHIP_REQUEST, VERSION, message.payload())?;
+        let mut m = Message::open(domain::CHIP_REQUEST, REQUEST_VERSION, message.payload())?;
         let operator = wire::operator(m.at(2, "operator")?, "operator")?;
         let endorsement_key = wire::public(m.at(3, "endorsement_key")?, "endorsement_key")?;
         let (endorsement_certificate, certificate_chain) = wire::certificates(&mut m, 4)?;
@@ -109,6 +114,7 @@ impl ChipRequest {
             endorsement_certificate,
             certificate_chain,
             storage_key: wire::public(m.at(6, "storage_key")?, "storage_key")?,
+            presented_at_ms: m.at(7, "presented_at_ms")?.u64("presented_at_ms")?,
         };
         m.finish()?;
         Ok(request)

@@ -3,6 +3,8 @@
 
 /// Qualifying data of a quote: H(domain ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
 pub const ATTEST: &str = "alcub3/attest/v1";
+/// What a verifier keeps of a platform that it judged good.
+pub const PLATFORM_RECORD: &str = "alcub3/platform-record/v1";
 /// The robot's state, as a quote binds it.
 pub const ROBOT_STATE: &str = "alcub3/robot-state/v1";
 /// The digest over the active missions that the mission PCR holds.

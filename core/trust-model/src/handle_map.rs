@@ -1,5 +1,7 @@
 //! Which persistent handle holds what (DESIGN §4): owner range for the robot's, 0x8101_0000 upward.
 
+use alcub3_crypto::Curve;
+
 use crate::Level;
 
 /// The endorsement key (TCG EK Credential Profile's handle for its first template).
@@ -73,6 +75,15 @@ pub const fn level_parent(level: Level) -> u32 {
 /// The handle of a level's derivation key.
 pub const fn level_kdf(level: Level) -> u32 {
     LEVEL_KDFS + level.id() as u32
+}
+
+/// The NV index of the certificate of the endorsement key that is used on a curve: templates H-3 on P-384 and L-2 on P-256 (TCG
+/// EK Credential Profile 2.5).
+pub const fn ek_certificate(curve: Curve) -> u32 {
+    match curve {
+        Curve::P384 => 0x01C0_0016,
+        Curve::P256 => 0x01C0_000A,
+    }
 }
 
 /// NV indices that hold EK certificates (TCG EK Credential Profile 2.5 §2.2.1.4–5), strongest first, with the

@@ -1,6 +1,8 @@
 //! Judging robots: the request for evidence, the appraisal, the result, the lease; and stop receipts.
 
-use alcub3_attestation::appraisal::{Policy, Reason, RuntimeRecord, Verdict, appraise};
+use std::collections::btree_map::Entry;
+
+use alcub3_attestation::appraisal::{PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise};
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
@@ -70,6 +72,15 @@ pub struct Appraised {
     pub answer: AttestResult,
 }
 
+/// Evidence that was judged, and nothing noted or issued on it yet.
+struct JudgedMessage {
+    message: EvidenceMessage,
+    nonce: Nonce,
+    standing: Standing,
+    ceiling: Result<Level, BelowFloor>,
+    verdict: Verdict,
+}
+
 impl From<StoreError> for AttestationError {
     fn from(error: StoreError) -> Self {
         Self::Robot(error.into())
@@ -83,11 +94,11 @@ impl Authority {
     /// [`AttestationError`]: not enrolled, or the folder refuses.
     pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
         let exchange = self.open_exchange::<AttestationError>(Purpose::Attestation, robot, now_ms)?;
-        let known = self.platforms.get(robot).and_then(|known| known.runtime.as_ref());
+        let known = self.platform(robot)?;
         Ok(AttestRequest {
             session: exchange.session,
             nonce: exchange.nonce.to_vec(),
-            runtime_from: known.map(RuntimeRecord::position),
+            runtime_from: known.runtime.as_ref().map(RuntimeRecord::position),
         })
     }
 
@@ -103,47 +114,58 @@ impl Authority {
             (&sent.robot, "evidence".to_owned())
         });
         let decision = decision.with_object(digest);
-        let appraised = message
+        let judged = message
             .map_err(Into::into)
-            .and_then(|message| self.appraise_message(&message, now_ms));
-        let Ok(appraised) = appraised else {
-            return self.on_record(decision, now_ms, appraised);
+            .and_then(|message| self.judge_message(message, now_ms));
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(error) => return self.on_record(decision, now_ms, Err(error)),
         };
-        let decision = decision.because(
-            appraised
-                .verdict
-                .findings()
-                .iter()
-                .map(|found| found.reason.code()),
-        );
-        self.judgement_on_record(decision, appraised.verdict.is_trusted(), now_ms)
+        let codes = judged.verdict.findings().iter().map(|found| found.reason.code());
+        let decision = decision.because(codes.chain(judged.ceiling.as_ref().err().map(BelowFloor::code)));
+        let is_good = judged.verdict.is_trusted() && judged.ceiling.is_ok();
+        self.judgement_on_record(decision, is_good, now_ms)
             .map_err(RobotError::from)?;
-        Ok(appraised)
+        self.issue(judged, now_ms)
     }
 
-    fn appraise_message(
+    fn judge_message(
         &mut self,
-        message: &EvidenceMessage,
+        message: EvidenceMessage,
         now_ms: u64,
-    ) -> Result<Appraised, AttestationError> {
-        let robot = message.robot.clone();
-        let exchange = exchanges::close(
-            &self.folder,
-            Purpose::Attestation,
-            &robot,
-            message.session,
-            now_ms,
-        )?;
-        let (enrolment, nonce) = (self.active(&robot)?, Nonce(exchange.nonce));
-        let mut standing = self.standing(&robot)?;
+    ) -> Result<JudgedMessage, AttestationError> {
+        let robot = &message.robot;
+        let exchange = exchanges::close(&self.folder, Purpose::Attestation, robot, message.session, now_ms)?;
+        let (enrolment, nonce) = (self.active(robot)?, Nonce(exchange.nonce));
+        let standing = self.standing(robot)?;
         let ceiling = self.lease_ceiling(&enrolment);
         let judged_at = ceiling.unwrap_or(Level::Unclassified);
-        let verdict = self.judge(&enrolment, judged_at, &standing, message, &nonce, now_ms)?;
+        self.platform(robot)?;
+        let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
+        Ok(JudgedMessage {
+            message,
+            nonce,
+            standing,
+            ceiling,
+            verdict,
+        })
+    }
+
+    /// Notes what was judged, and gives out what is issued on it.
+    fn issue(&mut self, judged: JudgedMessage, now_ms: u64) -> Result<Appraised, AttestationError> {
+        let JudgedMessage {
+            message,
+            nonce,
+            mut standing,
+            ceiling,
+            verdict,
+        } = judged;
+        let robot = message.robot.clone();
         self.remember(&robot, &mut standing, &verdict)?;
         let ceiling = ceiling?;
         let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.is_trusted() {
-            Some(self.lease(message, &verdict, &ear, ceiling, now_ms)?)
+            Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
         } else {
             None
         };
@@ -219,11 +241,33 @@ impl Authority {
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
         robots::put_standing(&self.folder, robot, standing)?;
         if verdict.is_trusted() {
-            let known = self.platforms.entry(robot.clone()).or_default();
-            known.boot = verdict.boot().cloned().or_else(|| known.boot.take());
-            known.runtime = verdict.runtime().cloned();
+            let known = self.platform(robot)?;
+            let record = PlatformRecord {
+                boot: verdict.boot().cloned().or_else(|| known.boot.clone()),
+                runtime: verdict.runtime().cloned(),
+            };
+            // In the steady state nothing of it changes, and nothing is written.
+            if record != *known {
+                robots::put_platform(&self.folder, robot, &record)?;
+                self.platforms.insert(robot.clone(), record);
+            }
         }
         Ok(())
+    }
+
+    /// What of a robot's platform was judged good last. A record that does not read is none: the logs are asked for again.
+    fn platform(&mut self, robot: &RobotId) -> Result<&PlatformRecord, StoreError> {
+        let known = match self.platforms.entry(robot.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unread) => unread.insert(robots::platform(&self.folder, robot)?),
+        };
+        Ok(known)
+    }
+
+    /// Forgets what was judged good of a robot's platform: it is another one, or other references hold for it.
+    pub(crate) fn forget_platform(&mut self, robot: &RobotId) -> Result<(), StoreError> {
+        self.platforms.remove(robot);
+        robots::remove_platform(&self.folder, robot)
     }
 
     /// The highest level of a robot whose floors its keys, its kind of TPM and this authority's own key meet now.
@@ -315,6 +359,7 @@ impl Authority {
         };
         let decision = decision.because(verdict.reasons.iter().map(|reason| reason.code()));
         self.judgement_on_record(decision, verdict.outcome != Outcome::Refused, now_ms)?;
+        self.note_stop(robot, &verdict)?;
         Ok(verdict)
     }
 
@@ -331,7 +376,11 @@ impl Authority {
             alive_at: token.map(|token| token.anchor_value),
             anchor: token.map(|token| token.anchor),
         };
-        let verdict = verify_receipt(receipt, &expected);
+        Ok(verify_receipt(receipt, &expected))
+    }
+
+    /// Notes the stop that a receipt shows.
+    fn note_stop(&self, robot: &RobotId, verdict: &ReceiptVerdict) -> Result<(), RobotError> {
         let event = verdict.statement.as_ref().map(|statement| &statement.event);
         if verdict.outcome != Outcome::Refused
             && let Some(event) = event.filter(|event| event.scope == StopScope::Robot)
@@ -342,6 +391,6 @@ impl Authority {
             standing.trusted_at_ms = None;
             robots::put_standing(&self.folder, robot, &standing)?;
         }
-        Ok(verdict)
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The authority's audit log: what it decided, on disk before anybody is told.
 //!
-//! A decision that changes something has a durable record of its own, which names who approved; the log says that and when it
-//! was given out, and what was refused and why.
+//! What lasts is in the log before it is done, and again with what came of it; a judgement is in it before it is given out, and
+//! so is what was refused and why.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -81,12 +81,13 @@ impl AuditLog {
     }
 
     fn write(&mut self, decision: Decision, outcome: Outcome, time_ms: u64) -> Result<(), StoreError> {
+        let subject = decision.subject(outcome);
         let entry = Entry {
             robot: decision.robot,
             boot: self.run,
             time_ms,
             kind: decision.kind,
-            subject: decision.subject,
+            subject,
             outcome,
             reasons: decision.reasons,
             steps: Vec::new(),
@@ -112,10 +113,13 @@ pub enum AuditLogError {
 }
 
 /// What was decided, about what.
+#[derive(Clone)]
 pub(crate) struct Decision {
     kind: EntryKind,
     robot: Option<RobotId>,
     subject: String,
+    /// In whose names votes were given. Only a decision that was taken has proven that they are theirs.
+    voters: Vec<String>,
     reasons: Vec<String>,
     object: Option<Digest>,
 }
@@ -129,6 +133,7 @@ impl Decision {
             kind,
             robot: robot.cloned(),
             subject,
+            voters: Vec::new(),
             reasons: Vec::new(),
             object: None,
         }
@@ -146,12 +151,27 @@ impl Decision {
         }
     }
 
-    /// With the persons who vote.
-    pub(crate) fn voted_by(mut self, votes: &[OperatorVote]) -> Self {
-        let names: Vec<&str> = votes.iter().map(|vote| vote.operator.as_str()).collect();
-        let subject = format!("{}, votes of {}", self.subject, names.join("+"));
-        self.subject = Self::about(self.kind, None, subject).subject;
+    /// With the persons in whose names votes were given, each once.
+    pub(crate) fn voted_by<'a>(mut self, votes: impl IntoIterator<Item = &'a OperatorVote>) -> Self {
+        for vote in votes {
+            let name = vote.operator.to_string();
+            if !self.voters.contains(&name) {
+                self.voters.push(name);
+            }
+        }
         self
+    }
+
+    /// The subject as an entry has it.
+    fn subject(&self, outcome: Outcome) -> String {
+        let names = self.voters.join("+");
+        let mut subject = match (self.voters.is_empty(), outcome) {
+            (true, _) => self.subject.clone(),
+            (false, Outcome::Done) => format!("{}, votes of {names}", self.subject),
+            (false, _) => format!("{}, votes in the names of {names}", self.subject),
+        };
+        subject.truncate(subject.floor_char_boundary(SUBJECT_BYTES));
+        subject
     }
 
     /// With the digest of what it is about.
@@ -178,7 +198,30 @@ impl Authority {
         state.join(FILE)
     }
 
-    /// Gives a decision out once it is in the audit log. Where it cannot be put there, it is not given out.
+    /// Does what lasts, with an entry before it that says that it may have happened, and one after it that says what came of it.
+    /// Where the first cannot be written, nothing is done. A crash in between, or a log that fails in between, leaves the first
+    /// alone: what was done is in force, and an error would say that it is not.
+    pub(crate) fn acting_on_record<T, E>(
+        &mut self,
+        decision: Decision,
+        now_ms: u64,
+        act: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: Refusal + From<StoreError>,
+    {
+        self.audit
+            .append(decision.clone(), Outcome::Unconfirmed, now_ms)?;
+        let acted = act(self);
+        let (decision, outcome) = ended(decision, &acted);
+        if let Err(error) = self.audit.append(decision, outcome, now_ms) {
+            tracing::error!(%error, "what was decided is in the audit log as unconfirmed only");
+        }
+        acted
+    }
+
+    /// Gives a decision out once it is in the audit log. Where it cannot be put there, it is not given out. Of what lasts nothing
+    /// may have been done by then: see [`Self::acting_on_record`].
     pub(crate) fn on_record<T, E>(
         &mut self,
         decision: Decision,
@@ -188,18 +231,8 @@ impl Authority {
     where
         E: Refusal + From<StoreError>,
     {
-        match &decided {
-            Ok(_) => self.audit.append(decision, Outcome::Done, now_ms)?,
-            Err(error) => {
-                let outcome = if error.is_failure() {
-                    Outcome::Failed
-                } else {
-                    Outcome::Refused
-                };
-                self.audit
-                    .append(decision.because([error.code()]), outcome, now_ms)?;
-            }
-        }
+        let (decision, outcome) = ended(decision, &decided);
+        self.audit.append(decision, outcome, now_ms)?;
         decided
     }
 
@@ -272,6 +305,14 @@ impl Authority {
     }
 }
 
+/// How a decision ended, as its entry says.
+fn ended<T, E: Refusal>(decision: Decision, decided: &Result<T, E>) -> (Decision, Outcome) {
+    match decided {
+        Ok(_) => (decision, Outcome::Done),
+        Err(error) => (decision.because([error.code()]), error.outcome()),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -289,8 +330,9 @@ mod tests {
         let mut authority = Authority::create(&dir.path().join("state"), config).unwrap();
         let file = File::open(Authority::audit_file(authority.path())).unwrap();
         authority.audit.log = LogWriter::open(Disk(file), &[]).unwrap().0;
+        let id = OperatorId::new("alice").unwrap();
         let alice = Operator {
-            id: OperatorId::new("alice").unwrap(),
+            id: id.clone(),
             key: SigningKey::generate(Curve::P384).unwrap().verifying_key(),
             role: Role::Approver,
             labels: Labels::new(Level::Secret, Integrity::Operational),
@@ -301,6 +343,7 @@ mod tests {
             "{registered:?}"
         );
         assert_eq!(authority.audit_head().0, 0);
+        assert!(authority.operators().get(&id).is_none());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use alcub3_attestation::appraisal::{BootRecord, RuntimeRecord};
+use alcub3_attestation::appraisal::PlatformRecord;
 use alcub3_audit_log::EntryKind;
-use alcub3_crypto::{Curve, SigningKey, VerifyingKey};
+use alcub3_crypto::{Curve, HashAlg, SigningKey, VerifyingKey};
 use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
@@ -167,17 +167,8 @@ pub struct Authority {
     pub(crate) audit: AuditLog,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
     pub(crate) enrolments: BTreeMap<SessionId, Challenged>,
-    /// What of each robot's platform was judged good last. Not kept on disk: the logs are simply asked for again.
-    pub(crate) platforms: BTreeMap<RobotId, PlatformRecords>,
-}
-
-/// The parts of a platform that need not be judged again.
-#[derive(Debug, Default)]
-pub(crate) struct PlatformRecords {
-    /// The boot.
-    pub(crate) boot: Option<BootRecord>,
-    /// What the running system had measured.
-    pub(crate) runtime: Option<RuntimeRecord>,
+    /// What of each robot's platform was judged good last, as it was read or written since this authority was opened.
+    pub(crate) platforms: BTreeMap<RobotId, PlatformRecord>,
 }
 
 impl Authority {
@@ -263,10 +254,13 @@ impl Authority {
     /// # Errors
     /// [`OperatorError`]: the name or the key is taken, or the folder refuses.
     pub fn register_operator(&mut self, operator: Operator, now_ms: u64) -> Result<(), OperatorError> {
-        let subject = format!("operator {} registered as {}", operator.id, operator.role);
+        let Operator { id, role, labels, .. } = &operator;
+        let subject = format!("operator {id} registered as {role}, cleared for {}", labels.level);
         let decision = Decision::about(EntryKind::Configuration, None, subject);
-        let registered = self.operators.register(&self.folder, operator);
-        self.on_record(decision, now_ms, registered)
+        let decision = decision.with_object(HashAlg::Sha256.digest(&[&operator.key.to_spki_der()]));
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.operators.register(&authority.folder, operator)
+        })
     }
 
     /// The names of the enrolled robots, sorted.

@@ -216,8 +216,9 @@ impl Authority {
         now_ms: u64,
     ) -> Result<BackupApproval, BackupError> {
         let decision = proposal.subject.decision().voted_by(votes);
-        let approved = self.sign_backup(proposal, votes, vault, now_ms);
-        self.on_record(decision, now_ms, approved)
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.sign_backup(proposal, votes, vault, now_ms)
+        })
     }
 
     fn sign_backup<V: ApprovalVault>(

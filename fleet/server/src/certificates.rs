@@ -267,8 +267,12 @@ impl Authority {
         let decision = Decision::on(EntryKind::Key, &request, |asked| {
             (&asked.robot, "a device key's certificate".to_owned())
         });
-        let issued = request.and_then(|request| self.certify(request, now_ms));
-        self.on_record(decision, now_ms, issued)
+        match request {
+            Ok(request) => {
+                self.acting_on_record(decision, now_ms, |authority| authority.certify(request, now_ms))
+            }
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn certify(&mut self, request: CertificateRequest, now_ms: u64) -> Result<Vec<u8>, CertificationError> {
@@ -319,8 +323,10 @@ impl Authority {
         let decision = Decision::on(EntryKind::Key, &used, |used| {
             (&used.robot, "a certificate in use".to_owned())
         });
-        let changed = used.and_then(|used| self.supersede_by(used));
-        self.on_record(decision, now_ms, changed)
+        match used {
+            Ok(used) => self.acting_on_record(decision, now_ms, |authority| authority.supersede_by(used)),
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn supersede_by(&self, used: CertificateUse) -> Result<Vec<u8>, CertificationError> {

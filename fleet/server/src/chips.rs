@@ -2,27 +2,34 @@
 //! a robot's keys are. Those who command with shared keys have one, those who hold shares of a recovery set, and whoever keeps a
 //! recovery TPM.
 
+use std::fmt;
+
 use alcub3_audit_log::EntryKind;
-use alcub3_crypto::tpm::Name;
-use alcub3_crypto::{Digest, HashAlg, constant_time_eq};
+use alcub3_crypto::tpm::{Name, Public};
+use alcub3_crypto::{Curve, Digest, HashAlg, constant_time_eq};
 use alcub3_fleet_protocol::chip::{
     AdmittedChip, ChipAdmission, ChipAnswer, ChipChallenge, ChipError, ChipRequest,
 };
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
-use alcub3_trust_model::{HardwareTier, IdError, OperatorId, SessionId};
+use alcub3_trust_model::{HardwareTier, IdError, OperatorId, RobotId, SessionId};
 
 use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::endorsement::{self, EndorsementError, RootsError};
 use crate::exchanges::EXCHANGE_MS;
+use crate::robots::{self, RobotError};
 use crate::store::StoreError;
 
 const ADMITTED: &str = "chips";
 const CHALLENGED: &str = "chip-challenges";
+/// When the newest request that was taken of a person was made.
+const PRESENTED: &str = "chip-requests";
+/// How far a person's clock may be ahead of the authority's, in milliseconds.
+const MAX_AHEAD_MS: u64 = 5 * 60 * 1000;
 /// By the Name of the endorsement key; the record says whose it was.
 const REVOKED: &str = "revoked-chips";
 const CHALLENGE_DOMAIN: &str = "alcub3/authority-chip-challenge/v1";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// Why a chip was not admitted, or is not there.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,40 @@ pub enum ChipRefusal {
     /// Simulators are not admitted.
     #[error("the chip is a simulator, and this authority admits none; present a real TPM")]
     Simulator,
+    /// Of the endorsement keys of one chip only one counts, so that revoking it revokes the chip.
+    #[error(
+        "the endorsement key is not an ECC key on {needed}, the one kind that this authority takes of persons' chips: present \
+         the chip with `--curve {needed}`"
+    )]
+    EndorsementKind {
+        /// The curve of the authority.
+        needed: CurveName,
+    },
+    /// A chip that is already somebody's.
+    #[error("the chip is {holder}'s: one chip is one person's, and no robot's")]
+    Taken {
+        /// The other person, or the robot.
+        holder: String,
+    },
+    /// The request is not newer than one that was taken.
+    #[error(
+        "the request was made at {presented_at_ms} (UTC in ms since 1970), and one of {newest_ms} was taken: present the chip again"
+    )]
+    OldRequest {
+        /// When it was made.
+        presented_at_ms: u64,
+        /// When the newest that was taken was.
+        newest_ms: u64,
+    },
+    /// The request is of a time that has not come.
+    #[error("the request was made {ahead_ms} ms from now: check the clocks, and present the chip again")]
+    FutureRequest {
+        /// By how much, in milliseconds.
+        ahead_ms: u64,
+    },
+    /// The robots' records.
+    #[error(transparent)]
+    Robots(#[from] Box<RobotError>),
     /// The chip was revoked.
     #[error("the chip with this endorsement key was revoked, for good; present another chip")]
     Revoked,
@@ -77,12 +118,26 @@ pub enum ChipRefusal {
     Store(#[from] StoreError),
 }
 
+/// A curve as the command line names it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CurveName(pub Curve);
+
+impl fmt::Display for CurveName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Curve::P256 => "p256",
+            Curve::P384 => "p384",
+        })
+    }
+}
+
 /// A challenge that waits for its answer. Whoever reads it cannot answer, and has no admission: it has the right proof's digest
 /// alone, and what is to be signed, unsigned.
 struct Challenged {
     session: SessionId,
     proof: Digest,
     challenged_at_ms: u64,
+    presented_at_ms: u64,
     chip: ChipAdmission,
 }
 
@@ -110,7 +165,10 @@ impl Authority {
         let known = self.operators.get(operator);
         let known = known.ok_or_else(|| ChipRefusal::Unknown(operator.clone()))?;
         let verified = ChipRequest::verify(request, &known.key)?;
-        self.refuse_revoked(&verified.endorsement_key.name())?;
+        self.refuse_old(operator, verified.presented_at_ms, now_ms)?;
+        self.refuse_other_kinds(&verified.endorsement_key)?;
+        let keys = [verified.endorsement_key.name(), verified.storage_key.name()];
+        self.refuse_taken(operator, keys)?;
         let roots = endorsement::read_roots(self.path())?;
         let endorsement = endorsement::judge(
             &verified.endorsement_key,
@@ -127,6 +185,7 @@ impl Authority {
             session: challenge.session,
             proof,
             challenged_at_ms: now_ms,
+            presented_at_ms: verified.presented_at_ms,
             chip: ChipAdmission {
                 operator: operator.clone(),
                 endorsement_key: verified.endorsement_key,
@@ -153,8 +212,12 @@ impl Authority {
         let waiting = answer.and_then(|answer| Ok((self.waiting(answer.session)?, answer)));
         let operator = waiting.as_ref().ok().map(|(waiting, _)| &waiting.chip.operator);
         let decision = chip_decision(operator, "admitted");
-        let admitted = waiting.and_then(|(waiting, answer)| self.admit(waiting, &answer, now_ms));
-        self.on_record(decision, now_ms, admitted)
+        match waiting {
+            Ok((waiting, answer)) => self.acting_on_record(decision, now_ms, |authority| {
+                authority.admit(waiting, &answer, now_ms)
+            }),
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn admit(
@@ -172,13 +235,21 @@ impl Authority {
         if !constant_time_eq(given.as_bytes(), waiting.proof.as_bytes()) {
             return Err(ChipRefusal::Proof);
         }
-        self.refuse_revoked(&waiting.chip.endorsement_key.name())?;
+        let operator = waiting.chip.operator.clone();
+        self.refuse_old(&operator, waiting.presented_at_ms, now_ms)?;
+        let keys = [
+            waiting.chip.endorsement_key.name(),
+            waiting.chip.storage_key.name(),
+        ];
+        self.refuse_taken(&operator, keys)?;
         let admission = ChipAdmission {
             admitted_at_ms: now_ms,
             ..waiting.chip
         };
         let signed = admission.sign(self.signing()).map_err(ChipError::from)?;
         let chip = AdmittedChip::verify(&signed, &self.verifying_key())?;
+        let presented = waiting.presented_at_ms.to_be_bytes();
+        self.folder.put(PRESENTED, operator.as_str(), &presented)?;
         self.folder
             .put(ADMITTED, chip.operator().as_str(), chip.as_bytes())?;
         Ok(chip)
@@ -242,8 +313,8 @@ impl Authority {
     /// # Errors
     /// [`ChipRefusal::NoChip`]; the folder's. The chip is then admitted as before, or revoked.
     pub fn revoke_chip(&mut self, operator: &OperatorId, now_ms: u64) -> Result<AdmittedChip, ChipRefusal> {
-        let revoked = self.revoke(operator);
-        self.on_record(chip_decision(Some(operator), "revoked"), now_ms, revoked)
+        let decision = chip_decision(Some(operator), "revoked");
+        self.acting_on_record(decision, now_ms, |authority| authority.revoke(operator))
     }
 
     fn revoke(&self, operator: &OperatorId) -> Result<AdmittedChip, ChipRefusal> {
@@ -254,11 +325,66 @@ impl Authority {
         Ok(chip)
     }
 
-    fn refuse_revoked(&self, endorsement_key: &Name) -> Result<(), ChipRefusal> {
-        match self.folder.get(REVOKED, &endorsement_key.to_hex())? {
-            Some(_) => Err(ChipRefusal::Revoked),
-            None => Ok(()),
+    /// An old request would bring a chip back that was replaced since, whoever has it now.
+    fn refuse_old(
+        &self,
+        operator: &OperatorId,
+        presented_at_ms: u64,
+        now_ms: u64,
+    ) -> Result<(), ChipRefusal> {
+        if let Some(ahead_ms) = presented_at_ms
+            .checked_sub(now_ms)
+            .filter(|ahead| *ahead > MAX_AHEAD_MS)
+        {
+            return Err(ChipRefusal::FutureRequest { ahead_ms });
         }
+        let Some(newest) = self.folder.get(PRESENTED, operator.as_str())? else {
+            return Ok(());
+        };
+        // A record that does not read lets no request pass as newer.
+        let newest_ms = newest.try_into().map_or(u64::MAX, u64::from_be_bytes);
+        if presented_at_ms > newest_ms {
+            return Ok(());
+        }
+        Err(ChipRefusal::OldRequest {
+            presented_at_ms,
+            newest_ms,
+        })
+    }
+
+    /// A chip has an endorsement key of each kind, with a certificate of its own, and nothing in them says that they are of one
+    /// chip: of all kinds one counts.
+    fn refuse_other_kinds(&self, endorsement_key: &Public) -> Result<(), ChipRefusal> {
+        let needed = self.config.curve;
+        match endorsement_key.ec_point() {
+            Some((curve, _, _)) if curve == needed => Ok(()),
+            _ => Err(ChipRefusal::EndorsementKind {
+                needed: CurveName(needed),
+            }),
+        }
+    }
+
+    /// A chip that was revoked is nobody's any more; one of another person or of a robot is theirs.
+    fn refuse_taken(&self, operator: &OperatorId, keys: [Name; 2]) -> Result<(), ChipRefusal> {
+        let [endorsement_key, _] = keys;
+        if self.folder.get(REVOKED, &endorsement_key.to_hex())?.is_some() {
+            return Err(ChipRefusal::Revoked);
+        }
+        for chip in self.chips()? {
+            let shown = [chip.endorsement_key(), chip.storage_key().name()];
+            if chip.operator() != operator && shown.iter().any(|key| keys.contains(key)) {
+                let holder = chip.operator().to_string();
+                return Err(ChipRefusal::Taken { holder });
+            }
+        }
+        for robot in robots::names(&self.folder)? {
+            let id = RobotId::new(robot.as_str()).map_err(ChipRefusal::Name)?;
+            let enrolment = self.enrolment(&id).map_err(Box::new)?;
+            if keys.contains(&enrolment.record().endorsement_key) {
+                return Err(ChipRefusal::Taken { holder: robot });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -272,7 +398,7 @@ fn chip_decision(operator: Option<&OperatorId>, what: &str) -> Decision {
 
 impl Challenged {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(CHALLENGE_DOMAIN, VERSION, 4);
+        let mut out = Encoder::structure(CHALLENGE_DOMAIN, VERSION, 5);
         out.u64(2)
             .bytes(self.session.as_bytes())
             .u64(3)
@@ -280,7 +406,9 @@ impl Challenged {
         out.u64(4)
             .u64(self.challenged_at_ms)
             .u64(5)
-            .bytes(&self.chip.to_canonical());
+            .bytes(&self.chip.to_canonical())
+            .u64(6)
+            .u64(self.presented_at_ms);
         out.finish()
     }
 
@@ -296,12 +424,15 @@ impl Challenged {
         let challenged_at_ms = r.u64("challenged_at_ms")?;
         fields.key(r, 5, "chip")?;
         let chip = ChipAdmission::from_canonical(r.bytes("chip")?)?;
+        fields.key(r, 6, "presented_at_ms")?;
+        let presented_at_ms = r.u64("presented_at_ms")?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
             session,
             proof,
             challenged_at_ms,
+            presented_at_ms,
             chip,
         })
     }

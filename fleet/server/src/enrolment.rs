@@ -4,6 +4,7 @@ use std::error::Error;
 
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_audit_log::EntryKind;
+use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::Public;
 use alcub3_fleet_protocol::enrolment::{
     Authority as Machine, Challenged, EnrolError, EnrolResponse, Received,
@@ -141,8 +142,12 @@ impl Authority {
         let decision = Decision::on(EntryKind::Provision, &challenged, |challenged| {
             (&challenged.request().robot, "enrolment".to_owned())
         });
-        let enrolled = challenged.and_then(|challenged| self.enrol(challenged, response, vault, now_ms));
-        self.on_record(decision, now_ms, enrolled)
+        match challenged {
+            Ok(challenged) => self.acting_on_record(decision, now_ms, |authority| {
+                authority.enrol(challenged, response, vault, now_ms)
+            }),
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn waiting_enrolment(&mut self, response: &[u8]) -> Result<Challenged, EnrolmentError> {
@@ -181,7 +186,7 @@ impl Authority {
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
         // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
         robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
-        self.platforms.remove(robot);
+        self.forget_platform(robot)?;
         purge::enrolled_anew(&self.folder, robot)?;
         Ok((enrolled.record, enrolled.message))
     }
@@ -197,6 +202,14 @@ impl Authority {
         Ok(HierarchyAuthorisations::from_secret(&secret)?)
     }
 
+    /// The reference values that a robot is judged by.
+    ///
+    /// # Errors
+    /// [`RobotError::NoReference`] where none were set, or what the folder refused.
+    pub fn reference(&self, robot: &RobotId) -> Result<ReferenceValues, RobotError> {
+        robots::reference(&self.folder, robot)
+    }
+
     /// Takes the reference values that a robot's boots are judged by.
     ///
     /// # Errors
@@ -207,11 +220,13 @@ impl Authority {
         values: &ReferenceValues,
         now_ms: u64,
     ) -> Result<(), RobotError> {
+        let digest = HashAlg::Sha256.digest(&[values.to_json().as_bytes()]);
         let decision = Decision::about(EntryKind::Configuration, Some(robot), "reference values");
-        let known = self.enrolment(robot);
-        let put = known.and_then(|_| Ok(robots::put_reference(&self.folder, robot, values)?));
-        self.platforms.remove(robot);
-        self.on_record(decision, now_ms, put)
+        self.acting_on_record(decision.with_object(digest), now_ms, |authority| {
+            authority.enrolment(robot)?;
+            authority.forget_platform(robot)?;
+            Ok(robots::put_reference(&authority.folder, robot, values)?)
+        })
     }
 
     fn put_custody(&self, robot: &RobotId, custody: &HierarchyAuthorisations) -> Result<(), EnrolmentError> {

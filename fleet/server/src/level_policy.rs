@@ -2,6 +2,7 @@
 
 use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
+use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::level_policy::{LevelPolicy, LevelPolicyError, VerifiedLevelPolicy};
 use alcub3_trust_model::LevelProfiles;
 
@@ -47,16 +48,25 @@ impl Authority {
         profiles: LevelProfiles,
         now_ms: u64,
     ) -> Result<Vec<u8>, LevelPolicyIssueError> {
-        let issued = self.sign_level_policy(profiles, now_ms);
+        let signed = self.sign_level_policy(profiles, now_ms);
         let decision = Decision::about(EntryKind::Configuration, None, "a new level policy");
-        self.on_record(decision, now_ms, issued)
+        let (signed, verified) = match signed {
+            Ok(signed) => signed,
+            Err(refusal) => return self.on_record(decision, now_ms, Err(refusal)),
+        };
+        let decision = decision.with_object(HashAlg::Sha256.digest(&[&signed]));
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.folder.put(PLACE.0, PLACE.1, &signed)?;
+            authority.level_policy = Some(verified);
+            Ok(signed)
+        })
     }
 
     fn sign_level_policy(
-        &mut self,
+        &self,
         profiles: LevelProfiles,
         now_ms: u64,
-    ) -> Result<Vec<u8>, LevelPolicyIssueError> {
+    ) -> Result<(Vec<u8>, VerifiedLevelPolicy), LevelPolicyIssueError> {
         let before = self.level_policy.as_ref();
         let policy = LevelPolicy {
             version: before
@@ -71,9 +81,7 @@ impl Authority {
             Some(before) => before.replaced_by(&signed, &key)?,
             None => VerifiedLevelPolicy::verify(&signed, &key)?,
         };
-        self.folder.put(PLACE.0, PLACE.1, &signed)?;
-        self.level_policy = Some(verified);
-        Ok(signed)
+        Ok((signed, verified))
     }
 }
 

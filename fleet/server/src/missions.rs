@@ -329,8 +329,9 @@ impl Authority {
         };
         let subject = format!("{what} {}", token.mission);
         let decision = Decision::about(kind, Some(&token.robot), subject).voted_by(votes);
-        let approved = self.register_mission(proposal, votes, vault);
-        self.on_record(decision, now_ms, approved)
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.register_mission(proposal, votes, vault)
+        })
     }
 
     fn register_mission<V: ApprovalVault>(

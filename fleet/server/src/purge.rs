@@ -194,8 +194,9 @@ impl Authority {
     ) -> Result<Vec<u8>, PurgeApprovalError> {
         let decision =
             Decision::about(EntryKind::Purge, Some(&proposal.robot), "purge ordered").voted_by(votes);
-        let ordered = self.order_purge(proposal, votes, vault, now_ms);
-        self.on_record(decision, now_ms, ordered)
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.order_purge(proposal, votes, vault, now_ms)
+        })
     }
 
     fn order_purge<V: ApprovalVault>(
@@ -257,8 +258,14 @@ impl Authority {
             Err(error) => return self.on_record(decision, now_ms, Err(error)),
         };
         let decision = decision.because(verdict.reasons.iter().map(|reason| reason.code()));
-        self.judgement_on_record(decision, verdict.is_proven(), now_ms)?;
-        Ok(verdict)
+        if !verdict.is_proven() {
+            self.judgement_on_record(decision, false, now_ms)?;
+            return Ok(verdict);
+        }
+        self.acting_on_record(decision, now_ms, |authority| {
+            Ok(authority.folder.put(CLEARED, robot.as_str(), receipt)?)
+        })
+        .map(|()| verdict)
     }
 
     fn judge_purge_receipt(
@@ -287,9 +294,6 @@ impl Authority {
         let went_back = verdict.clock.is_some_and(|clock| clock.is_before(&ordered.asked));
         if !went_back && !verdict.reasons.contains(&PurgeReason::NotCleared) {
             verdict.reasons.push(PurgeReason::NotCleared);
-        }
-        if verdict.is_proven() {
-            self.folder.put(CLEARED, robot.as_str(), receipt)?;
         }
         Ok(verdict)
     }

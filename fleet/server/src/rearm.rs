@@ -165,11 +165,11 @@ impl Authority {
     ) -> Result<RearmApproval, RearmApprovalError> {
         let levels: Vec<String> = votes.keys().map(ToString::to_string).collect();
         let subject = format!("rearm of {}", levels.join(", "));
-        let voters = votes.values().max_by_key(|votes| votes.len());
         let decision = Decision::about(EntryKind::Rearm, Some(&proposal.robot), subject)
-            .voted_by(voters.map_or(&[], Vec::as_slice));
-        let approved = self.rearm_by(proposal, votes, vault, now_ms);
-        self.on_record(decision, now_ms, approved)
+            .voted_by(votes.values().flatten());
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.rearm_by(proposal, votes, vault, now_ms)
+        })
     }
 
     fn rearm_by<V: ApprovalVault>(

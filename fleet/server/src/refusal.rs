@@ -17,7 +17,11 @@ use crate::restore::RestoreRefusal;
 use crate::robots::RobotError;
 use crate::shared_keys::SharedKeyApprovalError;
 use crate::succession::SuccessionError;
+use alcub3_audit_log::Outcome;
+use alcub3_fleet_protocol::certificate::CertificateError;
 use alcub3_fleet_protocol::enrolment::EnrolError;
+use alcub3_fleet_protocol::replacement::ReplacementError;
+use alcub3_fleet_protocol::restore::RestoreError;
 use alcub3_trust_model::hardware::HardwareReason;
 
 /// The state folder or a record in it.
@@ -27,7 +31,7 @@ const VAULT: &str = "authority-tpm";
 /// Signing or randomness.
 const CRYPTOGRAPHY: &str = "cryptography";
 const MALFORMED: &str = "malformed-message";
-const NOT_APPROVED: &str = "not-approved";
+const TOO_FEW_VOTES: &str = "too-few-votes";
 const ENDORSEMENT: &str = "endorsement";
 
 /// An error of the authority that has a reason code.
@@ -38,6 +42,15 @@ pub trait Refusal: std::error::Error {
     /// Whether something failed here, so that nothing was judged of what was asked.
     fn is_failure(&self) -> bool {
         [STATE, VAULT, CRYPTOGRAPHY].contains(&self.code())
+    }
+
+    /// What the audit log says came of what was asked.
+    fn outcome(&self) -> Outcome {
+        if self.is_failure() {
+            Outcome::Failed
+        } else {
+            Outcome::Refused
+        }
     }
 }
 
@@ -67,7 +80,12 @@ impl Refusal for ApprovalError {
     fn code(&self) -> &'static str {
         match self {
             Self::Vault(_) | Self::WrongSignature(_) => VAULT,
-            _ => NOT_APPROVED,
+            Self::TooFew { .. } => TOO_FEW_VOTES,
+            Self::TooMany { .. } => "too-many-votes",
+            Self::SamePerson(_) => "same-person-twice",
+            Self::Unknown(_) => "approver-unknown",
+            Self::NotApprover { .. } => "not-an-approver",
+            Self::BadSignature { .. } => "vote-signature",
         }
     }
 }
@@ -98,6 +116,7 @@ impl Refusal for EnrolmentError {
 impl Refusal for RestoreRefusal {
     fn code(&self) -> &'static str {
         match self {
+            Self::Proof(RestoreError::Sign(_) | RestoreError::Entropy(_)) => CRYPTOGRAPHY,
             Self::Proof(_) => "restore-refused",
             Self::Message(_) => MALFORMED,
             Self::Exchange(error) => error.code(),
@@ -112,6 +131,7 @@ impl Refusal for RestoreRefusal {
 impl Refusal for CertificationError {
     fn code(&self) -> &'static str {
         match self {
+            Self::Certificate(CertificateError::Sign(_) | CertificateError::Build(_)) => CRYPTOGRAPHY,
             Self::Certificate(_) | Self::NotGranted(_) => "certificate-refused",
             Self::Message(_) => MALFORMED,
             Self::Exchange(error) => error.code(),
@@ -172,7 +192,7 @@ impl Refusal for RearmApprovalError {
             Self::Robot(error) => error.code(),
             Self::Rearm(_) => "rearm-refused",
             Self::Approval { source, .. } => source.code(),
-            Self::NoVotes(_) => NOT_APPROVED,
+            Self::NoVotes(_) => TOO_FEW_VOTES,
             Self::Vault(_) => VAULT,
             Self::Policy(_) | Self::Sign(_) => CRYPTOGRAPHY,
             Self::Store(_) => STATE,
@@ -210,6 +230,7 @@ impl Refusal for ReplacementRefusal {
     fn code(&self) -> &'static str {
         match self {
             Self::Message(_) => MALFORMED,
+            Self::Replacement(ReplacementError::Sign(_) | ReplacementError::Entropy(_)) => CRYPTOGRAPHY,
             Self::Replacement(error) => error.code(),
             Self::Exchange(error) => error.code(),
             Self::Robot(error) => error.code(),
@@ -217,7 +238,16 @@ impl Refusal for ReplacementRefusal {
             Self::Approval(error) => error.code(),
             Self::Custody(error) => error.code(),
             Self::Vault(_) => VAULT,
-            Self::Unanswered(error) => error.code(),
+            Self::Unanswered(_) => "approved-unanswered",
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            // The approval is in force; only its answer is missing.
+            Self::Unanswered(_) => Outcome::Done,
+            _ if self.is_failure() => Outcome::Failed,
+            _ => Outcome::Refused,
         }
     }
 }
@@ -259,6 +289,11 @@ impl Refusal for ChipRefusal {
             Self::Endorsement(_) => ENDORSEMENT,
             Self::Simulator => "tpm-kind-too-weak",
             Self::Revoked => "chip-revoked",
+            Self::EndorsementKind { .. } => "endorsement-kind",
+            Self::Taken { .. } => "chip-taken",
+            Self::OldRequest { .. } => "chip-request-old",
+            Self::FutureRequest { .. } => "chip-request-future",
+            Self::Robots(error) => error.code(),
             Self::Proof => "proof",
             Self::NoChip(_) => "no-chip",
             _ => STATE,

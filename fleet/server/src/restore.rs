@@ -68,8 +68,12 @@ impl Authority {
         let decision = Decision::on(EntryKind::Provision, &request, |asked| {
             (&asked.robot, "what its lost disk held".to_owned())
         });
-        let restored = request.and_then(|request| self.give_back(request, vault, now_ms));
-        self.on_record(decision, now_ms, restored)
+        match request {
+            Ok(request) => self.acting_on_record(decision, now_ms, |authority| {
+                authority.give_back(request, vault, now_ms)
+            }),
+            Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
+        }
     }
 
     fn give_back<V: ApprovalVault>(
@@ -106,7 +110,6 @@ impl Authority {
         let mut standing = robots::standing(&self.folder, robot)?;
         standing.last_seen = standing.last_seen.map(|seen| LastSeen { sequence: 0, ..seen });
         robots::put_standing(&self.folder, robot, &standing)?;
-        self.platforms.remove(robot);
-        Ok(())
+        Ok(self.forget_platform(robot)?)
     }
 }

@@ -1,6 +1,6 @@
 //! What the authority keeps of each robot: its signed enrolment, its reference values, and what was last seen.
 
-use alcub3_attestation::appraisal::{LastSeen, ReferenceError, ReferenceValues};
+use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, ReferenceError, ReferenceValues};
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_crypto::VerifyingKey;
 use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
@@ -14,6 +14,7 @@ const ENROLMENTS: &str = "robots";
 const REFERENCES: &str = "references";
 const STANDINGS: &str = "standings";
 const HARDWARE: &str = "hardware";
+const PLATFORMS: &str = "platforms";
 const DOMAIN: &str = "alcub3/authority-standing/v1";
 const VERSION: u64 = 1;
 /// How many stops of one robot are remembered; the oldest are forgotten first, and a robot's log begins anew with
@@ -338,6 +339,32 @@ pub(crate) fn put_standing(
     standing: &Standing,
 ) -> Result<(), StoreError> {
     folder.put(STANDINGS, robot.as_str(), &standing.encode())
+}
+
+/// What of a robot's platform was judged good last; nothing where the record does not read.
+pub(crate) fn platform(folder: &StateFolder, robot: &RobotId) -> Result<PlatformRecord, StoreError> {
+    let unread = |error: &dyn std::error::Error| {
+        tracing::warn!(%robot, %error, "what was judged good of its platform does not read; its logs are asked for again");
+        PlatformRecord::default()
+    };
+    match folder.get(PLATFORMS, robot.as_str()) {
+        Ok(Some(bytes)) => Ok(PlatformRecord::from_canonical(&bytes).unwrap_or_else(|error| unread(&error))),
+        Ok(None) => Ok(PlatformRecord::default()),
+        Err(error @ StoreError::Damaged(_)) => Ok(unread(&error)),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn put_platform(
+    folder: &StateFolder,
+    robot: &RobotId,
+    platform: &PlatformRecord,
+) -> Result<(), StoreError> {
+    folder.put(PLATFORMS, robot.as_str(), &platform.to_canonical())
+}
+
+pub(crate) fn remove_platform(folder: &StateFolder, robot: &RobotId) -> Result<(), StoreError> {
+    folder.remove(PLATFORMS, robot.as_str())
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use crate::robots::RobotError;
 use crate::store::{StateFolder, StoreError};
 
 const COLLECTION: &str = "successions";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
+const MAX_APPROVERS: usize = 2;
 
 /// A release that waits for its votes.
 #[derive(Clone, Debug)]
@@ -100,8 +101,9 @@ impl Authority {
     ) -> Result<(), SuccessionError> {
         let decision = Decision::about(EntryKind::Provision, Some(&proposal.robot), "release of its name")
             .voted_by(votes);
-        let released = self.release(proposal, votes, vault);
-        self.on_record(decision, now_ms, released)
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.release(proposal, votes, vault)
+        })
     }
 
     fn release<V: ApprovalVault>(
@@ -115,12 +117,15 @@ impl Authority {
             released,
             ballot,
         } = proposal;
-        let (signature, _) = sign_ballot(&self.operators, vault, &ballot, votes)?;
-        let mut out = Encoder::structure(domain::SUCCESSION, VERSION, 2);
-        out.u64(2)
-            .bytes(released.as_bytes())
-            .u64(3)
-            .bytes(&signature.to_tpmt());
+        let (signature, mut approvers) = sign_ballot(&self.operators, vault, &ballot, votes)?;
+        approvers.sort();
+        let mut out = Encoder::structure(domain::SUCCESSION, VERSION, 3);
+        out.u64(2).bytes(released.as_bytes());
+        out.u64(3).array(approvers.len());
+        for approver in &approvers {
+            out.text(approver.as_str());
+        }
+        out.u64(4).bytes(&signature.to_tpmt());
         self.folder.put(COLLECTION, robot.as_str(), &out.finish())?;
         Ok(certificates::supersede_all(&self.folder, &robot)?)
     }
@@ -171,7 +176,12 @@ fn decode(bytes: &[u8]) -> Result<(Name, Signature), DecodeError> {
     fields.key(r, 2, "released")?;
     let name = r.bytes("released")?;
     let name = Name::from_bytes(name).map_err(|_| r.fault("released", Fault::Value))?;
-    fields.key(r, 3, "approval")?;
+    // Who voted is kept for people; the signature is what counts.
+    fields.key(r, 3, "approvers")?;
+    for _ in 0..r.array("approvers", MAX_APPROVERS)? {
+        r.text("approvers")?;
+    }
+    fields.key(r, 4, "approval")?;
     let approval = r.bytes("approval")?;
     let approval = Signature::from_tpmt_signature(approval).map_err(|_| r.fault("approval", Fault::Value))?;
     fields.finish(r)?;

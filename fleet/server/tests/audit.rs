@@ -13,7 +13,7 @@ mod support;
 
 use alcub3_audit_log::{Entry, EntryKind, Outcome, Piece, pieces};
 use alcub3_command_authority::Role;
-use alcub3_server::{Authority, AuthorityConfig, Refusal};
+use alcub3_server::{Authority, AuthorityConfig, Ballot, Refusal};
 use alcub3_trust_model::Level;
 use replacing::Replacing;
 use support::approvals::{HOUR, MISSION, approve, approved_mission, propose};
@@ -45,10 +45,18 @@ fn refused(kind: EntryKind, robot: &str, code: &str) -> (EntryKind, Option<Strin
 fn an_approved_mission_is_on_record_with_who_approved_and_over_a_restart() {
     let mut robot = Robot::new("rover-1");
     let mut world = World::ready(&mut robot);
-    let kinds: Vec<_> = entries(&world).iter().map(|entry| entry.kind).collect();
+    let entries_of = |outcome| {
+        let entries = entries(&world).into_iter();
+        let of_outcome = entries.filter(|entry| entry.outcome == outcome);
+        of_outcome.map(|entry| entry.kind).collect::<Vec<_>>()
+    };
     let persons = [EntryKind::Configuration; 3];
-    let rest = [EntryKind::Provision, EntryKind::Configuration, EntryKind::Attest];
-    assert_eq!(kinds, [&persons[..], &rest].concat());
+    let lasting = [&persons[..], &[EntryKind::Provision, EntryKind::Configuration]].concat();
+    assert_eq!(entries_of(Outcome::Unconfirmed), lasting);
+    assert_eq!(
+        entries_of(Outcome::Done),
+        [&lasting[..], &[EntryKind::Attest]].concat()
+    );
     approved_mission(&mut world, &robot, Level::Secret);
     let entry = entries(&world).pop().unwrap();
     assert_eq!(
@@ -76,7 +84,7 @@ fn what_a_level_or_a_vote_refuses_is_on_record_with_its_code() {
     assert_eq!(last(&world).3, "mission-too-long", "a proposal decides nothing");
     let alone = [world.alice.vote(proposal.ballot())];
     approve(&mut world, proposal, &alone).unwrap_err();
-    assert_eq!(last(&world), refused(kind, "rover-1", "not-approved"));
+    assert_eq!(last(&world), refused(kind, "rover-1", "too-few-votes"));
     let plan = support::approvals::plan(&world);
     let junk = world
         .authority
@@ -156,6 +164,36 @@ fn persons_parts_and_judgements_are_on_record() {
     assert!(!entry.reasons.is_empty() && entry.object.is_some());
 }
 
+/// What lasts is in the log before it is done, so that a crash or a log that fails right after leaves no change that the log does
+/// not know of; who voted is a claim until the vote counts.
+#[test]
+fn what_lasts_is_on_record_before_it_is_done() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    let ask = |world: &mut World| propose(world, &robot, Level::Secret, HOUR).unwrap();
+    let votes = |world: &World, ballot: &Ballot| [world.alice.vote(ballot), world.bob.vote(ballot)];
+    let proposal = ask(&mut world);
+    let of_another = votes(&world, proposal.ballot());
+    let proposal = ask(&mut world);
+    approve(&mut world, proposal, &of_another).unwrap_err();
+    let proposal = ask(&mut world);
+    let own = votes(&world, proposal.ballot());
+    approve(&mut world, proposal, &own).unwrap();
+    let entries = entries(&world);
+    let seen: Vec<_> = entries[entries.len() - 4..]
+        .iter()
+        .map(|entry| (entry.outcome, entry.subject.split_once(", ").unwrap().1))
+        .collect();
+    let claimed = "votes in the names of alice+bob";
+    let expected = [
+        (Outcome::Unconfirmed, claimed),
+        (Outcome::Refused, claimed),
+        (Outcome::Unconfirmed, claimed),
+        (Outcome::Done, "votes of alice+bob"),
+    ];
+    assert_eq!(seen, expected);
+}
+
 #[test]
 fn damage_in_the_log_is_named_and_costs_no_other_entry() {
     let mut world = World::new();
@@ -170,10 +208,10 @@ fn damage_in_the_log_is_named_and_costs_no_other_entry() {
         .unwrap();
     let content = std::fs::read(&file).unwrap();
     let kept: Vec<_> = pieces(&content).collect();
-    assert_eq!(kept.len(), 5);
+    assert_eq!(kept.len(), 9);
     assert!(matches!(kept[0], Piece::Damaged(_)));
-    let Piece::Entry { entry, .. } = &kept[3] else {
-        panic!("{:?}", kept[3])
+    let Piece::Entry { entry, .. } = &kept[6] else {
+        panic!("{:?}", kept[6])
     };
     assert_eq!((entry.kind, entry.time_ms), (EntryKind::Fault, NOW + 1));
 }

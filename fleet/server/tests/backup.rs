@@ -368,19 +368,32 @@ fn what_is_below_the_levels_floor_or_the_robots_own_chip_is_no_parent() {
         "{refused:?}"
     );
     // The robot's own chip, as a person's.
-    let robot = &recovery.robot;
-    let own = admitted(&mut recovery.world, robot, &recovery.persons[0]);
-    let refused = recovery.judge_at(Level::Secret, &chip(&own));
+    let late = Robot::new("rover-3");
+    let own = admitted(&mut recovery.world, &late, &recovery.persons[0]);
+    recovery.world.enrol(&late);
+    let authority = &recovery.world.authority;
+    let refused = authority.judge_backup_parent(&late.id, Level::Secret, &chip(&own));
     assert!(matches!(refused, Err(BackupError::OwnChip(_))), "{refused:?}");
 }
 
 #[test]
-fn one_chip_that_is_admitted_for_two_persons_holds_one_share() {
+fn one_chip_is_admitted_for_no_two_persons() {
     let mut recovery = Recovery::new();
     let chip = chip_of(&recovery.persons[0]);
-    let [one, two] = [0, 1].map(|at| admitted(&mut recovery.world, &chip, &recovery.persons[at]));
-    let error = recovery.set_of(&[one, two], Curve::P384).unwrap_err();
-    assert!(matches!(error, RecoveryError::SameChip { .. }), "{error}");
+    admitted(&mut recovery.world, &chip, &recovery.persons[0]);
+    let request = chip_request(&chip, &recovery.persons[1], &chip.root_public);
+    let refused = recovery.world.authority.challenge_chip(&request, NOW);
+    assert!(matches!(refused, Err(ChipRefusal::Taken { .. })), "{refused:?}");
+    // A challenge that waits is judged again when it is answered.
+    let other = chip_of(&recovery.persons[2]);
+    recovery.world.trust(&other);
+    let [first, second] = [0, 1].map(|at| {
+        let request = chip_request(&other, &recovery.persons[at], &other.root_public);
+        answered(&mut recovery.world, &other, &request)
+    });
+    recovery.world.authority.admit_chip(&first, NOW).unwrap();
+    let refused = recovery.world.authority.admit_chip(&second, NOW);
+    assert!(matches!(refused, Err(ChipRefusal::Taken { .. })), "{refused:?}");
 }
 
 #[test]

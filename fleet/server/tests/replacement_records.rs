@@ -76,7 +76,7 @@ fn an_old_disk_with_the_old_parts_is_no_word_for_them() {
         .authority
         .approve_replacement(*proposal, &first, &mut world.vault, NOW)
         .unwrap_err();
-    assert_eq!(refused.code(), "not-approved");
+    assert_eq!(refused.code(), "vote-signature");
     assert_eq!(world.restored(&old).1.binding(ALG), record.hardware_binding);
 }
 

@@ -311,7 +311,7 @@ fn a_part_that_another_robots_record_names_is_shown_and_signed_with_the_change()
         .authority
         .approve_replacement(*proposal, &unaware, &mut world.vault, NOW)
         .unwrap_err();
-    assert_eq!(refused.code(), "not-approved");
+    assert_eq!(refused.code(), "vote-signature");
     world.approved(&one, before);
     let kept = world.authority.replacements(&one.id).unwrap().remove(0);
     assert_eq!(kept.elsewhere, [two.id]);

@@ -66,7 +66,7 @@ fn running() -> (World, Robot) {
 }
 
 #[test]
-fn only_what_was_added_is_asked_for_until_the_robot_or_the_authority_starts_anew() {
+fn only_what_was_added_is_asked_for_until_the_robot_starts_anew() {
     let (mut world, mut robot) = running();
     let first = ask(&mut world, &robot);
     assert_eq!(first.runtime_from, None);
@@ -104,11 +104,33 @@ fn only_what_was_added_is_asked_for_until_the_robot_or_the_authority_starts_anew
             .is_trusted()
     );
 
-    // The authority starts anew: it asks for all.
+    // The authority starts anew, and still knows how far it judged.
     world = world.restarted();
     let asked = ask(&mut world, &robot);
-    assert_eq!(asked.runtime_from, None);
+    assert_eq!(asked.runtime_from.unwrap().entries, 4);
     assert!(answer(&mut world, &mut robot, &asked).is_trusted());
+    // It lost what it knew, or cannot read it: it asks for all.
+    for lost in [None, Some(b"damaged")] {
+        let record = platform_record(&world, &robot);
+        match lost {
+            None => std::fs::remove_file(&record).unwrap(),
+            Some(damaged) => std::fs::write(&record, damaged).unwrap(),
+        }
+        world = world.restarted();
+        let asked = ask(&mut world, &robot);
+        assert_eq!(asked.runtime_from, None);
+        assert!(answer(&mut world, &mut robot, &asked).is_trusted());
+    }
+}
+
+/// Where the authority keeps what it judged good of a robot's platform.
+fn platform_record(world: &World, robot: &Robot) -> std::path::PathBuf {
+    let folder = world.state().join("platforms");
+    let names = std::fs::read_dir(folder).unwrap();
+    let mut found = names.map(|entry| entry.unwrap().path());
+    found
+        .find(|path| path.to_string_lossy().contains(robot.id.as_str()))
+        .unwrap()
 }
 
 #[test]
@@ -117,6 +139,19 @@ fn an_authority_that_was_restarted_between_request_and_evidence_makes_nobody_unt
     let request = ask(&mut world, &robot);
     assert!(answer(&mut world, &mut robot, &request).is_trusted());
     let open = ask(&mut world, &robot);
+    world = world.restarted();
+    let evidence = robot.evidence(&open);
+    assert!(
+        world
+            .authority
+            .appraise(&evidence, NOW)
+            .unwrap()
+            .verdict
+            .is_trusted()
+    );
+    // Also where its record of what it judged was lost in between: then it has to be asked again.
+    let open = ask(&mut world, &robot);
+    std::fs::remove_file(platform_record(&world, &robot)).unwrap();
     world = world.restarted();
     let evidence = robot.evidence(&open);
     let error = world.authority.appraise(&evidence, NOW).unwrap_err();

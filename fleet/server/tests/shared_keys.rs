@@ -9,16 +9,19 @@
 
 mod support;
 
-use alcub3_command_authority::VerifiedMission;
+use alcub3_command_authority::{Role, VerifiedMission};
+use alcub3_crypto::Curve;
 use alcub3_crypto::tpm::{Public, attribute};
 use alcub3_fleet_protocol::commander::CommanderKey;
 use alcub3_fleet_protocol::shared_key::{SharedKeyError, VerifiedSharedKey};
-use alcub3_server::{ApprovalPurpose, ApprovalVault, ChipRefusal, EXCHANGE_MS, SharedKeyApprovalError};
+use alcub3_server::{
+    ApprovalPurpose, ApprovalVault, ChipRefusal, EXCHANGE_MS, Refusal, SharedKeyApprovalError,
+};
 use alcub3_trust_model::{Level, SessionId};
-use support::approvals::{MISSION, approved_mission};
-use support::chips::{answered, chip_request};
+use support::approvals::{HOUR, MISSION, approved_mission};
+use support::chips::{admitted, answered, chip_request};
 use support::robot::{BOUND, Robot};
-use support::{NOW, World};
+use support::{NOW, Person, World};
 
 /// A robot with a mission of a level, and the parent that its rearm opens.
 fn sharing(level: Level) -> (World, Robot, Public) {
@@ -235,4 +238,61 @@ fn a_persons_chip_is_admitted_when_its_storage_key_is_proven_and_only_then() {
     let admitted = admit_pilot(&mut world);
     let chip = world.authority.chip(&pilot).unwrap();
     assert_eq!(*chip.storage_key(), admitted.root_public);
+}
+
+fn registered(world: &mut World, name: &str) -> Person {
+    let person = Person::new(name);
+    let operator = person.as_operator(Role::Operator);
+    world.authority.register_operator(operator, NOW).unwrap();
+    person
+}
+
+/// Whoever has an old chip and a request of then brings it back in no place of the newer one.
+#[test]
+fn a_request_that_is_not_newer_than_the_last_one_taken_brings_no_chip_back() {
+    let mut world = World::new();
+    let [old, new] = ["old-chip", "new-chip"].map(Robot::new);
+    world.trust(&old);
+    world.trust(&new);
+    let person = registered(&mut world, "erin");
+    let replayed = chip_request(&old, &person, &old.root_public);
+    // Challenged before the newer one is admitted, and answered after it.
+    let waiting = answered(&mut world, &old, &replayed);
+    admitted(&mut world, &new, &person);
+    assert!(world.authority.admit_chip(&waiting, NOW).is_err());
+    let refused = world.authority.challenge_chip(&replayed, NOW).unwrap_err();
+    assert_eq!(refused.code(), "chip-request-old", "{refused}");
+    let now = world.authority.chip(&person.id).unwrap();
+    assert_eq!(now.endorsement_key(), new.ek.name());
+    // Nor once the newer one is revoked, and over a restart.
+    world.authority.revoke_chip(&person.id, NOW).unwrap();
+    world = world.restarted();
+    let refused = world.authority.challenge_chip(&replayed, NOW).unwrap_err();
+    assert_eq!(refused.code(), "chip-request-old", "{refused}");
+    let early = chip_request(&old, &person, &old.root_public);
+    let refused = world.authority.challenge_chip(&early, NOW - HOUR).unwrap_err();
+    assert_eq!(refused.code(), "chip-request-future", "{refused}");
+    admitted(&mut world, &old, &person);
+}
+
+#[test]
+fn a_chip_is_one_persons_and_shows_one_kind_of_endorsement_key() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    let chip = Robot::new("pilots-chip");
+    let [erin, frank] = ["erin", "frank"].map(|name| registered(&mut world, name));
+    admitted(&mut world, &chip, &erin);
+    let refused = |world: &mut World, chip: &Robot| {
+        let request = chip_request(chip, &frank, &chip.root_public);
+        let refused = world.authority.challenge_chip(&request, NOW).unwrap_err();
+        refused.code()
+    };
+    assert_eq!(refused(&mut world, &chip), "chip-taken");
+    assert_eq!(refused(&mut world, &robot), "chip-taken");
+    // The endorsement keys of one chip do not name each other.
+    let mut other = Robot::new("another-chip");
+    other.ek = Robot::on(Curve::P256, "on-p256").root_public;
+    assert_eq!(refused(&mut world, &other), "endorsement-kind");
+    world.authority.revoke_chip(&erin.id, NOW).unwrap();
+    assert_eq!(refused(&mut world, &chip), "chip-revoked");
 }

@@ -54,6 +54,8 @@ impl AuditFile {
             .write(true)
             .mode(0o600)
             .open(Self::path(folder))?;
+        // The file's name must outlive a power cut as well as its entries do.
+        File::open(folder)?.sync_all()?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         let (writer, damage) = LogWriter::open(Disk(file), &content)?;

@@ -178,6 +178,8 @@ impl AgentError {
             Self::Lease(error) => Some(error.code()),
             Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
+            // The chip or the software failed: nothing was judged.
+            Self::Rearm(RearmRefusal::Epochs(_) | RearmRefusal::Policy(_)) => None,
             Self::Rearm(_) | Self::RearmRecord(_) => Some("rearm-refused"),
             Self::Purge(_) => Some("purge-refused"),
             Self::NotStopped => Some("not-stopped"),

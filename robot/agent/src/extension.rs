@@ -111,7 +111,7 @@ impl Robot {
         self.check_end_approval(&MissionRecord {
             end_clock_ms,
             end_approval: end_approval.to_tpmt(),
-            ..known
+            ..known.clone()
         })?;
         let moved = MovedEnd {
             end_clock_ms,
@@ -123,21 +123,27 @@ impl Robot {
         entry.reasons = vec!["end-moved".to_owned()];
         self.on_record(entry, |_| {
             let record = self.keys.move_mission_end(mission, moved)?;
-            self.take_later_end(later)?;
+            self.take_later_end(&known, later)?;
             Ok(record)
         })
     }
 
-    /// The gate takes a later end, or refuses it behind a stop, which may then have removed the mission's record just before
-    /// it was written again: it goes again.
-    fn take_later_end(&self, later: VerifiedMission) -> Result<()> {
-        let mission = later.token().mission;
+    /// The gate takes a later end. Where it does not, the disk does not say that it had: behind a stop, which may have removed
+    /// the mission's record just before it was written again, the record goes again; otherwise the one of before comes back.
+    fn take_later_end(&self, before: &MissionRecord, later: VerifiedMission) -> Result<()> {
+        let mission = before.mission;
         let taken = self.commands.start_mission(later);
-        if matches!(taken, Err(CommandGateError::Stopped)) {
-            self.keys.delete_by_id(&[mission])?;
-        }
         // Loaded keys arm their sessions by the old end.
         self.loaded.forget(|owner| owner.mission == mission);
+        match &taken {
+            Ok(()) => {}
+            Err(CommandGateError::Stopped) => {
+                if let Err(error) = self.keys.delete_by_id(&[mission]) {
+                    tracing::error!(%mission, %error, "the record of a mission that the stop ended is left on the disk");
+                }
+            }
+            Err(_) => self.keys.put_back_mission(before)?,
+        }
         Ok(taken?)
     }
 

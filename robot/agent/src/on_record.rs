@@ -34,10 +34,11 @@ impl Robot {
         if let Err(error) = &result
             && let Some(code) = error.reason_code()
         {
+            // First: a log that takes no entry must not keep a mission alive that is not believed.
+            self.end_if_refused(&result, Some(now_utc_ms));
             let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Refused);
             entry.reasons = vec![code.to_owned()];
             self.audit.append(&entry)?;
-            self.end_if_refused(&result, Some(now_utc_ms));
         }
         result
     }

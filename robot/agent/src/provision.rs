@@ -54,8 +54,8 @@ pub struct ProvisionRequest {
 
 /// Provisions a robot, or goes on with a provisioning that was cut short.
 ///
-/// The chip's authorisations are in the authority's custody when this returns, and nowhere on the robot. What came of it is in
-/// the audit log of the folder, a refusal with its reason code.
+/// The chip's authorisations are in the authority's custody when this returns, and nowhere on the robot. The attempt is in the
+/// audit log of the folder before it begins, and then what came of it, a refusal with its reason code.
 ///
 /// # Errors
 /// The first step that fails. Calling again with the same request goes on from there.
@@ -66,18 +66,23 @@ pub fn provision(
     link: &mut dyn AuthorityLink,
 ) -> Result<RobotRecord> {
     let audit = AuditFile::open(folder.path(), request.robot.clone(), BootId::new(random_id()?))?;
+    let levels: Vec<String> = request.levels.iter().map(ToString::to_string).collect();
+    let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
+    let kind = EntryKind::Provision;
+    let mut entry = audit.entry(kind, levels.join(", "), now_utc_ms, Outcome::Unconfirmed);
+    audit.append(&entry)?;
     let done = try_provision(tpm, folder, request, link);
     let refused = done.as_ref().err().and_then(AgentError::reason_code);
-    let outcome = match (&done, refused) {
+    entry.outcome = match (&done, refused) {
         (Ok(_), _) => Outcome::Done,
         (Err(_), Some(_)) => Outcome::Refused,
         (Err(_), None) => Outcome::Failed,
     };
-    let levels: Vec<String> = request.levels.iter().map(ToString::to_string).collect();
-    let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
-    let mut entry = audit.entry(EntryKind::Provision, levels.join(", "), now_utc_ms, outcome);
     entry.reasons = refused.map(str::to_owned).into_iter().collect();
-    audit.append(&entry)?;
+    // What the chip is now, it is: an error of the log would say that it is not.
+    if let Err(error) = audit.append(&entry) {
+        tracing::error!(%error, "what came of provisioning is in the audit log as unconfirmed only");
+    }
     done
 }
 

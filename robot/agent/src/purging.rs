@@ -3,7 +3,7 @@
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
-use alcub3_audit_log::EntryKind;
+use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_fleet_protocol::purge::{PurgeRequest, VerifiedPurge, purge_binding};
 use alcub3_security_hal::StopReport;
 use alcub3_trust_model::SessionId;
@@ -32,7 +32,8 @@ impl Robot {
     }
 
     /// Clears the chip by an order of two persons and wipes the state folder; gives the receipt. `stop` is the report of the
-    /// stop that came before. Export the audit log before: it goes with the folder.
+    /// stop that came before. Export the audit log before: it goes with the folder. Where the purge does not come through, the
+    /// log stays and says so.
     ///
     /// # Errors
     /// Why the order is refused, which is on record then, and nothing was changed; that the robot is not stopped, or its stop has no receipt;
@@ -47,10 +48,26 @@ impl Robot {
         let judged = self.judge_purge(order, session, stop);
         let subject = self.robot().to_string();
         let (order, receipt) = self.refusals_audited(EntryKind::Purge, subject, now_utc_ms, judged)?;
-        let keys = self.keys.clone();
-        // Nothing of the robot writes to the folder from here on.
+        let (keys, audit) = (self.keys.clone(), self.audit.clone());
+        let mut entry = audit.entry(
+            EntryKind::Purge,
+            self.robot().to_string(),
+            now_utc_ms,
+            Outcome::Unconfirmed,
+        );
+        audit.append(&entry)?;
+        // Nothing of the robot writes to the folder from here on but the end of a purge that did not come through.
         drop(self);
-        Ok(keys.purge(&order, receipt, now_utc_ms)?)
+        let purged = keys.purge(&order, receipt, now_utc_ms).map_err(AgentError::from);
+        if let Err(error) = &purged {
+            let code = error.reason_code();
+            entry.outcome = code.map_or(Outcome::Failed, |_| Outcome::Refused);
+            entry.reasons = code.map(str::to_owned).into_iter().collect();
+            if let Err(error) = audit.append(&entry) {
+                tracing::error!(%error, "that the purge did not come through is in the audit log as unconfirmed only");
+            }
+        }
+        purged
     }
 
     /// The order, if it is this robot's and the robot is stopped, with that stop's receipt.
@@ -65,6 +82,8 @@ impl Robot {
             return Err(AgentError::OtherApproval { what: "the exchange" });
         }
         let receipt = stop.receipt.clone().filter(|_| self.is_stopped());
-        Ok((order, receipt.ok_or(AgentError::NotStopped)?))
+        let receipt = receipt.ok_or(AgentError::NotStopped)?;
+        self.keys.check_purge_stop(&receipt)?;
+        Ok((order, receipt))
     }
 }

@@ -9,13 +9,15 @@ use crate::expiry::ExpiryTimer;
 use crate::run::Run;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
+use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
 use alcub3_crypto::Digest;
 use alcub3_keys::{
     CountersBefore, LoadedKeys, MissionOver, MissionRecord, PcrCache, RobotKeys, RobotZeroizer, StateFolder,
 };
 use alcub3_security_hal::{
-    CommandGate, EmergencyStop, FileStopJournal, Gates, PlatformAdapter, RearmTrust, StopReport, Zeroizer,
+    Clock, CommandGate, EmergencyStop, FileStopJournal, Gates, PlatformAdapter, RearmTrust, StopReport,
+    SystemClock, Zeroizer,
 };
 use alcub3_tpm::Tpm;
 use alcub3_tpm::ops::ClockReading;
@@ -79,7 +81,7 @@ impl Robot {
         if let Some(record) = self.keys.rearm_record()? {
             let keys = self.keys.clone();
             match self.stop.rearm(&self.trust, &record, move || Ok(keys.epochs()?)) {
-                Ok(levels) => tracing::info!(?levels, "the rearm in force names the epochs of the chip"),
+                Ok(levels) => self.put_start_on_record(&levels),
                 Err(refusal) => tracing::warn!(%refusal, "the robot starts stopped"),
             }
         }
@@ -97,6 +99,21 @@ impl Robot {
             }
         }
         self.resume_lease()
+    }
+
+    /// That a start opened gates by the rearm in force: where a crash came between its record and the gates, this is the only
+    /// entry that says that it took effect.
+    fn put_start_on_record(&self, levels: &[Level]) {
+        tracing::info!(?levels, "the rearm in force names the epochs of the chip");
+        let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
+        let subject = "at start".to_owned();
+        let mut entry = self
+            .audit
+            .entry(EntryKind::Rearm, subject, now_utc_ms, Outcome::Done);
+        entry.reasons = levels.iter().map(ToString::to_string).collect();
+        if let Err(error) = self.audit.append(&entry) {
+            tracing::error!(%error, "that the robot runs again is not in the audit log; the approval of it is");
+        }
     }
 
     /// A stop that was cut off between its counter and its PCR, and whose intent somebody removed, left armed sessions

@@ -179,7 +179,8 @@ impl Robot {
             &self.keys.nv(),
             self.robot(),
         )?;
-        let record = self.with_levels_in_force(self.rearm_record(&verified)?)?;
+        let before = self.keys.rearm_record()?;
+        let record = with_levels_in_force(self.rearm_record(&verified)?, before.as_ref());
         let keys = self.keys.clone();
         // A mission that is just being started is refused by the gate as it is now, and by no gate that was opened meanwhile.
         let _turn = self.ending.take_turn();
@@ -187,35 +188,24 @@ impl Robot {
         self.drop_lease()?;
         let approvers: Vec<&str> = verified.record().approvers.iter().map(|a| a.as_str()).collect();
         let subject = approvers.join("+");
-        let entry = self
+        let mut entry = self
             .audit
             .entry(EntryKind::Rearm, subject, now_utc_ms, Outcome::Done);
+        entry.reasons = verified.record().levels.keys().map(ToString::to_string).collect();
         // In the log and on disk before any gate opens, and in the log first: the record alone opens gates at the next start.
         self.on_record(entry, |entry| {
-            self.keys.keep_rearm_record(&record)?;
-            let levels = self
-                .stop
-                .rearm(&self.trust, &record, move || Ok(keys.epochs()?))?;
-            entry.reasons = levels.iter().map(ToString::to_string).collect();
-            Ok(levels)
+            let kept = self.keys.keep_rearm_record(&record).map_err(AgentError::from);
+            let rearmed = kept.and_then(|()| {
+                let read_epochs = move || Ok(keys.epochs()?);
+                Ok(self.stop.rearm(&self.trust, &record, read_epochs)?)
+            });
+            match &rearmed {
+                Ok(levels) => entry.reasons = levels.iter().map(ToString::to_string).collect(),
+                // What was told refused must not arm the robot when it starts again.
+                Err(_) => self.keys.put_back_rearm_record(before.as_ref())?,
+            }
+            rearmed
         })
-    }
-
-    /// Keeps the approvals of other levels that still name the robot's epoch: rearming one level disarms no other.
-    fn with_levels_in_force(&self, mut record: RearmRecord) -> Result<RearmRecord> {
-        let Some(before) = self.keys.rearm_record()? else {
-            return Ok(record);
-        };
-        let Some(robot_epoch) = record.approvals.first().map(|approval| approval.robot_epoch) else {
-            return Ok(record);
-        };
-        let named: Vec<Level> = record.approvals.iter().map(|approval| approval.level).collect();
-        let others = before.approvals.into_iter();
-        record
-            .approvals
-            .extend(others.filter(|old| old.robot_epoch == robot_epoch && !named.contains(&old.level)));
-        record.approvals.sort_by_key(|approval| approval.level);
-        Ok(record)
     }
 
     fn rearm_record(&self, verified: &VerifiedRearm) -> Result<RearmRecord> {
@@ -250,4 +240,18 @@ impl Robot {
         let (kind, subject) = (EntryKind::MissionEnd, mission_subject(mission));
         self.refusals_audited(kind, subject, now_utc_ms, ended)
     }
+}
+
+/// A new record with the approvals of other levels that still name the robot's epoch: rearming one level disarms no other.
+fn with_levels_in_force(mut record: RearmRecord, before: Option<&RearmRecord>) -> RearmRecord {
+    let (Some(before), Some(first)) = (before, record.approvals.first()) else {
+        return record;
+    };
+    let robot_epoch = first.robot_epoch;
+    let named: Vec<Level> = record.approvals.iter().map(|approval| approval.level).collect();
+    let in_force = |old: &&LevelApproval| old.robot_epoch == robot_epoch && !named.contains(&old.level);
+    let others = before.approvals.iter().filter(in_force).cloned();
+    record.approvals.extend(others);
+    record.approvals.sort_by_key(|approval| approval.level);
+    record
 }

@@ -15,12 +15,14 @@ mod reach;
 mod repaired;
 mod support;
 
-use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_trust_model::{Level, MissionKeyPurpose, SessionId};
+use alcub3_agent::{AuditFile, provision};
+use alcub3_audit_log::{EntryKind, Outcome, Piece, pieces};
+use alcub3_keys::StateFolder;
+use alcub3_trust_model::{BootId, Level, MissionKeyPurpose, SessionId};
 use reach::{MINUTE_MS, mission};
 use repaired::{Repaired, new_lidar};
 use std::process::Command;
-use support::{Life, NOW_MS};
+use support::{Life, NOW_MS, request, robot_id};
 
 const FULL_DISK: &str = "ALCUB3_TEST_FULL_DISK";
 
@@ -77,6 +79,16 @@ fn nothing_that_lasts_is_done_before_it_is_in_the_audit_log() {
     with_a_disk_that_fills("filling::nothing_is_done_unlogged");
 }
 
+#[test]
+fn a_chip_that_was_provisioned_is_told_so_though_the_log_is_full() {
+    with_a_disk_that_fills("filling::provisioning_is_told");
+}
+
+#[test]
+fn a_wipe_that_cannot_be_finished_keeps_no_robot_from_its_state() {
+    with_a_disk_that_fills("filling::a_wipe_is_not_finished");
+}
+
 fn approved_rearm(life: &mut Life) -> (Vec<u8>, SessionId) {
     let session = life.next_session();
     let levels = [Level::Unclassified, Level::Cui];
@@ -115,9 +127,9 @@ mod filling {
         assert_eq!(audit.head(), head, "it does not count");
         limit_files("unlimited");
         assert!(log(&life));
-        let head = life.robot().audit().head();
+        let (size, _) = life.robot().audit().head();
         life.open();
-        assert_eq!(life.robot().audit().head(), head);
+        assert_eq!(life.robot().audit().head().0, size + 1, "that it runs again");
     }
 
     #[test]
@@ -137,6 +149,56 @@ mod filling {
         let (approval, session) = approved_rearm(&mut life);
         life.robot().rearm(&approval, session, NOW_MS).unwrap();
         assert!(!life.robot().is_stopped());
+    }
+
+    #[test]
+    fn provisioning_is_told() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::blank();
+        let folder = StateFolder::open(&life.path()).unwrap();
+        let path = life.path();
+        let open_log = || AuditFile::open(&path, robot_id(), BootId::new([7; 16])).unwrap();
+        let log = open_log();
+        log.append(&log.entry(EntryKind::Provision, "a test".into(), NOW_MS, Outcome::Done))
+            .unwrap();
+        drop(log);
+        // Longer than the key store's file.
+        let file = AuditFile::path(&life.path());
+        let entry = std::fs::read(&file).unwrap();
+        std::fs::write(&file, entry.repeat((8 << 20) / entry.len())).unwrap();
+        // The entry that comes before it fits, and the one that comes after it does not.
+        limit_files(&(log_bytes(&life) + 200).to_string());
+        let request = request(&life.authority);
+        provision(&life.tpm, &folder, &request, &mut life.authority).unwrap();
+        limit_files("unlimited");
+        drop(open_log());
+        let content = std::fs::read(&file).unwrap();
+        let last = pieces(&content).last().unwrap();
+        let Piece::Entry { entry, .. } = last else {
+            panic!("{last:?}")
+        };
+        assert_eq!(
+            (entry.kind, entry.outcome),
+            (EntryKind::Provision, Outcome::Unconfirmed)
+        );
+        drop(folder);
+        life.open();
+    }
+
+    #[test]
+    fn a_wipe_is_not_finished() {
+        if !is_meant() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        drop(StateFolder::open(dir.path()).unwrap());
+        let left = dir.path().join("key.wiping");
+        std::fs::write(&left, [7; 4096]).unwrap();
+        limit_files("1024");
+        drop(StateFolder::open(dir.path()).unwrap());
+        assert!(!left.exists(), "it goes without being overwritten");
     }
 
     #[test]

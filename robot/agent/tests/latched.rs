@@ -124,6 +124,33 @@ fn a_rearm_from_before_a_stop_opens_nothing_after_it() {
 }
 
 #[test]
+fn a_rearm_that_was_told_to_have_failed_arms_at_no_later_start() {
+    for was_armed in [false, true] {
+        let mut life = if was_armed {
+            Life::running()
+        } else {
+            Life::provisioned()
+        };
+        if was_armed {
+            assert!(life.stop().is_complete());
+        }
+        let (session, approval) = rearm_approval(&mut life);
+        life.swtpm.control().kill().unwrap();
+        let failed = life.robot().rearm(&approval, session, NOW_MS).unwrap_err();
+        assert_eq!(failed.reason_code(), None, "nothing was judged: {failed}");
+        life.swtpm.kill_and_respawn(PowerUp::Clear).unwrap();
+        life.open();
+        assert!(life.robot().is_stopped());
+        // The same approval counts while the epochs are what they were, and the start after it says that it does.
+        life.robot().rearm(&approval, session, NOW_MS).unwrap();
+        let (size, _) = life.robot().audit().head();
+        life.open();
+        assert!(!life.robot().is_stopped());
+        assert_eq!(life.robot().audit().head().0, size + 1);
+    }
+}
+
+#[test]
 fn no_rearm_opens_what_a_stop_could_not_confirm() {
     let mut life = Life::running();
     let (record, _) = mission(&mut life);

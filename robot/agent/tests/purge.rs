@@ -18,6 +18,7 @@ use alcub3_attestation::certify::Signed;
 use alcub3_attestation::receipt::{
     Expected, PurgeReason, PurgeReceipt, PurgeStatement, PurgeVerdict, verify_purge_receipt,
 };
+use alcub3_audit_log::{EntryKind, Outcome, Piece, pieces};
 use alcub3_crypto::Secret;
 use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_keys::{KeysError, PURGE_RECEIPT_FILE, StateFolder, resume_purge};
@@ -188,6 +189,16 @@ fn an_approval_from_before_another_stop_clears_nothing() {
     };
     assert_eq!(refusal(&error), Some(ResponseCode::POLICY), "{error}");
     assert_eq!(life.room(), room);
+    let log = std::fs::read(life.path().join("audit.log")).unwrap();
+    let entries: Vec<_> = pieces(&log)
+        .filter_map(|piece| match piece {
+            Piece::Entry { entry, .. } if entry.kind == EntryKind::Purge => Some(entry),
+            _ => None,
+        })
+        .map(|entry| (entry.outcome, entry.reasons.join(",")))
+        .collect();
+    let policy = (Outcome::Refused, "tpm-policy".to_owned());
+    assert_eq!(entries, [(Outcome::Unconfirmed, String::new()), policy]);
 }
 
 #[test]

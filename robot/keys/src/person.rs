@@ -56,7 +56,7 @@ impl PersonTpm {
         self.run(move |chip| {
             Ok(PresentedChip {
                 endorsement_key: endorsement_key(chip, curve)?.public().clone(),
-                endorsement_certificate: endorsement_certificate(chip)?,
+                endorsement_certificate: endorsement_certificate(chip, curve)?,
                 storage_key,
             })
         })

@@ -63,10 +63,22 @@ impl RobotKeys {
             stop_receipt,
             purged_utc_ms: now_utc_ms,
         };
-        check_stop(&intent.stop_receipt, &expected(&self.record, self.pcrs))?;
+        self.check_purge_stop(&intent.stop_receipt)?;
         self.folder.write(INTENT, &intent.to_canonical())?;
         self.store.close();
         complete(&self.tpm, &self.folder, &self.record, &intent, self.pcrs)
+    }
+
+    /// Whether the receipt of the stop before a purge proves that stop: one that does not would leave a purge that is not proven.
+    ///
+    /// # Errors
+    /// [`KeysError::PurgeNotProven`].
+    pub fn check_purge_stop(&self, receipt: &[u8]) -> Result<()> {
+        if verify_receipt(receipt, &expected(&self.record, self.pcrs)).outcome == Outcome::Refused {
+            let reasons = vec![PurgeReason::Stop.code()];
+            return Err(KeysError::PurgeNotProven { reasons });
+        }
+        Ok(())
     }
 }
 
@@ -130,15 +142,6 @@ fn expected(record: &RobotRecord, pcrs: PcrMap) -> Expected<'_> {
         alive_at: None,
         anchor: None,
     }
-}
-
-/// A stop that is not proven would leave a purge that is not.
-fn check_stop(receipt: &[u8], expected: &Expected<'_>) -> Result<()> {
-    if verify_receipt(receipt, expected).outcome == Outcome::Refused {
-        let reasons = vec![PurgeReason::Stop.code()];
-        return Err(KeysError::PurgeNotProven { reasons });
-    }
-    Ok(())
 }
 
 fn clear_and_sign(
@@ -219,7 +222,12 @@ fn wipe_but_receipt(folder: &StateFolder) -> Result<()> {
 
 fn wipe(folder: &StateFolder, name: &str) -> Result<()> {
     let path = folder.path().join(name);
-    let kind = fs::symlink_metadata(&path).map_err(|source| at(&path, source))?;
+    let kind = match fs::symlink_metadata(&path) {
+        Ok(kind) => kind,
+        // What an earlier wipe had left of a file went together with that file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(at(&path, source)),
+    };
     // A link is removed; what it leads to is not the robot's.
     if kind.is_symlink() {
         return fs::remove_file(&path).map_err(|source| at(&path, source));

@@ -66,6 +66,17 @@ impl RobotKeys {
         Ok(self.folder.write(FILE, &record.to_canonical())?)
     }
 
+    /// Puts the record of before back where a rearm failed; with none before, there is none again.
+    ///
+    /// # Errors
+    /// The folder's. The record that was not taken may then arm the robot at its next start.
+    pub fn put_back_rearm_record(&self, before: Option<&RearmRecord>) -> Result<()> {
+        match before {
+            Some(record) => self.keep_rearm_record(record),
+            None => Ok(self.folder.remove(FILE)?),
+        }
+    }
+
     /// The policy, and what its replay needs, by which a level's mission parent is used.
     pub(crate) fn parent_use(&self, level: Level) -> Result<(Policy, PolicyInputs)> {
         let record = self.rearm_record()?.ok_or(KeysError::Stopped)?;

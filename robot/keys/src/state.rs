@@ -1,9 +1,11 @@
 //! The robot's state folder: locked, versioned, and written so that a crash leaves the old file or the new one.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,11 +110,16 @@ fn sync_folder_of(path: &Path) -> Result<()> {
 /// Overwrites a file with zeros and removes it.
 fn zero_and_remove(path: &Path) -> Result<()> {
     let mut file = at(path, OpenOptions::new().write(true).open(path))?;
-    let length = at(path, file.metadata())?.len();
-    at(path, io::copy(&mut io::repeat(0).take(length), &mut file))?;
-    at(path, file.sync_all())?;
+    zero(path, &mut file)?;
     at(path, fs::remove_file(path))?;
     sync_folder_of(path)
+}
+
+/// Overwrites what a file holds with zeros, on the disk when this returns.
+fn zero(path: &Path, file: &mut File) -> Result<()> {
+    let length = at(path, file.metadata())?.len();
+    at(path, io::copy(&mut io::repeat(0).take(length), file))?;
+    at(path, file.sync_all())
 }
 
 /// Goes on with a wipe that was cut short, if there is one under this name. A file that has another name too was not
@@ -133,22 +140,43 @@ fn finish_wipe(path: &Path) -> Result<()> {
     }
 }
 
-/// Goes on with the wipes that were cut short in a folder and those in it.
-fn finish_wipes(folder: &Path) -> Result<()> {
-    for entry in at(folder, fs::read_dir(folder))? {
-        let entry = at(folder, entry)?;
+/// Goes on with the wipes that were cut short in a folder and those in it. What cannot be wiped keeps no robot from its stop:
+/// it is told, and goes without being overwritten where that is still possible.
+fn finish_wipes(folder: &Path) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "wipes that were cut short are not looked for");
+            return;
+        }
+    };
+    for entry in entries.flatten() {
         let path = entry.path();
-        if at(&path, entry.file_type())?.is_dir() {
-            finish_wipes(&path)?;
-        } else if path
-            .as_os_str()
-            .as_encoded_bytes()
-            .ends_with(WIPING_SUFFIX.as_bytes())
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = path.as_os_str().as_encoded_bytes();
+        if is_folder {
+            finish_wipes(&path);
+        } else if name.ends_with(WIPING_SUFFIX.as_bytes())
+            && let Err(error) = finish_wipe(&path)
         {
-            finish_wipe(&path)?;
+            let removed = fs::remove_file(&path).is_ok();
+            tracing::error!(%error, removed, "a file whose wipe was cut short is not overwritten");
         }
     }
-    Ok(())
+}
+
+/// Makes a folder and those above it that are absent, each entered durably in the one above it.
+fn make_folders(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent().filter(|above| *above != Path::new("")) {
+        make_folders(above)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => at(folder, Err(error)),
+        _ => sync_folder_of(folder),
+    }
 }
 
 /// Puts a new file, flushed, in the place of an old one.
@@ -174,6 +202,9 @@ fn replace(path: &Path, content: &[u8]) -> Result<()> {
 #[derive(Debug)]
 pub struct StateFolder {
     path: PathBuf,
+    /// Sub-folders that this process knows to be on the disk: one that is there may be of a process that was killed before it
+    /// said so to the disk.
+    entered: Mutex<BTreeSet<PathBuf>>,
     _lock: File,
 }
 
@@ -183,13 +214,7 @@ impl StateFolder {
     /// # Errors
     /// [`StateError`] says which of lock, version or file system refused.
     pub fn open(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            at(
-                path,
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
-            )?;
-            sync_folder_of(path)?;
-        }
+        make_folders(path)?;
         let lock_path = path.join(LOCK_FILE);
         let lock = at(
             &lock_path,
@@ -203,10 +228,11 @@ impl StateFolder {
         take_lock(&lock, path, &lock_path)?;
         let folder = Self {
             path: path.to_owned(),
+            entered: Mutex::default(),
             _lock: lock,
         };
         folder.check_version()?;
-        finish_wipes(path)?;
+        finish_wipes(path);
         Ok(folder)
     }
 
@@ -284,10 +310,22 @@ impl StateFolder {
         match fs::hard_link(&path, &old) {
             Ok(()) => sync_folder_of(&path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.write(name, content),
-            Err(source) => return Err(StateError::Io { path: old, source }),
+            Err(error) => {
+                tracing::debug!(%error, "the file system makes no second name for a file");
+                return self.write_over_open(name, content);
+            }
         }
         self.write(name, content)?;
         zero_and_remove(&old)
+    }
+
+    /// [`Self::write_over`] where a file cannot have two names: the old content is overwritten through a handle that was open
+    /// before. A crash in between leaves it, under no name, to the file system.
+    fn write_over_open(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        let mut old = at(&path, OpenOptions::new().write(true).open(&path))?;
+        self.write(name, content)?;
+        zero(&path, &mut old)
     }
 
     /// Puts bytes at `offset` of a file, which ends with them; the file is made if it is not there. On return they survive a
@@ -319,17 +357,17 @@ impl StateFolder {
     /// Makes the folder of a file where it is absent, durably: it and those above it, up to this one.
     fn make_folder_of(&self, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(&self.path);
-        if folder.is_dir() {
+        let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        if folder == self.path || (entered.contains(folder) && folder.is_dir()) {
             return Ok(());
         }
-        at(
-            folder,
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder),
-        )?;
+        make_folders(folder)?;
         folder
             .ancestors()
             .take_while(|made| *made != self.path && made.starts_with(&self.path))
-            .try_for_each(sync_folder_of)
+            .try_for_each(sync_folder_of)?;
+        entered.insert(folder.to_owned());
+        Ok(())
     }
 
     /// Removes a file if it is there, durably.

@@ -2,6 +2,7 @@
 
 use super::files;
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::{key_file, simulator, tpm_access};
@@ -96,6 +97,7 @@ fn present(arguments: &Present, context: &Context) -> Result<Answer, CliError> {
         endorsement_certificate: chip.endorsement_certificate,
         certificate_chain: Vec::new(),
         storage_key: chip.storage_key,
+        presented_at_ms: now_ms(),
     };
     let signed = request.unsigned(person.suite()).sign(&person)?;
     files::write_private(&arguments.out, &signed)?;

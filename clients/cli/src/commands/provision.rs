@@ -7,10 +7,10 @@ use crate::error::CliError;
 use crate::output::{Answer, pairs};
 use crate::parties::{AuthorityArgs, MACHINE};
 use crate::{simulator, tpm_access};
-use alcub3_agent::{LogSource, PlatformLogs, ProvisionRequest};
+use alcub3_agent::{AgentError, LogSource, PlatformLogs, ProvisionRequest};
 use alcub3_crypto::Curve;
-use alcub3_keys::StateFolder;
-use alcub3_server::SIMULATOR_ROOTS;
+use alcub3_keys::{KeysError, StateFolder};
+use alcub3_server::{Authority, RobotError, SIMULATOR_ROOTS};
 use alcub3_tpm::TpmSpec;
 use alcub3_trust_model::hardware::{Inventory, Part};
 use alcub3_trust_model::{Level, RobotId};
@@ -93,12 +93,16 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
         certificate_chain: Vec::new(),
         authority: authority.authority.verifying_key(),
     };
-    let record = authority.provision(&tpm, &folder, &request)?;
-    if let Some(values) = &reference {
+    let provisioned = authority.provision(&tpm, &folder, &request);
+    // A robot that was provisioned by a run that came no further still gets the references that it lacks.
+    let sets_reference =
+        provisioned.is_ok() || lacks_reference(&authority.authority, &provisioned, arguments);
+    if let Some(values) = reference.as_ref().filter(|_| sets_reference) {
         authority
             .authority
             .set_reference(&arguments.robot, values, now_ms())?;
     }
+    let record = provisioned?;
     let enrolment = authority.authority.enrolment(&arguments.robot)?;
     let tier = enrolment.record().tier.name();
     let levels: Vec<String> = record
@@ -136,6 +140,22 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
     }
     text.push_str("it is stopped until two persons arm it: `alcub3 estop reset`\n");
     Ok(Answer::done(json, text))
+}
+
+/// Whether the robot of this name was provisioned before, in this folder, and the authority has no references of it.
+fn lacks_reference<T>(
+    authority: &Authority,
+    provisioned: &Result<T, CliError>,
+    arguments: &Provision,
+) -> bool {
+    let Err(CliError::Agent(AgentError::Keys(KeysError::AlreadyProvisioned { robot }))) = provisioned else {
+        return false;
+    };
+    robot == arguments.robot.as_str()
+        && matches!(
+            authority.reference(&arguments.robot),
+            Err(RobotError::NoReference(_))
+        )
 }
 
 fn levels(arguments: &Provision) -> Vec<Level> {

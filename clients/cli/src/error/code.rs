@@ -55,6 +55,8 @@ impl CliError {
             | Self::SharedKey(_)
             | Self::LevelPolicy(_) => self.authority_code("authority"),
             Self::OtherChange => "other-change",
+            Self::OtherParent { .. } => "other-recovery-parent",
+            Self::NoStorageKey { .. } => "duplication-refused",
             Self::Receipt { .. } => "bad-receipt",
             Self::BareStorageKey { .. } => "duplication-refused",
             Self::ChipMessage { .. } => "chip-refused",

@@ -34,6 +34,8 @@ impl CliError {
             Self::Demo(_)
             | Self::Untrusted { .. }
             | Self::OtherChange
+            | Self::OtherParent { .. }
+            | Self::NoStorageKey { .. }
             | Self::ChipMessage { .. }
             | Self::BareStorageKey { .. }
             | Self::CommanderMessage { .. }

@@ -10,6 +10,7 @@ use alcub3_agent::AgentError;
 use alcub3_attestation::checkquote::PublicKeyError;
 use alcub3_attestation::event_log::EventLogError;
 use alcub3_crypto::CryptoError;
+use alcub3_fleet_protocol::enrolment::KeyFault;
 use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
 use alcub3_trust_model::OperatorId;
@@ -155,6 +156,27 @@ pub(crate) enum CliError {
          review`"
     )]
     OtherChange,
+    /// Another parent was named than the file holds.
+    #[error(
+        "{} holds the storage key {found}, not the one named with {option}: look again at what it is, where you were told its name",
+        path.display()
+    )]
+    OtherParent {
+        /// The file.
+        path: PathBuf,
+        /// The option.
+        option: &'static str,
+        /// The Name of what it holds.
+        found: String,
+    },
+    /// A storage key that is none of a TPM's.
+    #[error("{}: the storage key: {source}; nothing is wrapped to it", path.display())]
+    NoStorageKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyFault,
+    },
     /// A change that needs a vote, without one.
     #[error(
         "this change takes one approver's vote; give --change as `alcub3 authority parts review` showed it, and --approve"

@@ -222,6 +222,9 @@ impl<'p> Check<'p> {
             .policy
             .known_boot
             .filter(|known| known.explains(quote.pcrs(), references));
+        if let Some(known) = known {
+            self.agents_alone(known);
+        }
         if known.is_none() {
             self.find(Reason::BootLogMissing, "send the whole binary_bios_measurements");
         }

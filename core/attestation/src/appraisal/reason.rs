@@ -118,6 +118,8 @@ reasons! {
     BootAggregateUnchecked = "boot-aggregate-unchecked", Info, "the IMA list names the boot in a bank that was not quoted; the quoted PCR ties it to the boot";
     /// File.
     RuntimeFile = "runtime-file", Untrusted, "a measured file is not among the reference values";
+    /// Another PCR.
+    RuntimeOtherPcr = "runtime-other-pcr", Untrusted, "something was measured into another PCR than that of IMA, where no reference is held against it";
     /// Violation.
     RuntimeViolation = "runtime-violation", Untrusted, "a file was changed while it was measured or in use: its digest means nothing";
     /// Violation that is only noted.

@@ -27,6 +27,8 @@ pub const MAX_LOG_BYTES: usize = 128 * 1024 * 1024;
 const MAX_TEMPLATE_NAME: usize = 255;
 /// Longest data of one entry, in bytes: buffers (keys, device-mapper tables) and signatures.
 const MAX_ENTRY_DATA: usize = 1024 * 1024;
+/// Bytes of a name that people are shown.
+const NAME_FOR_PEOPLE: usize = 256;
 /// Bytes of the name in the first template's hash: IMA_EVENT_NAME_LEN_MAX and a zero.
 const ORIGINAL_NAME_BYTES: usize = 256;
 
@@ -261,6 +263,18 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn name(&self) -> &'a [u8] {
         self.name.strip_suffix(&[0]).unwrap_or(self.name)
+    }
+
+    /// [`Self::name`] for people: cut, and without characters that would do something to a terminal or a log.
+    #[must_use]
+    pub fn name_for_people(&self) -> String {
+        let cut = self.name().get(..NAME_FOR_PEOPLE);
+        let shown = String::from_utf8_lossy(cut.unwrap_or_else(|| self.name()));
+        let shown = shown.escape_debug();
+        match cut {
+            Some(_) => format!("{shown}…"),
+            None => shown.to_string(),
+        }
     }
 
     /// The signature that the file carried, of the kernel's own form; empty where it had none.

@@ -66,6 +66,15 @@ impl ImaReplay {
         }
     }
 
+    /// After so many entries, with the value that they led to.
+    pub(crate) const fn resumed(value: Digest, hashing: TemplateHashing, entries: usize) -> Self {
+        Self {
+            value,
+            hashing,
+            entries,
+        }
+    }
+
     /// The PCR's value after the entries so far.
     #[must_use]
     pub const fn value(&self) -> &Digest {

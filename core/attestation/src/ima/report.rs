@@ -32,7 +32,7 @@ pub struct ImaEntrySummary {
     pub pcr: u8,
     /// The kernel's name of the template.
     pub template: &'static str,
-    /// What was measured.
+    /// What was measured, as people are shown it: escaped, and cut after 256 bytes.
     pub name: String,
     /// The algorithm of its digest.
     pub algorithm: String,
@@ -84,7 +84,7 @@ impl ImaEntrySummary {
             index: entry.index,
             pcr: entry.pcr,
             template: entry.template.name(),
-            name: String::from_utf8_lossy(entry.name()).into_owned(),
+            name: entry.name_for_people(),
             algorithm: digest.map_or_else(String::new, |digest| digest.algorithm.to_owned()),
             digest: digest.map_or_else(String::new, |digest| hex(digest.digest)),
             signed: !entry.signature().is_empty(),

@@ -44,6 +44,12 @@ pub enum KeyFault {
     /// It is on another curve than the robot's other keys.
     #[error("it is on another curve than the attestation key")]
     OtherCurve,
+    /// Its cipher is weaker than its curve.
+    #[error("it does not protect what is wrapped to it with AES of at least {bits} bits")]
+    Cipher {
+        /// The least that its curve asks for.
+        bits: u16,
+    },
     /// Its point is not on the curve, or otherwise no public key.
     #[error("it is no valid public key")]
     Invalid,
@@ -108,9 +114,21 @@ pub(crate) fn device_key(public: &Public) -> Result<Curve, KeyFault> {
 }
 
 /// Checks the storage root: it protects what the TPM made, and never leaves it. Gives its curve.
-pub(crate) fn storage_root(public: &Public) -> Result<Curve, KeyFault> {
+///
+/// # Errors
+/// [`KeyFault`] names what is not as it must be.
+pub fn storage_root(public: &Public) -> Result<Curve, KeyFault> {
     attributes(public, BOUND | RESTRICTED | DECRYPT, SIGN)?;
-    curve_of(public)
+    let curve = curve_of(public)?;
+    // What is wrapped to it is no better protected than by its cipher.
+    let bits = match curve {
+        Curve::P256 => 128,
+        Curve::P384 => 256,
+    };
+    match public.symmetric() {
+        Some(found) if found >= bits => Ok(curve),
+        _ => Err(KeyFault::Cipher { bits }),
+    }
 }
 
 /// Checks the endorsement key: it opens credentials, was made by the TPM, and never leaves it. That it is a TPM's is for its

@@ -20,8 +20,8 @@ mod messages;
 mod robot;
 
 pub use authority::{Admission, Authority, Challenged, Endorsement, EnrolledRobot, Issuer, Proven, Received};
-pub use checks::KeyFault;
-pub(crate) use checks::{ENDORSEMENT_HIERARCHY, device_key, endorsement_key, storage_root};
+pub(crate) use checks::{ENDORSEMENT_HIERARCHY, device_key, endorsement_key};
+pub use checks::{KeyFault, storage_root};
 pub use creation::{CreationData, CreationError};
 pub use messages::{EnrolChallenge, EnrolRequest, EnrolResponse};
 pub use robot::{AwaitingRecord, Credential, Robot, RobotChallenged};

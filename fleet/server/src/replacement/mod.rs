@@ -211,8 +211,9 @@ impl Authority {
         let robot = &proposal.review.change.robot;
         let decision = Decision::about(EntryKind::Configuration, Some(robot), "replaced parts")
             .voted_by(std::slice::from_ref(vote));
-        let approved = self.replace_by(proposal, vote, vault, now_ms);
-        self.on_record(decision, now_ms, approved)
+        self.acting_on_record(decision, now_ms, |authority| {
+            authority.replace_by(proposal, vote, vault, now_ms)
+        })
     }
 
     fn replace_by<V: ApprovalVault>(

@@ -2,9 +2,13 @@
 
 use alcub3_crypto::tpm::Public;
 use alcub3_fleet_protocol::chip::{AdmittedChip, ChipChallenge, ChipRequest};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::robot::Robot;
 use super::{NOW, Person, World};
+
+/// Each request is newer than those before.
+static PRESENTED: AtomicU64 = AtomicU64::new(NOW - 1_000_000);
 
 pub fn chip_request(chip: &Robot, person: &Person, storage_key: &Public) -> Vec<u8> {
     let request = ChipRequest {
@@ -13,6 +17,7 @@ pub fn chip_request(chip: &Robot, person: &Person, storage_key: &Public) -> Vec<
         endorsement_certificate: chip.certificate.clone(),
         certificate_chain: Vec::new(),
         storage_key: storage_key.clone(),
+        presented_at_ms: PRESENTED.fetch_add(1, Ordering::Relaxed),
     };
     request.unsigned(person.key.suite()).sign(&person.key).unwrap()
 }

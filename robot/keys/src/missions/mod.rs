@@ -208,6 +208,14 @@ impl RobotKeys {
         Ok(record)
     }
 
+    /// Puts a mission's record of before back where its moved end was not taken.
+    ///
+    /// # Errors
+    /// The folder's, or the store's seal.
+    pub fn put_back_mission(&self, before: &MissionRecord) -> Result<()> {
+        self.mission_files.write(&*self.mission_seal()?, before)
+    }
+
     /// Removes every record and every further key that is left of any mission: after a stop of the whole robot.
     pub(crate) fn remove_keys_of_stopped(&self) -> Result<u64> {
         let left = self.delete_by_id(&self.mission_ids()?)?;

@@ -86,7 +86,7 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
         handle_map::ATTESTATION_KEY,
     )?;
     define_nv_map(chip, curve.hash(), &auth.owner)?;
-    let endorsement_certificate = endorsement_certificate(chip)?;
+    let endorsement_certificate = endorsement_certificate(chip, curve)?;
     let hardware = HardwareRecord {
         endorsement_key: *ek.name(),
         endorsement_certificate: HashAlg::Sha256.digest(&[&endorsement_certificate]),
@@ -292,16 +292,13 @@ pub(crate) fn nv_public(spec: &NvSpec) -> NvPublic {
     }
 }
 
-/// The first EK certificate in the chip's NV, in the order of the handle map; empty if there is none.
-pub(crate) fn endorsement_certificate(chip: &mut Chip) -> Result<Vec<u8>> {
-    for (index, _) in handle_map::EK_CERTIFICATES {
-        match chip.nv_read(index) {
-            Ok(certificate) => return Ok(certificate),
-            Err(error) if error.is_refusal(ResponseCode::HANDLE) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// The certificate of the curve's endorsement key, as the chip's NV holds it; empty if there is none. A chip holds certificates
+/// of other kinds of endorsement keys too, and those are of no use for this one.
+pub(crate) fn endorsement_certificate(chip: &mut Chip, curve: Curve) -> Result<Vec<u8>> {
+    match chip.nv_read(handle_map::ek_certificate(curve)) {
+        Err(error) if error.is_refusal(ResponseCode::HANDLE) => Ok(Vec::new()),
+        read => Ok(read?),
     }
-    Ok(Vec::new())
 }
 
 /// Activates the credential for the EK and the AK.

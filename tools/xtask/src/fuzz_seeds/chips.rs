@@ -18,6 +18,7 @@ pub(super) fn chip_request(person: &SigningKey) -> SeedResult<Vec<u8>> {
         endorsement_certificate: vec![0x30; 300],
         certificate_chain: vec![vec![0x30; 200]],
         storage_key: public(Curve::P256)?,
+        presented_at_ms: 1_790_000_000_000,
     };
     payload(&request.unsigned(P256).sign(person)?)
 }

@@ -73,6 +73,9 @@ pub(crate) struct Duplicate {
     /// The recovery set, or the admission of a recovery TPM (`authority chip admit -o`)
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// The Name of its storage key, as `authority backup check` showed it to the approvers
+    #[arg(long, value_name = "NAME")]
+    parent: String,
     /// Where the duplicate goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -185,6 +188,7 @@ fn split(arguments: &Split, context: &Context) -> Result<Answer, CliError> {
 fn duplicate(arguments: &Duplicate, context: &Context) -> Result<Answer, CliError> {
     let persons = parties::persons(&arguments.approve)?;
     let to = read_destination(&arguments.to)?;
+    named(&to.parent, &arguments.parent, "--parent", &arguments.to)?;
     let mut authority = arguments.authority.open()?;
     let (item, approval) = parties::with_robot(context, |robot, _| {
         let key = robot.keys().recoverable_key(&arguments.label)?;
@@ -205,6 +209,19 @@ fn duplicate(arguments: &Duplicate, context: &Context) -> Result<Answer, CliErro
         arguments.out.display()
     );
     Ok(Answer::done(json, text))
+}
+
+/// Refuses a storage key that is not the one that somebody looked at and named.
+pub(super) fn named(key: &Public, name: &str, option: &'static str, path: &Path) -> Result<(), CliError> {
+    let found = key.name().to_hex();
+    if found.eq_ignore_ascii_case(name) {
+        return Ok(());
+    }
+    Err(CliError::OtherParent {
+        path: path.to_owned(),
+        option,
+        found,
+    })
 }
 
 /// Reads a message of a backup.

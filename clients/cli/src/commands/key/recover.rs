@@ -10,6 +10,7 @@ use crate::parties::{self, AuthorityArgs, NamedFile};
 use crate::tpm_access;
 use alcub3_crypto::Curve;
 use alcub3_crypto::tpm::Public;
+use alcub3_fleet_protocol::enrolment::storage_root;
 use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
 use alcub3_keys::PersonTpm;
 use alcub3_trust_model::RobotId;
@@ -62,9 +63,12 @@ pub(crate) struct Pass {
     /// The holder's share
     #[arg(value_name = "SHARE")]
     share: PathBuf,
-    /// The recovering robot's storage key, as `key recover present` wrote it there; make sure that it is that robot's
+    /// The recovering robot's storage key, as `key recover present` wrote it there
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// The Name that `key recover present` showed there; ask for it on another way than the file came
+    #[arg(long, value_name = "NAME")]
+    name: String,
     /// Where the share goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
@@ -115,6 +119,7 @@ fn present(arguments: &Present, context: &Context) -> Result<Answer, CliError> {
 fn pass(arguments: &Pass, context: &Context) -> Result<Answer, CliError> {
     let share = read(&arguments.share, WrappedShare::from_canonical)?;
     let to = read_storage_key(&arguments.to)?;
+    backup::named(&to, &arguments.name, "--name", &arguments.to)?;
     let holder = PersonTpm::open(tpm_access::start(context.tpm_spec())?, arguments.curve)?;
     let passed = holder.pass_on(&share, &to)?;
     files::write_private(&arguments.out, &passed.to_canonical())?;
@@ -149,8 +154,13 @@ fn join(arguments: &Join, context: &Context) -> Result<Answer, CliError> {
 /// Reads a storage key, as `key recover present` wrote it.
 fn read_storage_key(path: &Path) -> Result<Public, CliError> {
     let bytes = files::read(path, "a storage key", STORAGE_KEY_LIMIT)?;
-    Public::from_tpmt(&bytes).map_err(|source| CliError::StorageKey {
+    let key = Public::from_tpmt(&bytes).map_err(|source| CliError::StorageKey {
         path: path.into(),
         source,
-    })
+    })?;
+    storage_root(&key).map_err(|source| CliError::NoStorageKey {
+        path: path.into(),
+        source,
+    })?;
+    Ok(key)
 }

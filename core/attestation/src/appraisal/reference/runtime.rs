@@ -3,6 +3,7 @@
 use super::{GoldenError, ReferenceError, unhex};
 use crate::ima::{Entry, FileDigest, ImaLog};
 use alcub3_crypto::HashAlg;
+use alcub3_trust_model::pcr_map::IMA;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -74,13 +75,25 @@ impl RuntimeReferences {
     /// A name that is not text, or a digest of an algorithm that is not approved.
     pub fn golden(log: &ImaLog<'_>) -> Result<Self, GoldenError> {
         let mut files: HashMap<Vec<u8>, BTreeSet<Accepted>> = HashMap::new();
-        let judged = |entry: &Entry<'_>| !entry.is_violation() && entry.name() != BOOT_AGGREGATE;
-        for entry in log.entries().filter(judged) {
+        for entry in log.entries().filter(|entry| !entry.is_violation()) {
             let refused = |what: &'static str| GoldenError::Entry {
                 entry: entry.index,
-                name: String::from_utf8_lossy(entry.name()).into_owned(),
+                name: entry.name_for_people(),
                 what,
             };
+            if entry.name() == BOOT_AGGREGATE {
+                if entry.index == 0 {
+                    continue;
+                }
+                return Err(refused(
+                    "only the first entry of a boot is called so: start from one boot",
+                ));
+            }
+            if entry.pcr != IMA {
+                return Err(refused(
+                    "it was measured into another PCR than 10, where it is not judged",
+                ));
+            }
             core::str::from_utf8(entry.name()).map_err(|_| refused("its name is not text"))?;
             let accepted = entry.file_digest().and_then(|digest| Accepted::of(&digest));
             let accepted =

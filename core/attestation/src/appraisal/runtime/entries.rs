@@ -21,49 +21,97 @@ pub(super) fn judge_entries<'e>(
     references: &RuntimeReferences,
     findings: &mut Vec<Finding>,
 ) {
-    let mut kinds = [
-        Named::new(Reason::BootAggregate),
-        Named::new(Reason::BootAggregateUnchecked),
-        Named::new(Reason::RuntimeFile),
-        Named::new(match references.violations() {
-            Violations::Refuse => Reason::RuntimeViolation,
-            Violations::Note => Reason::RuntimeViolationNoted,
-        }),
-    ];
-    let [aggregates, unchecked, files, violations] = &mut kinds;
+    let mut kinds = Kinds::new(references.violations());
     let mut proven = proven.filter(|entry| entry.pcr == IMA).peekable();
-    if first == 0 && proven.peek().is_some_and(|entry| entry.name() != BOOT_AGGREGATE) {
-        aggregates.add(0, || "the first entry is not boot_aggregate".to_owned());
+    if first == 0
+        && let Some(entry) = proven.next_if(|entry| entry.name() == BOOT_AGGREGATE && !entry.is_violation())
+    {
+        kinds.boot(&entry, quote);
+    } else if first == 0 && proven.peek().is_some() {
+        kinds
+            .aggregates
+            .add(0, || "the first entry is not boot_aggregate".to_owned());
     }
-    for entry in proven {
-        let name = || String::from_utf8_lossy(entry.name());
-        if entry.is_violation() {
-            if !references.excludes(entry.name()) {
-                violations.add(entry.index, || name().into_owned());
-            }
-        } else if entry.name() == BOOT_AGGREGATE {
-            match Aggregate::of(&entry, quote) {
-                Aggregate::Quoted => {}
-                Aggregate::Unchecked(bank) => {
-                    unchecked.add(entry.index, || format!("it is of the {} bank", bank.name()));
-                }
-                Aggregate::Wrong(what) => aggregates.add(entry.index, || what),
-            }
-        } else {
-            match references.standing(&entry) {
-                Standing::Good => {}
-                Standing::UnknownName => files.add(entry.index, || format!("{} has no reference", name())),
-                Standing::OtherDigest => files.add(entry.index, || {
-                    format!(
-                        "{} has another digest than its reference: {}",
-                        name(),
-                        digest_of(&entry)
-                    )
-                }),
-            }
+    proven.for_each(|entry| kinds.judge(&entry, quote, references));
+    findings.extend(kinds.into_findings(first));
+}
+
+/// Names entries that were measured into another PCR than the quoted one: no reference is held against them, and nothing proves
+/// that there are no more of them.
+pub(super) fn name_unproven<'e>(
+    entries: impl Iterator<Item = Entry<'e>>,
+    first: u64,
+    findings: &mut Vec<Finding>,
+) {
+    let mut others = Named::new(Reason::RuntimeOtherPcr);
+    for entry in entries.filter(|entry| entry.pcr != IMA) {
+        others.add(entry.index, || {
+            format!("{} in PCR {}", entry.name_for_people(), entry.pcr)
+        });
+    }
+    findings.extend(others.into_findings(first));
+}
+
+/// What there is to find in entries.
+struct Kinds {
+    aggregates: Named,
+    unchecked: Named,
+    files: Named,
+    violations: Named,
+}
+
+impl Kinds {
+    const fn new(violations: Violations) -> Self {
+        Self {
+            aggregates: Named::new(Reason::BootAggregate),
+            unchecked: Named::new(Reason::BootAggregateUnchecked),
+            files: Named::new(Reason::RuntimeFile),
+            violations: Named::new(match violations {
+                Violations::Refuse => Reason::RuntimeViolation,
+                Violations::Note => Reason::RuntimeViolationNoted,
+            }),
         }
     }
-    findings.extend(kinds.into_iter().flat_map(|kind| kind.into_findings(first)));
+
+    /// The first entry of a boot, which the kernel makes before anything of the system can be measured.
+    fn boot(&mut self, entry: &Entry<'_>, quote: &VerifiedQuote) {
+        match Aggregate::of(entry, quote) {
+            Aggregate::Quoted => {}
+            Aggregate::Unchecked(bank) => self
+                .unchecked
+                .add(entry.index, || format!("it is of the {} bank", bank.name())),
+            Aggregate::Wrong(what) => self.aggregates.add(entry.index, || what),
+        }
+    }
+
+    fn judge(&mut self, entry: &Entry<'_>, quote: &VerifiedQuote, references: &RuntimeReferences) {
+        let name = || entry.name_for_people();
+        if entry.is_violation() {
+            // A violation extends the same ones whatever it names: no name that a list gives it is proven, so none excludes it.
+            let unproven = || format!("{} (the name is not proven)", name());
+            self.violations.add(entry.index, unproven);
+            return;
+        }
+        // A kernel that was started by another (kexec) enters it once more. Any other file can be called so.
+        if entry.name() == BOOT_AGGREGATE && matches!(Aggregate::of(entry, quote), Aggregate::Quoted) {
+            return;
+        }
+        match references.standing(entry) {
+            Standing::Good => {}
+            Standing::UnknownName => self
+                .files
+                .add(entry.index, || format!("{} has no reference", name())),
+            Standing::OtherDigest => self.files.add(entry.index, || {
+                let digest = digest_of(entry);
+                format!("{} has another digest than its reference: {digest}", name())
+            }),
+        }
+    }
+
+    fn into_findings(self, first: u64) -> impl Iterator<Item = Finding> {
+        let kinds = [self.aggregates, self.unchecked, self.files, self.violations];
+        kinds.into_iter().flat_map(move |kind| kind.into_findings(first))
+    }
 }
 
 /// What an aggregate is to the quoted boot PCRs.

@@ -10,16 +10,16 @@ use crate::ima::{ImaLog, ImaReplay, TemplateHashing};
 use crate::quote::VerifiedQuote;
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::IMA;
-use entries::judge_entries;
+use entries::{judge_entries, name_unproven};
 
 /// How far a boot's list was judged good: the next evidence of that boot needs only the entries behind it.
 ///
 /// Only an appraisal with a trusted verdict makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeRecord {
-    replay: ImaReplay,
-    position: RuntimePosition,
-    references: Digest,
+    pub(super) replay: ImaReplay,
+    pub(super) position: RuntimePosition,
+    pub(super) references: Digest,
 }
 
 impl RuntimeRecord {
@@ -66,6 +66,7 @@ pub(super) fn judge(
     if let Some(list) = &followed.list {
         let proven = list.entries().take(followed.until).skip(followed.from);
         judge_entries(proven, followed.first, quote, accepted, findings);
+        name_unproven(list.entries().skip(followed.from), followed.first, findings);
     }
     Some(RuntimeRecord {
         replay: followed.replay,
