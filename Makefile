@@ -1,10 +1,11 @@
 # The two commands of the README are `make demo` and `make test`. Both work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench fuzz lint
+.PHONY: help bootstrap demo test bench fuzz mutate lint
 
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
+MUTATE_ARGS ?=
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -25,6 +26,9 @@ bench: bootstrap ## the ratios of the design, each against its bare limit (BENCH
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 	@scripts/bootstrap.sh --fuzz
 	@cargo xtask fuzz --seconds $(FUZZ_SECONDS)
+
+mutate: bootstrap ## each genuine evidence changed 100,000 times (MUTATE_ARGS="NAME… --count N --seed S --json")
+	@cargo xtask mutate $(MUTATE_ARGS)
 
 lint: ## formatting, clippy, layers, specification
 	@scripts/lint.sh

@@ -317,8 +317,11 @@ fn foreign_events_in_the_agents_log_are_refused() {
     let mut misplaced = Builder::new(&[BANK]).unwrap();
     let misplaced = misplaced.agent(12, &robot.stop_event(1)).clone().finish();
     let bankless = Builder::new(&[HashAlg::Sha384]).unwrap().finish();
+    // The platform class in its header.
+    let mut relabelled = robot.agent_log();
+    relabelled[32 + 16] = 1;
     let evidence = robot.evidence();
-    for log in [foreign, misplaced, bankless, vec![1]] {
+    for log in [foreign, misplaced, bankless, relabelled, vec![1]] {
         let parsed = Evidence::from_canonical(&evidence).unwrap();
         let changed = Evidence {
             agent_log: Some(&log),
@@ -479,4 +482,20 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "no-root-of-trust"
         ]
     );
+}
+
+/// What the boot did to the agent's PCRs is what the UEFI log says, and nobody judges that: a stop that is moved there
+/// would be explained and no stop.
+#[test]
+fn a_stop_that_is_hidden_in_the_boots_log_is_found() {
+    let mut robot = Robot::new();
+    robot.agent = vec![robot.stop_event(7)];
+    let pcrs = robot.pcrs();
+    let mut log = Builder::new(&[HashAlg::Sha1, BANK]).unwrap();
+    log.uefi_boot(&Boot::default()).agent(13, &robot.agent[0]);
+    robot.uefi_log = log.finish();
+    robot.agent.clear();
+    let verdict = judge_at(&robot.evidence_with(pcrs, true), &Verifier::of(&robot).policy());
+    assert_untrusted(&verdict, &[Reason::AgentPcr]);
+    assert_eq!(verdict.findings()[0].pcr, Some(13));
 }

@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask bench | check-layers | check-spec | fuzz | fuzz-seeds`.
+//! Repository chores: `cargo xtask bench | check-layers | check-spec | fuzz | fuzz-seeds | mutate`.
 //!
 //! Each chore is a module with a `run` function. Nothing here ships.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -9,6 +9,7 @@ mod check_spec;
 mod failure;
 mod fuzz;
 mod fuzz_seeds;
+mod mutate;
 mod rust_paths;
 mod rust_source;
 mod source_files;
@@ -38,6 +39,8 @@ enum Chore {
     Fuzz(fuzz::FuzzArguments),
     /// Write the inputs that fuzzing starts from.
     FuzzSeeds,
+    /// Change each kind of genuine evidence a hundred thousand times; fail when a verifier accepts one.
+    Mutate(mutate::MutateArguments),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Chore::CheckSpec => check_spec::run(),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::FuzzSeeds => fuzz_seeds::run(),
+        Chore::Mutate(arguments) => mutate::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

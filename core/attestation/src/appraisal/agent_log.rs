@@ -4,6 +4,7 @@ use super::boot::BootRecord;
 use super::check::Check;
 use super::reason::{Finding, Reason};
 use crate::event_log::agent::{AgentEvent, StopEvent, StopScope};
+use crate::event_log::builder::Builder;
 use crate::event_log::{Event, EventLog, EventType};
 use crate::quote::VerifiedQuote;
 use alcub3_crypto::HashAlg;
@@ -79,12 +80,25 @@ fn agent_events(log: &[u8], bank: HashAlg, map: &PcrMap) -> Result<Vec<AgentEven
         let detail = format!("the agent's log has no {} digests", bank.name());
         return Err(Finding::new(Reason::AgentLogMalformed, detail));
     }
-    parsed
-        .events()
-        .iter()
-        .skip(1)
+    let events = parsed.events().iter().skip(1);
+    let events: Vec<AgentEvent> = events
         .map(|event| agent_event(event, bank, map))
-        .collect()
+        .collect::<Result<_, _>>()?;
+    if as_written(&parsed, &events, map).as_deref() != Some(log) {
+        let detail = "it is not as the agent writes it: its header or another bank's digests were changed";
+        return Err(Finding::new(Reason::AgentLogMalformed, detail));
+    }
+    Ok(events)
+}
+
+/// The one log of these events in the banks of this one; none where it has a bank that the agent cannot write.
+fn as_written(parsed: &EventLog<'_>, events: &[AgentEvent], map: &PcrMap) -> Option<Vec<u8>> {
+    let banks: Vec<HashAlg> = parsed.banks().collect();
+    let mut log = Builder::new(&banks).ok()?;
+    for event in events {
+        log.agent(event.pcr(map), event);
+    }
+    Some(log.finish())
 }
 
 fn agent_event(logged: &Event<'_>, bank: HashAlg, map: &PcrMap) -> Result<AgentEvent, Finding> {

@@ -10,8 +10,8 @@ use crate::attest::ClockInfo;
 use crate::evidence::{Evidence, qualifying_data};
 use crate::pcr::PcrValues;
 use crate::quote::{QuoteError, VerifiedQuote, verify_quote};
-use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::Signature;
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::BOOT;
 use alcub3_trust_model::{HardwareTier, RobotState};
 use std::borrow::Cow;
@@ -176,15 +176,37 @@ impl<'p> Check<'p> {
         }
     }
 
+    /// What a boot extends into the agent's PCRs no reference judges, and the log is whatever its sender makes of it: were it
+    /// believed there, a stop in the agent's log could be moved into the boot's.
+    fn agents_alone(&mut self, boot: &BootRecord) {
+        for pcr in [self.policy.pcrs.lockdown(), self.policy.pcrs.retire()] {
+            if let Some(value) = boot
+                .value(pcr)
+                .filter(|value| **value != Digest::zero(value.alg()))
+            {
+                let detail = format!(
+                    "the UEFI log leads PCR {pcr} to {value:?}; give the agent a PCR that the boot leaves alone"
+                );
+                self.findings
+                    .push(Finding::new(Reason::AgentPcr, detail).at_pcr(pcr));
+            }
+        }
+    }
+
     fn boot(&mut self, log: Option<&[u8]>, quote: &VerifiedQuote) -> Option<Cow<'p, BootRecord>> {
         let references = self.policy.references;
         if let Some(log) = log {
-            return boot::judge(log, quote.pcrs(), references, &mut self.findings).map(Cow::Owned);
+            let record = boot::judge(log, quote.pcrs(), references, &mut self.findings)?;
+            self.agents_alone(&record);
+            return Some(Cow::Owned(record));
         }
         let known = self
             .policy
             .known_boot
             .filter(|known| known.explains(quote.pcrs(), references));
+        if let Some(known) = known {
+            self.agents_alone(known);
+        }
         if known.is_none() {
             self.find(Reason::BootLogMissing, "send the whole binary_bios_measurements");
         }

@@ -131,6 +131,8 @@ reasons! {
     RuntimeSha1 = "runtime-sha1", Warning, "the kernel extends SHA-1 hashes into the quoted bank, as before Linux 5.8: what it measured rests on SHA-1";
     /// No references.
     RuntimeUnjudged = "runtime-unjudged", Info, "an IMA list was sent, and there are no references for it";
+    /// The boot extended a PCR of the agent's.
+    AgentPcr = "agent-pcr", Untrusted, "the UEFI log extends the lockdown or retire PCR, which are the agent's alone: a stop could hide there";
     /// Agent's log does not parse.
     AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
     /// Agent's log does not explain.

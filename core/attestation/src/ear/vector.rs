@@ -68,6 +68,7 @@ impl TrustVector {
             Reason::RuntimeViolation,
         ];
         let agent = [
+            Reason::AgentPcr,
             Reason::AgentLogMalformed,
             Reason::AgentLogMismatch,
             Reason::StopInForce,

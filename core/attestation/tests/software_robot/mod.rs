@@ -131,18 +131,24 @@ impl Robot {
     }
 
     pub fn quote(&self, extra_data: &[u8], pcrs: &PcrValues) -> Vec<u8> {
-        let mut quote = vec![0xff, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 4, 1, 2, 3, 4];
-        quote.extend(u16::try_from(extra_data.len()).unwrap().to_be_bytes());
-        quote.extend(extra_data);
-        quote.extend(self.clock.clock_ms.to_be_bytes());
-        quote.extend(self.clock.reset_count.to_be_bytes());
-        quote.extend(self.clock.restart_count.to_be_bytes());
-        quote.push(u8::from(self.clock.safe));
-        quote.extend([0; 8]);
-        quote.extend(pcrs.selection().encode());
-        quote.extend([0, 32]);
-        quote.extend(pcrs.digest(BANK).as_bytes());
-        quote
+        let digest = [&[0, 32], pcrs.digest(BANK).as_bytes()].concat();
+        self.attest(0x8018, extra_data, &[pcrs.selection().encode(), digest].concat())
+    }
+
+    /// A TPMS_ATTEST of a type.
+    pub fn attest(&self, kind: u16, extra_data: &[u8], attested: &[u8]) -> Vec<u8> {
+        let mut attest = vec![0xff, 0x54, 0x43, 0x47];
+        attest.extend(kind.to_be_bytes());
+        attest.extend([0, 4, 1, 2, 3, 4]);
+        attest.extend(u16::try_from(extra_data.len()).unwrap().to_be_bytes());
+        attest.extend(extra_data);
+        attest.extend(self.clock.clock_ms.to_be_bytes());
+        attest.extend(self.clock.reset_count.to_be_bytes());
+        attest.extend(self.clock.restart_count.to_be_bytes());
+        attest.push(u8::from(self.clock.safe));
+        attest.extend([0; 8]);
+        attest.extend(attested);
+        attest
     }
 
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
