@@ -15,7 +15,7 @@ use alcub3_attestation::appraisal::{
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::event_log::builder::{Boot, Builder};
-use alcub3_attestation::event_log::{EventLog, Replay};
+use alcub3_attestation::event_log::{EventLog, EventType, Replay};
 use alcub3_attestation::evidence::{Evidence, Nonce};
 use alcub3_attestation::pcr::PcrValues;
 use alcub3_crypto::{Digest, HashAlg};
@@ -498,4 +498,46 @@ fn a_stop_that_is_hidden_in_the_boots_log_is_found() {
     let verdict = judge_at(&robot.evidence_with(pcrs, true), &Verifier::of(&robot).policy());
     assert_untrusted(&verdict, &[Reason::AgentPcr]);
     assert_eq!(verdict.findings()[0].pcr, Some(13));
+}
+
+/// `systemd-stub` measures into PCRs 12 and 13 as well: then the references say to what value, and nothing else will do.
+#[test]
+fn a_boot_may_lead_the_agents_pcrs_to_what_the_references_name_and_nowhere_else() {
+    let mut robot = Robot::new();
+    let booted = |extended: &[u8]| {
+        let mut log = Builder::new(&[HashAlg::Sha1, BANK]).unwrap();
+        log.uefi_boot(&Boot::default())
+            .event(13, EventType::IPL, extended);
+        log.finish()
+    };
+    robot.uefi_log = booted(b"an extension");
+    let mut verifier = Verifier::of(&robot);
+    let judged = |robot: &Robot, verifier: &Verifier| judge_at(&robot.evidence(), &verifier.policy());
+    assert_untrusted(&judged(&robot, &verifier), &[Reason::AgentPcr]);
+    let log = EventLog::parse(&robot.uefi_log).unwrap();
+    verifier.references = ReferenceValues::golden(&log, BANK).unwrap();
+    let again = ReferenceValues::from_json(&verifier.references.to_json()).unwrap();
+    assert_eq!(again, verifier.references);
+    let verdict = judged(&robot, &verifier);
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+    // A stop after it counts as ever, and hides in no boot log.
+    let mut stopped = robot.clone();
+    stopped.agent = vec![stopped.stop_event(7)];
+    assert!(judged(&stopped, &verifier).has(Reason::StopInForce));
+    let pcrs = stopped.pcrs();
+    let mut hidden = Builder::new(&[HashAlg::Sha1, BANK]).unwrap();
+    hidden.uefi_boot(&Boot::default());
+    hidden.event(13, EventType::IPL, b"an extension");
+    hidden.agent(13, &stopped.agent[0]);
+    stopped.uefi_log = hidden.finish();
+    stopped.agent.clear();
+    let verdict = judge_at(&stopped.evidence_with(pcrs, true), &verifier.policy());
+    assert_untrusted(&verdict, &[Reason::AgentPcr]);
+    robot.uefi_log = booted(b"another extension");
+    assert_untrusted(&judged(&robot, &verifier), &[Reason::AgentPcr]);
+    for rule in [r#"{"any":true}"#, r#"{"events":[]}"#] {
+        let json = format!(r#"{{"version":1,"bank":"sha256","pcrs":{{"13":{rule}}}}}"#);
+        let refused = ReferenceValues::from_json(&json);
+        assert!(matches!(refused, Err(ReferenceError::Pcr(13))), "{refused:?}");
+    }
 }

@@ -3,6 +3,7 @@
 use super::boot::{self, BootRecord};
 use super::policy::Policy;
 use super::reason::{Finding, Reason};
+use super::reference::Rule;
 use super::runtime;
 use super::state::StateRule;
 use super::verdict::{Attested, Records};
@@ -176,16 +177,21 @@ impl<'p> Check<'p> {
         }
     }
 
-    /// What a boot extends into the agent's PCRs no reference judges, and the log is whatever its sender makes of it: were it
-    /// believed there, a stop in the agent's log could be moved into the boot's.
+    /// The log is whatever its sender makes of it: were it believed in the agent's PCRs, a stop in the agent's log could be moved
+    /// into the boot's. A boot leaves them alone, or leads them to a value that the references name.
     fn agents_alone(&mut self, boot: &BootRecord) {
         for pcr in [self.policy.pcrs.lockdown(), self.policy.pcrs.retire()] {
-            if let Some(value) = boot
+            let extended = boot
                 .value(pcr)
-                .filter(|value| **value != Digest::zero(value.alg()))
-            {
+                .filter(|value| **value != Digest::zero(value.alg()));
+            let accepted = |value: &Digest| match self.policy.references.rule(pcr) {
+                Some(Rule::Values(values)) => values.contains(value),
+                _ => false,
+            };
+            if let Some(value) = extended.filter(|value| !accepted(value)) {
                 let detail = format!(
-                    "the UEFI log leads PCR {pcr} to {value:?}; give the agent a PCR that the boot leaves alone"
+                    "the UEFI log leads PCR {pcr} to {value:?}: learn the references anew from this boot if it is good, or give \
+                     the agent a PCR that the boot leaves alone"
                 );
                 self.findings
                     .push(Finding::new(Reason::AgentPcr, detail).at_pcr(pcr));

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
+/// PCRs that may be the agent's (lockdown and retire) and that a boot may have extended before: `systemd-stub` measures into them.
+const AGENT: core::ops::RangeInclusive<u8> = 11..=15;
+
 /// What a boot PCR may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
@@ -48,8 +51,11 @@ pub enum ReferenceError {
     /// The bank cannot be judged.
     #[error("the reference values are of the bank {0:?}; sha256, sha384 or sha512 can be judged")]
     Bank(String),
-    /// A PCR that is not a boot PCR.
-    #[error("the reference values name PCR {0}; only the boot PCRs 0 to 9 have references")]
+    /// A PCR that has no references.
+    #[error(
+        "the reference values name PCR {0}; the boot PCRs 0 to 9 have references, and 11 to 15 values for a boot that extends the \
+         agent's"
+    )]
     Pcr(u8),
     /// A digest that is not one of the bank.
     #[error("PCR {pcr}: {text:?} is not a {} digest in hexadecimal", bank.name())]
@@ -136,7 +142,12 @@ impl ReferenceValues {
         let values = values
             .filter(|_| bank.is_approved())
             .ok_or(GoldenError::Bank(bank))?;
-        let rules = BOOT.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));
+        let is_extended = |pcr: &u8| {
+            let value = values.value(*pcr);
+            value.is_some_and(|value| value != Digest::zero(bank))
+        };
+        let pcrs = BOOT.chain(AGENT.filter(is_extended));
+        let rules = pcrs.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));
         Ok(Self::of(bank, rules.collect(), BTreeSet::new(), None))
     }
 
@@ -260,7 +271,9 @@ fn named(rules: [Option<Rule>; PCR_COUNT]) -> Vec<(u8, Rule)> {
 
 impl DocumentRule {
     fn parse(self, bank: HashAlg, pcr: u8) -> Result<Rule, ReferenceError> {
-        if !BOOT.contains(&pcr) {
+        let is_value = self.values.is_some();
+        // In the agent's PCRs anything less than a value would let a stop hide in the boot's log.
+        if !BOOT.contains(&pcr) && !(AGENT.contains(&pcr) && is_value) {
             return Err(ReferenceError::Pcr(pcr));
         }
         let digest = |text: String| {
