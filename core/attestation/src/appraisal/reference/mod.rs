@@ -271,9 +271,9 @@ fn named(rules: [Option<Rule>; PCR_COUNT]) -> Vec<(u8, Rule)> {
 
 impl DocumentRule {
     fn parse(self, bank: HashAlg, pcr: u8) -> Result<Rule, ReferenceError> {
-        let is_value = self.values.is_some();
         // In the agent's PCRs anything less than a value would let a stop hide in the boot's log.
-        if !BOOT.contains(&pcr) && !(AGENT.contains(&pcr) && is_value) {
+        let has_rule = BOOT.contains(&pcr) || (AGENT.contains(&pcr) && self.values.is_some());
+        if !has_rule {
             return Err(ReferenceError::Pcr(pcr));
         }
         let digest = |text: String| {
