@@ -114,6 +114,7 @@ impl<'p> Check<'p> {
             robot: self.policy.robot,
             now_ms: self.now_ms,
             max_age_ms: self.policy.max_state_age_ms,
+            references: self.policy.references.state(),
         };
         rule.judge(bytes, &mut self.findings)
     }

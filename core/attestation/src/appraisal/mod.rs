@@ -21,7 +21,9 @@ pub(crate) use reason::reasons;
 pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
 pub(crate) use reference::unhex;
-pub use reference::{GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, Violations};
+pub use reference::{
+    Area, GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, StateReferences, Violations,
+};
 pub use report::{AttestedReport, VerdictReport};
 pub use runtime::RuntimeRecord;
 pub(crate) use state::StateRule;

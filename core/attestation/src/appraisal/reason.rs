@@ -65,6 +65,22 @@ reasons! {
     StateMalformed = "state-malformed", Untrusted, "the robot's state is malformed";
     /// State of another robot.
     StateRobot = "state-robot", Untrusted, "the state is of another robot";
+    /// Firmware of subsystems.
+    StateFirmware = "state-firmware", Untrusted, "the firmware of the robot's subsystems is not among the reference values";
+    /// Calibration of sensors.
+    StateCalibration = "state-calibration", Untrusted, "the calibration of the robot's sensors is not among the reference values";
+    /// Hardware inventory.
+    StateHardware = "state-hardware", Untrusted, "the robot's hardware inventory is not among the reference values";
+    /// Version of the software.
+    StateSoftware = "state-software", Untrusted, "the robot's software is not of an accepted version";
+    /// Mode.
+    StateMode = "state-mode", Untrusted, "the robot is in a mode that it may not be in";
+    /// Position.
+    StatePosition = "state-position", Untrusted, "the robot is not where it may be, or does not know where it is";
+    /// Battery.
+    StateBattery = "state-battery", Warning, "the robot's charge is below what is asked for";
+    /// Speed.
+    StateSpeed = "state-speed", Warning, "the robot is faster than it may be";
     /// State is old.
     StateAge = "state-age", Warning, "the state's time is far from the verifier's";
     /// The robot says that it is stopped.

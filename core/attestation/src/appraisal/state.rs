@@ -1,6 +1,7 @@
 //! What the robot says of itself, whatever root of trust signed for it.
 
 use super::reason::{Finding, Reason};
+use super::reference::StateReferences;
 use alcub3_trust_model::{RobotId, RobotState};
 
 /// What a signed state is held to.
@@ -11,6 +12,8 @@ pub(crate) struct StateRule<'a> {
     pub(crate) now_ms: u64,
     /// How far the state's time may be from it, in milliseconds, before it is worth a warning.
     pub(crate) max_age_ms: u64,
+    /// What else is held to something.
+    pub(crate) references: Option<&'a StateReferences>,
 }
 
 impl StateRule<'_> {
@@ -38,6 +41,9 @@ impl StateRule<'_> {
                 Reason::StateAge,
                 format!("{apart_ms} ms apart; check the robot's clock"),
             );
+        }
+        if let Some(references) = self.references {
+            findings.extend(references.judge(&state));
         }
         Some(state)
     }

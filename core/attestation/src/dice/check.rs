@@ -64,6 +64,7 @@ impl<'p> Check<'p> {
             robot: self.policy.robot,
             now_ms: self.now_ms,
             max_age_ms: self.policy.max_state_age_ms,
+            references: None,
         };
         let state = rule.judge(state, &mut self.findings);
         let tier = self.tier();

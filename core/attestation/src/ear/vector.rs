@@ -73,6 +73,12 @@ impl TrustVector {
             Reason::AgentLogMismatch,
             Reason::StopInForce,
             Reason::Stopped,
+            Reason::StateFirmware,
+            Reason::StateCalibration,
+            Reason::StateHardware,
+            Reason::StateSoftware,
+            Reason::StateMode,
+            Reason::StatePosition,
         ];
         let identity = [
             Reason::StateMalformed,

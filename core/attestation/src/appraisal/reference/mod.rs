@@ -1,9 +1,11 @@
 //! Reference values: what a good robot's boot PCRs hold, in one bank, and which files it may measure while it runs.
 
 mod runtime;
+mod state;
 
 pub(super) use runtime::{BOOT_AGGREGATE, Standing};
 pub use runtime::{RuntimeReferences, Violations};
+pub use state::{Area, StateReferences};
 
 use crate::event_log::boot_facts::CLAIMS;
 use crate::event_log::{EventLog, EventLogError, PCR_COUNT};
@@ -11,6 +13,7 @@ use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::BOOT;
 use runtime::RuntimeDocument;
 use serde::{Deserialize, Serialize};
+use state::StateDocument;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -36,7 +39,17 @@ pub struct ReferenceValues {
     runtime: Option<RuntimeReferences>,
     /// Claims on the boot that its log must show, of [`CLAIMS`].
     claims: BTreeSet<&'static str>,
+    state: Option<StateReferences>,
     fingerprint: Digest,
+}
+
+/// What references are made of.
+struct Parts {
+    bank: HashAlg,
+    rules: Vec<(u8, Rule)>,
+    claims: BTreeSet<&'static str>,
+    runtime: Option<RuntimeReferences>,
+    state: Option<StateReferences>,
 }
 
 /// Why a reference document was refused.
@@ -80,6 +93,12 @@ pub enum ReferenceError {
     /// A pattern that is none.
     #[error("the exclusion {0:?} is none; write a path, or the beginning of one with * at its end")]
     Exclude(String),
+    /// A digest of a part of the state that is none.
+    #[error("{0:?} is no digest of a part of the state; write it as sha256:HEX")]
+    StateDigest(String),
+    /// References for the state that nothing can fulfil, or too many.
+    #[error("the references for the state: {0}")]
+    State(&'static str),
     /// A claim that there is none of.
     #[error("there is no claim {0:?} on a boot; there are: {list}", list = CLAIMS.join(", "))]
     Claim(String),
@@ -119,6 +138,8 @@ struct Document {
     claims: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     runtime: Option<RuntimeDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<StateDocument>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -148,7 +169,13 @@ impl ReferenceValues {
         };
         let pcrs = BOOT.chain(AGENT.filter(is_extended));
         let rules = pcrs.filter_map(|pcr| Some((pcr, Rule::Values(vec![values.value(pcr)?]))));
-        Ok(Self::of(bank, rules.collect(), BTreeSet::new(), None))
+        Ok(Self::of(Parts {
+            bank,
+            rules: rules.collect(),
+            claims: BTreeSet::new(),
+            runtime: None,
+            state: None,
+        }))
     }
 
     /// The same, asking that a boot's log shows these claims as well ([`CLAIMS`]).
@@ -161,14 +188,19 @@ impl ReferenceValues {
             let known = CLAIMS.into_iter().find(|claim| *claim == name);
             asked.insert(known.ok_or(ReferenceError::Claim(name))?);
         }
-        let (bank, named, runtime) = (self.bank, named(self.rules), self.runtime);
-        Ok(Self::of(bank, named, asked, runtime))
+        Ok(Self::of(Parts {
+            claims: asked,
+            ..self.into_parts()
+        }))
     }
 
     /// The same with references for what the running system measures.
     #[must_use]
     pub fn with_runtime(self, runtime: RuntimeReferences) -> Self {
-        Self::of(self.bank, named(self.rules), self.claims, Some(runtime))
+        Self::of(Parts {
+            runtime: Some(runtime),
+            ..self.into_parts()
+        })
     }
 
     /// Rules from their JSON form: `{"version":1,"bank":"sha256","pcrs":{"0":{"values":["hex"]},
@@ -191,7 +223,14 @@ impl ReferenceValues {
             .map(|(pcr, rule)| Ok((pcr, rule.parse(bank, pcr)?)));
         let rules = rules.collect::<Result<_, _>>()?;
         let runtime = document.runtime.map(RuntimeDocument::parse).transpose()?;
-        Self::of(bank, rules, BTreeSet::new(), runtime).asking(document.claims)
+        Self::of(Parts {
+            bank,
+            rules,
+            claims: BTreeSet::new(),
+            runtime,
+            state: document.state.map(StateDocument::parse).transpose()?,
+        })
+        .asking(document.claims)
     }
 
     /// The JSON form.
@@ -205,6 +244,7 @@ impl ReferenceValues {
             pcrs: pcrs.collect(),
             claims: self.claims.iter().map(|claim| (*claim).to_owned()).collect(),
             runtime: self.runtime.as_ref().map(RuntimeReferences::document),
+            state: self.state.as_ref().map(StateReferences::document),
         };
         serde_json::to_string_pretty(&document).unwrap_or_default()
     }
@@ -233,20 +273,33 @@ impl ReferenceValues {
         self.runtime.as_ref()
     }
 
+    /// What the robot may say of itself; `None` where nothing is asked of it.
+    #[must_use]
+    pub const fn state(&self) -> Option<&StateReferences> {
+        self.state.as_ref()
+    }
+
     /// A digest over all rules: judgements made under other rules do not count.
     #[must_use]
     pub const fn fingerprint(&self) -> &Digest {
         &self.fingerprint
     }
 
-    fn of(
-        bank: HashAlg,
-        named: Vec<(u8, Rule)>,
-        claims: BTreeSet<&'static str>,
-        runtime: Option<RuntimeReferences>,
-    ) -> Self {
+    fn into_parts(self) -> Parts {
+        let rules = (0_u8..).zip(self.rules);
+        Parts {
+            bank: self.bank,
+            rules: rules.filter_map(|(pcr, rule)| Some((pcr, rule?))).collect(),
+            claims: self.claims,
+            runtime: self.runtime,
+            state: self.state,
+        }
+    }
+
+    fn of(parts: Parts) -> Self {
+        let bank = parts.bank;
         let mut rules: [Option<Rule>; PCR_COUNT] = Default::default();
-        for (pcr, rule) in named {
+        for (pcr, rule) in parts.rules {
             if let Some(slot) = rules.get_mut(usize::from(pcr)) {
                 *slot = Some(rule);
             }
@@ -254,19 +307,14 @@ impl ReferenceValues {
         let mut references = Self {
             bank,
             rules,
-            runtime,
-            claims,
+            runtime: parts.runtime,
+            claims: parts.claims,
+            state: parts.state,
             fingerprint: Digest::zero(bank),
         };
         references.fingerprint = bank.digest(&[references.to_json().as_bytes()]);
         references
     }
-}
-
-/// The rules with the PCRs that they are of.
-fn named(rules: [Option<Rule>; PCR_COUNT]) -> Vec<(u8, Rule)> {
-    let rules = (0_u8..).zip(rules);
-    rules.filter_map(|(pcr, rule)| Some((pcr, rule?))).collect()
 }
 
 impl DocumentRule {
