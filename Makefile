@@ -1,11 +1,13 @@
 # The two commands of the README are `make demo` and `make test`. Both work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench fuzz mutate lint
+.PHONY: help bootstrap demo test bench fuzz mutate simulate lint
 
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 FUZZ_SECONDS ?= 60
 MUTATE_ARGS ?=
+DAYS ?= 1000
+SEED ?= 1
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -29,6 +31,9 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 
 mutate: bootstrap ## each genuine evidence changed 100,000 times (MUTATE_ARGS="NAME… --count N --seed S --json")
 	@cargo xtask mutate $(MUTATE_ARGS)
+
+simulate: bootstrap ## DAYS (1000) of a small fleet in virtual time, by SEED (1)
+	@ALCUB3_DAYS=$(DAYS) ALCUB3_SEED=$(SEED) cargo test --release --package alcub3-server --test thousand_days -- --nocapture
 
 lint: ## formatting, clippy, layers, specification
 	@scripts/lint.sh

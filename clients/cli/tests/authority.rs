@@ -125,3 +125,26 @@ fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
     let count = after["entries"].as_array().unwrap().len();
     assert!(size.starts_with(&format!("{count} entries, root ")), "{size}");
 }
+
+#[test]
+fn how_it_stands_with_a_robot_is_told_and_what_is_not_good_is_a_no() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let never = fleet.no("authority health r1");
+    assert_eq!(never["robots"][0]["state"], "unknown");
+    fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    fleet.yes("attest --eventlog boot.log");
+    let fresh = fleet.yes("authority health");
+    let robot = &fresh["robots"][0];
+    assert_eq!(
+        (&robot["robot"], &robot["state"]),
+        (&"r1".into(), &"fresh".into())
+    );
+    fleet.yes("estop");
+    fleet.no("attest --eventlog boot.log");
+    let failing = fleet.no("authority health r1");
+    assert_eq!(failing["robots"][0]["state"], "failing");
+    let why = failing["robots"][0]["why"].as_str().unwrap();
+    assert!(why.contains("stop-in-force"), "{why}");
+    assert_error(&fleet.run("--json authority health r9"), 70, "robot-unknown");
+}

@@ -22,6 +22,7 @@ pub mod ear;
 pub mod ek_certificate;
 pub mod event_log;
 pub mod evidence;
+pub mod health;
 pub mod ima;
 pub mod mission_key;
 pub mod pcr;

@@ -11,6 +11,8 @@ pub const POLICY_BUNDLE: &str = "alcub3/policy-bundle/v1";
 pub const PEER_ASKED: &str = "alcub3/peer-asked/v1";
 /// What a verifier keeps of a peer between two judgements.
 pub const PEER_RECORD: &str = "alcub3/peer-record/v1";
+/// What a verifier remembers of its judgements of a robot.
+pub const HEALTH: &str = "alcub3/health/v1";
 /// What a verifier keeps of a platform that it judged good.
 pub const PLATFORM_RECORD: &str = "alcub3/platform-record/v1";
 /// The robot's state, as a quote binds it.
@@ -179,7 +181,7 @@ pub const DICE_EVIDENCE: &str = "alcub3/dice-evidence/v1";
 pub const DICE_STATEMENT: &str = "alcub3/dice-statement/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 82] = [
+pub const ALL: [&str; 83] = [
     ATTEST,
     PSA_CHALLENGE,
     ROBOT_STATE,
@@ -262,4 +264,5 @@ pub const ALL: [&str; 82] = [
     PEER_ASKED,
     PEER_RECORD,
     PLATFORM_RECORD,
+    HEALTH,
 ];

@@ -3,11 +3,12 @@
 use std::collections::btree_map::Entry;
 
 use alcub3_attestation::appraisal::{
-    LastSeen, PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise,
+    Finding, LastSeen, PlatformRecord, Policy, Reason, RuntimeRecord, Severity, Verdict, appraise,
 };
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
+use alcub3_attestation::health::Health;
 use alcub3_attestation::receipt::{Expected, Outcome, Receipt, ReceiptVerdict, verify_receipt};
 use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
@@ -235,6 +236,16 @@ impl Authority {
         standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
+        let untrusted = |found: &&Finding| found.severity == Severity::Untrusted;
+        let codes: Vec<_> = verdict
+            .findings()
+            .iter()
+            .filter(untrusted)
+            .map(|found| found.reason.code())
+            .collect();
+        standing
+            .history
+            .note(verdict.judged_at_ms(), verdict.is_trusted(), &codes);
         robots::put_standing(&self.folder, robot, standing)?;
         let known = self.platform(robot)?;
         let record = known.after(verdict);
@@ -350,8 +361,20 @@ impl Authority {
         };
         let decision = decision.because(verdict.reasons.iter().map(|reason| reason.code()));
         self.judgement_on_record(decision, verdict.outcome != Outcome::Refused, now_ms)?;
-        self.note_stop(robot, &verdict)?;
+        self.note_stop(robot, &verdict, now_ms)?;
         Ok(verdict)
+    }
+
+    /// How it stands with a robot's attestations: of the level it may serve now, a judgement holds as long as that level's
+    /// profile says.
+    ///
+    /// # Errors
+    /// [`RobotError`]: not enrolled, purged, or records that do not read.
+    pub fn health(&self, robot: &RobotId, now_ms: u64) -> Result<Health, RobotError> {
+        let enrolment = self.active(robot)?;
+        let ceiling = self.lease_ceiling(&enrolment).unwrap_or(Level::Unclassified);
+        let interval_ms = self.profiles().of(ceiling).attestation_freshness_ms;
+        Ok(self.standing(robot)?.history.health(interval_ms, now_ms))
     }
 
     fn judge_receipt(&self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {
@@ -371,7 +394,7 @@ impl Authority {
     }
 
     /// Notes the stop that a receipt shows.
-    fn note_stop(&self, robot: &RobotId, verdict: &ReceiptVerdict) -> Result<(), RobotError> {
+    fn note_stop(&self, robot: &RobotId, verdict: &ReceiptVerdict, now_ms: u64) -> Result<(), RobotError> {
         let event = verdict.statement.as_ref().map(|statement| &statement.event);
         if verdict.outcome != Outcome::Refused
             && let Some(event) = event.filter(|event| event.scope == StopScope::Robot)
@@ -380,6 +403,9 @@ impl Authority {
             standing.saw_stops([event.stop]);
             // What was found good before the stop says nothing of the robot after it.
             standing.trusted_at_ms = None;
+            standing
+                .history
+                .note(now_ms, false, &[Reason::StopInForce.code()]);
             robots::put_standing(&self.folder, robot, &standing)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, ReferenceError, ReferenceValues};
 use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::health::History;
 use alcub3_crypto::VerifyingKey;
 use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
@@ -16,7 +17,7 @@ const STANDINGS: &str = "standings";
 const HARDWARE: &str = "hardware";
 const PLATFORMS: &str = "platforms";
 const DOMAIN: &str = "alcub3/authority-standing/v1";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// How many stops of one robot are remembered; the oldest are forgotten first, and a robot's log begins anew with
 /// every boot.
 const MAX_STOPS: usize = 256;
@@ -118,6 +119,8 @@ pub struct Standing {
     pub stops: Vec<StopId>,
     /// Those of them that two persons have rearmed.
     pub rearmed: Vec<StopId>,
+    /// The last judgements of what its TPM signed.
+    pub history: History,
 }
 
 impl Standing {
@@ -135,7 +138,7 @@ impl Standing {
     fn encode(&self) -> Vec<u8> {
         let seen = self.last_seen.is_some();
         let trusted = self.trusted_at_ms.is_some();
-        let mut out = Encoder::structure(DOMAIN, VERSION, 2 + usize::from(seen) + usize::from(trusted));
+        let mut out = Encoder::structure(DOMAIN, VERSION, 3 + usize::from(seen) + usize::from(trusted));
         if let Some(LastSeen { sequence, clock }) = &self.last_seen {
             out.u64(2).array(5).u64(*sequence).u64(clock.clock_ms);
             out.u64(clock.reset_count.into())
@@ -151,6 +154,7 @@ impl Standing {
                 out.bytes(stop.as_bytes());
             }
         }
+        out.u64(6).bytes(&self.history.to_canonical());
         out.finish()
     }
 
@@ -170,6 +174,8 @@ impl Standing {
         let stops = decode_stops(r)?;
         fields.key(r, 5, "rearmed")?;
         let rearmed = decode_stops(r)?;
+        fields.key(r, 6, "history")?;
+        let history = History::from_canonical(r.bytes("history")?)?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -177,6 +183,7 @@ impl Standing {
             trusted_at_ms,
             stops,
             rearmed,
+            history,
         })
     }
 }
@@ -379,11 +386,14 @@ mod tests {
             restart_count: 1,
             safe: true,
         };
+        let mut history = History::default();
+        history.note(1_790_000_000_000, false, &["signature"]);
         let full = Standing {
             last_seen: Some(LastSeen { sequence: 9, clock }),
             trusted_at_ms: Some(1_790_000_000_000),
             stops: vec![StopId::new([1; 16]), StopId::new([2; 16])],
             rearmed: vec![StopId::new([1; 16])],
+            history,
         };
         for standing in [Standing::default(), full] {
             let bytes = standing.encode();

@@ -320,6 +320,12 @@ impl Robot {
 
     /// The evidence message that answers a request.
     pub fn evidence(&mut self, request: &AttestRequest) -> Vec<u8> {
+        let pcrs = self.pcrs();
+        self.evidence_of(request, pcrs)
+    }
+
+    /// As [`Self::evidence`], with PCRs that hold something.
+    pub fn evidence_of(&mut self, request: &AttestRequest, pcrs: PcrValues) -> Vec<u8> {
         self.sequence += 1;
         self.clock.clock_ms += 100;
         let (state, mission) = (self.state().to_canonical(), self.alg().digest(&[b"no missions"]));
@@ -332,7 +338,6 @@ impl Robot {
             self.sequence,
         )
         .unwrap();
-        let pcrs = self.pcrs();
         let attested = [
             pcrs.selection().encode(),
             sized(pcrs.digest(self.alg()).as_bytes()),

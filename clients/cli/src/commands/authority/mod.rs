@@ -3,6 +3,7 @@
 pub(super) mod backup;
 mod bundle;
 mod chip;
+mod health;
 mod init;
 mod operator;
 mod parts;
@@ -22,6 +23,8 @@ pub(crate) enum AuthorityCommand {
     Init(init::Init),
     /// What the authority is, and whom it knows
     Show(show::Show),
+    /// How it stands with robots' attestations: fresh, due, late, failing or unknown
+    Health(health::Health),
     /// What the authority decided and refused, and why
     Audit(show::Audit),
     /// Persons who command or approve
@@ -49,6 +52,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
     match command {
         AuthorityCommand::Init(arguments) => init::run(arguments, context),
         AuthorityCommand::Show(arguments) => show::run(arguments, context),
+        AuthorityCommand::Health(arguments) => health::run(arguments, context),
         AuthorityCommand::Audit(arguments) => show::audit(arguments),
         AuthorityCommand::Operator(command) => operator::run(command),
         AuthorityCommand::Chip(command) => chip::run(command),
