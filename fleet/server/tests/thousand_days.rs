@@ -161,7 +161,7 @@ impl Fleet {
             self.count("list entries");
         }
         let clock = &mut self.robots[at].clock;
-        if clock.clock_ms % 7 == 0 {
+        if clock.clock_ms.is_multiple_of(7) {
             clock.safe = true;
         }
     }
