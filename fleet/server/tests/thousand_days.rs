@@ -254,101 +254,119 @@ impl Fleet {
         self.attest(at);
         let request = self.ask(at);
         match self.course.below(9) {
-            0 => {
-                // A program that nobody knows; it stays found until the machine starts anew.
-                let list = self.robots[at].measured.clone();
-                self.robots[at]
-                    .measured
-                    .file("/tmp/intruder", &BANK.digest(&[b"x"]));
-                let evidence = self.robots[at].evidence(&request);
-                let verdict = self.refused(at, &evidence, "intruders");
-                assert!(verdict.unwrap().has(Reason::RuntimeFile));
-                let request = self.ask(at);
-                let evidence = self.robots[at].evidence(&request);
-                assert!(self.refused(at, &evidence, "intruders again").is_some());
-                self.robots[at].measured = list;
-                self.power_cut(at);
+            0 => self.intruder(at, &request),
+            1 => self.other_loader(at, &request),
+            2 => self.replay(at, &request),
+            3 => self.another_robot(at, &request),
+            4 => self.sequence_back(at, &request),
+            5 => self.resets_back(at, &request),
+            6 => self.lost_entries(at, &request),
+            7 => self.late_answer(at, &request),
+            _ => self.flipped_bit(at, &request),
+        }
+    }
+
+    fn intruder(&mut self, at: usize, request: &AttestRequest) {
+        // A program that nobody knows; it stays found until the machine starts anew.
+        let list = self.robots[at].measured.clone();
+        self.robots[at]
+            .measured
+            .file("/tmp/intruder", &BANK.digest(&[b"x"]));
+        let evidence = self.robots[at].evidence(request);
+        let verdict = self.refused(at, &evidence, "intruders");
+        assert!(verdict.unwrap().has(Reason::RuntimeFile));
+        let request = self.ask(at);
+        let evidence = self.robots[at].evidence(&request);
+        assert!(self.refused(at, &evidence, "intruders again").is_some());
+        self.robots[at].measured = list;
+        self.power_cut(at);
+    }
+
+    fn other_loader(&mut self, at: usize, request: &AttestRequest) {
+        let good = self.robots[at].uefi_log.clone();
+        let mut log = Builder::new(&[HashAlg::Sha1, BANK]).unwrap();
+        log.uefi_boot(&Boot {
+            boot_loader: b"another loader",
+            ..Boot::default()
+        });
+        self.robots[at].uefi_log = log.finish();
+        let evidence = self.robots[at].evidence(request);
+        assert!(self.refused(at, &evidence, "other boot loaders").is_some());
+        self.robots[at].uefi_log = good;
+    }
+
+    fn replay(&mut self, at: usize, request: &AttestRequest) {
+        let Some(old) = self.kept.pop() else { return };
+        self.refused(at, &old, "replays");
+        // Under a new session its quote binds another nonce.
+        let mut message = EvidenceMessage::from_canonical(&old).unwrap();
+        message.session = request.session;
+        message.robot = self.robots[at].id.clone();
+        self.refused(at, &message.to_canonical(), "replays in a new exchange");
+    }
+
+    fn another_robot(&mut self, at: usize, request: &AttestRequest) {
+        let other = (at + 1) % ROBOTS;
+        let evidence = self.robots[other].evidence(request);
+        let mut message = EvidenceMessage::from_canonical(&evidence).unwrap();
+        self.refused(at, &message.to_canonical(), "another robot's evidence");
+        let request = self.ask(at);
+        let evidence = self.robots[other].evidence(&request);
+        message = EvidenceMessage::from_canonical(&evidence).unwrap();
+        message.robot = self.robots[at].id.clone();
+        self.refused(at, &message.to_canonical(), "another robot's evidence renamed");
+    }
+
+    fn sequence_back(&mut self, at: usize, request: &AttestRequest) {
+        // Of an old disk: the sequence goes back.
+        let sequence = self.robots[at].sequence;
+        self.robots[at].sequence = sequence.saturating_sub(3);
+        let evidence = self.robots[at].evidence(request);
+        let verdict = self.refused(at, &evidence, "sequences that go back");
+        assert!(verdict.unwrap().has(Reason::Sequence));
+        self.robots[at].sequence = sequence;
+    }
+
+    fn resets_back(&mut self, at: usize, request: &AttestRequest) {
+        let clock = self.robots[at].clock;
+        self.robots[at].clock.reset_count -= 1;
+        let evidence = self.robots[at].evidence(request);
+        let verdict = self.refused(at, &evidence, "reset counts that go back");
+        assert!(verdict.unwrap().has(Reason::ResetCount));
+        self.robots[at].clock = clock;
+    }
+
+    fn lost_entries(&mut self, at: usize, request: &AttestRequest) {
+        // Entries that the PCR holds and the list does not.
+        let quoted = self.robots[at].measured.clone();
+        program(&mut self.robots[at].measured, 7);
+        let pcrs = self.robots[at].pcrs();
+        self.robots[at].measured = quoted;
+        let evidence = self.robots[at].evidence_of(request, pcrs);
+        let verdict = self.refused(at, &evidence, "lists that lost entries");
+        assert!(verdict.unwrap().has(Reason::RuntimeLogMismatch));
+    }
+
+    fn late_answer(&mut self, at: usize, request: &AttestRequest) {
+        let evidence = self.robots[at].evidence(request);
+        let late = self.now + EXCHANGE_MS;
+        self.count("answers too late");
+        self.world.authority.appraise(&evidence, late).unwrap_err();
+    }
+
+    fn flipped_bit(&mut self, at: usize, request: &AttestRequest) {
+        let mut evidence = self.robots[at].evidence(request);
+        let byte = usize::try_from(self.course.next()).unwrap_or_default() % evidence.len();
+        evidence[byte] ^= 1 << self.course.below(8);
+        self.count("flipped bits");
+        // A bit of what is not signed and not judged (the wish for a lease) changes nothing; a robot that is trusted is.
+        if let Ok(appraised) = self.world.authority.appraise(&evidence, self.now) {
+            let trusted = appraised.verdict.is_trusted();
+            if trusted {
+                self.count("flipped bits that mean nothing");
             }
-            1 => {
-                let good = self.robots[at].uefi_log.clone();
-                let mut log = Builder::new(&[HashAlg::Sha1, BANK]).unwrap();
-                log.uefi_boot(&Boot {
-                    boot_loader: b"another loader",
-                    ..Boot::default()
-                });
-                self.robots[at].uefi_log = log.finish();
-                let evidence = self.robots[at].evidence(&request);
-                assert!(self.refused(at, &evidence, "other boot loaders").is_some());
-                self.robots[at].uefi_log = good;
-            }
-            2 => {
-                let Some(old) = self.kept.pop() else { return };
-                self.refused(at, &old, "replays");
-                // Under a new session its quote binds another nonce.
-                let mut message = EvidenceMessage::from_canonical(&old).unwrap();
-                message.session = request.session;
-                message.robot = self.robots[at].id.clone();
-                self.refused(at, &message.to_canonical(), "replays in a new exchange");
-            }
-            3 => {
-                let other = (at + 1) % ROBOTS;
-                let evidence = self.robots[other].evidence(&request);
-                let mut message = EvidenceMessage::from_canonical(&evidence).unwrap();
-                self.refused(at, &message.to_canonical(), "another robot's evidence");
-                let request = self.ask(at);
-                let evidence = self.robots[other].evidence(&request);
-                message = EvidenceMessage::from_canonical(&evidence).unwrap();
-                message.robot = self.robots[at].id.clone();
-                self.refused(at, &message.to_canonical(), "another robot's evidence renamed");
-            }
-            4 => {
-                // Of an old disk: the sequence goes back.
-                let sequence = self.robots[at].sequence;
-                self.robots[at].sequence = sequence.saturating_sub(3);
-                let evidence = self.robots[at].evidence(&request);
-                let verdict = self.refused(at, &evidence, "sequences that go back");
-                assert!(verdict.unwrap().has(Reason::Sequence));
-                self.robots[at].sequence = sequence;
-            }
-            5 => {
-                let clock = self.robots[at].clock;
-                self.robots[at].clock.reset_count -= 1;
-                let evidence = self.robots[at].evidence(&request);
-                let verdict = self.refused(at, &evidence, "reset counts that go back");
-                assert!(verdict.unwrap().has(Reason::ResetCount));
-                self.robots[at].clock = clock;
-            }
-            6 => {
-                // Entries that the PCR holds and the list does not.
-                let quoted = self.robots[at].measured.clone();
-                program(&mut self.robots[at].measured, 7);
-                let pcrs = self.robots[at].pcrs();
-                self.robots[at].measured = quoted;
-                let evidence = self.robots[at].evidence_of(&request, pcrs);
-                let verdict = self.refused(at, &evidence, "lists that lost entries");
-                assert!(verdict.unwrap().has(Reason::RuntimeLogMismatch));
-            }
-            7 => {
-                let evidence = self.robots[at].evidence(&request);
-                let late = self.now + EXCHANGE_MS;
-                self.count("answers too late");
-                self.world.authority.appraise(&evidence, late).unwrap_err();
-            }
-            _ => {
-                let mut evidence = self.robots[at].evidence(&request);
-                let byte = usize::try_from(self.course.next()).unwrap_or_default() % evidence.len();
-                evidence[byte] ^= 1 << self.course.below(8);
-                self.count("flipped bits");
-                // A bit of what is not signed and not judged (the wish for a lease) changes nothing; a robot that is trusted is.
-                if let Ok(appraised) = self.world.authority.appraise(&evidence, self.now) {
-                    let trusted = appraised.verdict.is_trusted();
-                    if trusted {
-                        self.count("flipped bits that mean nothing");
-                    }
-                    if appraised.verdict.attested().is_some() {
-                        self.judged(at, trusted);
-                    }
-                }
+            if appraised.verdict.attested().is_some() {
+                self.judged(at, trusted);
             }
         }
     }

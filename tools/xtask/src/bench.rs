@@ -37,6 +37,11 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     if arguments.json {
         command.arg("--json");
     }
+    run_to_end(&mut command, "a number does not hold; the rows above say which")
+}
+
+/// Runs `cargo bench`, whose rows are its account; a number that is not as it must be is a failure with this reason.
+pub(crate) fn run_to_end(command: &mut Command, otherwise: &str) -> Result<(), Failure> {
     let named = || "cargo bench".to_owned();
     let status = command.status().map_err(|source| Failure::Command {
         command: named(),
@@ -47,6 +52,6 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     }
     Err(Failure::Refused {
         command: named(),
-        stderr: "a number does not hold; the rows above say which".to_owned(),
+        stderr: otherwise.to_owned(),
     })
 }

@@ -44,17 +44,8 @@ pub(crate) fn run(arguments: &MutateArguments) -> Result<(), Failure> {
     if arguments.json {
         command.arg("--json");
     }
-    let named = || "cargo bench".to_owned();
-    let status = command.status().map_err(|source| Failure::Command {
-        command: named(),
-        source,
-    })?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::Refused {
-        command: named(),
-        stderr: "a mutation was accepted, or there is no such kind; the lines above say which, and the case that makes it again"
-            .to_owned(),
-    })
+    crate::bench::run_to_end(
+        &mut command,
+        "a mutation was accepted, or there is no such kind; the lines above say which, and the case that makes it again",
+    )
 }

@@ -44,6 +44,18 @@ macro_rules! reasons {
                 match self { $(Self::$name => $text,)+ }
             }
         }
+
+        impl core::fmt::Display for Reason {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(self.code())
+            }
+        }
+
+        impl serde::Serialize for Reason {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.code())
+            }
+        }
     };
 }
 pub(crate) use reasons;
@@ -199,18 +211,6 @@ reasons! {
     DiceSvn = "dice-svn", Untrusted, "a layer's security version number is below the floor, or missing";
     /// Mode.
     DiceMode = "dice-mode", Untrusted, "a layer is in debug, recovery or an unconfigured mode, or does not say in which";
-}
-
-impl core::fmt::Display for Reason {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl Serialize for Reason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
 }
 
 /// One reason with where it applies.

@@ -64,18 +64,6 @@ reasons! {
     Simulator = "simulator", Info, "the evidence was made with a simulated root of trust";
 }
 
-impl core::fmt::Display for Reason {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl Serialize for Reason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.code())
-    }
-}
-
 /// One reason with where it applies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
