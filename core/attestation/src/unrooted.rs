@@ -5,7 +5,7 @@
 
 use crate::appraisal::{Finding, Reason, Severity};
 use crate::ear::{Judgement, Status, TrustVector};
-use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::{AttestationKind, HardwareTier};
 
 /// What a verifier holds such a platform to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,10 @@ impl Judgement for Verdict {
             .iter()
             .map(|finding| finding.reason.code())
             .collect()
+    }
+
+    fn kind(&self) -> Option<AttestationKind> {
+        None
     }
 
     fn sequence(&self) -> Option<u64> {

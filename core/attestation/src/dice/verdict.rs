@@ -2,7 +2,7 @@ use super::measurement::Measurement;
 use crate::appraisal::{Finding, Reason, Severity};
 use crate::ear::{Judgement, Status, TrustVector, hardware};
 use alcub3_crypto::VerifyingKey;
-use alcub3_trust_model::{HardwareTier, RobotState};
+use alcub3_trust_model::{AttestationKind, HardwareTier, RobotState};
 
 /// What was proven. Present in a verdict once the chain and the statement hold, whatever else was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,10 @@ impl Judgement for Verdict {
             .iter()
             .map(|finding| finding.reason.code())
             .collect()
+    }
+
+    fn kind(&self) -> Option<AttestationKind> {
+        Some(AttestationKind::Operational)
     }
 
     fn sequence(&self) -> Option<u64> {

@@ -2,7 +2,7 @@ use super::claims::Claims;
 use super::reason::{Finding, Reason};
 use crate::appraisal::Severity;
 use crate::ear::{Judgement, Status, TrustVector, hardware};
-use alcub3_trust_model::{HardwareTier, RobotState};
+use alcub3_trust_model::{AttestationKind, HardwareTier, RobotState};
 
 /// What the PSA root of trust signed in answer to the challenge, whatever else was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +142,10 @@ impl Judgement for Verdict {
             .iter()
             .map(|finding| finding.reason.code())
             .collect()
+    }
+
+    fn kind(&self) -> Option<AttestationKind> {
+        Some(AttestationKind::Operational)
     }
 
     fn sequence(&self) -> Option<u64> {
