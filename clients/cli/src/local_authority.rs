@@ -71,7 +71,7 @@ impl LocalAuthority {
     /// Asks a robot for evidence, judges it, and hands the robot the result. It takes the lease where it was trusted.
     pub(crate) fn attest(&mut self, robot: &Robot, logs: &PlatformLogs) -> Result<Appraised, CliError> {
         let request = self.authority.challenge(robot.robot(), now_ms())?;
-        let surroundings = Surroundings::unknown(robot.keys().hash());
+        let surroundings = Surroundings::unknown();
         if !robot.has_measured_hardware() {
             robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
         }

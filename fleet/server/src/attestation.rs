@@ -48,7 +48,9 @@ pub enum AttestationError {
     #[error("the evidence is of another run of the robot's agent than the message says: attest again")]
     OtherBoot,
     /// The evidence leaves out what this authority said that it knows, and it does not know it any more.
-    #[error("the evidence leaves out what this authority knew when it asked, and what it has forgotten since: attest again")]
+    #[error(
+        "the evidence leaves out what this authority knew when it asked, and what it has forgotten since: attest again"
+    )]
     PlatformForgotten,
     /// The robot's keys, its kind of TPM or this authority's key meet the floor of no level any more. What the evidence
     /// shows is noted all the same.
@@ -170,7 +172,14 @@ impl Authority {
         self.platform(robot)?;
         // An exchange that says nothing of what it asks for was opened by an earlier version.
         let asked = exchange.asked.ok_or(ExchangeError::UnknownOrUsed)?;
-        let verdict = self.judge(&enrolment, judged_at, &standing, &message, (asked, &nonce), now_ms)?;
+        let verdict = self.judge(
+            &enrolment,
+            judged_at,
+            &standing,
+            &message,
+            (asked, &nonce),
+            now_ms,
+        )?;
         Ok(JudgedMessage {
             message,
             nonce,
@@ -221,7 +230,10 @@ impl Authority {
         now_ms: u64,
     ) -> Result<Verdict, AttestationError> {
         let record = enrolment.record();
-        let scope = asked.kind.mission().map(|mission| (mission, self.scope(mission, message)));
+        let scope = asked
+            .kind
+            .mission()
+            .map(|mission| (mission, self.scope(mission, message)));
         let references = robots::reference(&self.folder, &record.robot)?;
         let known = self.platforms.get(&record.robot);
         let policy = Policy {
@@ -279,7 +291,8 @@ impl Authority {
         let shown = VerifiedMission::as_approved(token, &self.verifying_key(), &message.robot).ok()?;
         let (_, approved) = self.approved_mission(mission, &message.robot).ok()?;
         let (mut scope, approved) = (mission_scope(&shown, token), mission_scope(&approved, &[]));
-        let is_it = scope.mission == mission && (scope.anchor, scope.anchor_value) == (approved.anchor, approved.anchor_value);
+        let is_it = scope.mission == mission
+            && (scope.anchor, scope.anchor_value) == (approved.anchor, approved.anchor_value);
         scope.not_after_ms = scope.not_after_ms.min(approved.not_after_ms);
         scope.end_clock_ms = scope.end_clock_ms.min(approved.end_clock_ms);
         is_it.then_some(scope)

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
     if let (Some(request), Some(out)) = (&arguments.request, &arguments.out) {
         let request = files::read(request, "a request", LIMIT)?;
         let evidence = parties::with_robot(context, |robot, _| {
-            let surroundings = Surroundings::unknown(robot.keys().hash());
+            let surroundings = Surroundings::unknown();
             Ok(robot.attest(&request, &surroundings, &logs, now_ms())?)
         })?;
         files::write_private(out, &evidence)?;
