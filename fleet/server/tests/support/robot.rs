@@ -445,7 +445,7 @@ impl Robot {
                 token: &self.token,
                 robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &extra),
                 level_epoch: self.certify_counter(NvIndex::LevelEpoch(self.mission_level), &extra),
-                anchor: self.certify_counter(NvIndex::MissionAnchor(MissionAnchor::new(0).unwrap()), &extra),
+                anchor: self.certify_counter(NvIndex::MissionAnchor(MissionAnchor::new(2).unwrap()), &extra),
             }),
             epoch: (request.kind == AttestationKind::Emergency)
                 .then(|| self.certify_counter(NvIndex::RobotEpoch, &extra)),
