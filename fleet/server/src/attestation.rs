@@ -73,6 +73,8 @@ pub struct Appraised {
     pub verdict: Verdict,
     /// The signed attestation result: an EAR as JWT.
     pub ear: String,
+    /// When the result ends, UTC in milliseconds.
+    pub not_after_ms: u64,
     /// The answer to the robot. It holds a lease where the robot was found trusted.
     pub answer: AttestResult,
 }
@@ -201,7 +203,7 @@ impl Authority {
         let robot = message.robot.clone();
         self.remember(&robot, &mut standing, &verdict)?;
         let ceiling = ceiling?;
-        let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
+        let (ear, not_after_ms) = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.grants_lease() {
             Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
         } else {
@@ -216,6 +218,7 @@ impl Authority {
             robot,
             verdict,
             ear,
+            not_after_ms,
             answer,
         })
     }
@@ -381,7 +384,7 @@ impl Authority {
         verdict: &Verdict,
         nonce: &Nonce,
         ceiling: Level,
-    ) -> Result<String, EarError> {
+    ) -> Result<(String, u64), EarError> {
         let context = ear::Context {
             robot,
             nonce,
@@ -392,7 +395,9 @@ impl Authority {
             policy: self.policy_name().to_owned(),
             lifetime_s: (self.profiles().of(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
         };
-        Ear::of(verdict, &context).sign(self.config.curve, self.signing().to_pkcs8().expose())
+        let result = Ear::of(verdict, &context);
+        let signed = result.sign(self.config.curve, self.signing().to_pkcs8().expose())?;
+        Ok((signed, result.exp.saturating_mul(1000)))
     }
 
     fn lease(

@@ -152,7 +152,9 @@ impl Robot {
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
         let alg = self.keys.hash();
-        let state = self.state(surroundings, asked.kind, now_utc_ms);
+        // A part that no verifier would read is named here.
+        let state = self.state(surroundings, asked.kind, now_utc_ms).to_canonical();
+        let state = RobotState::from_canonical(&state).map_err(AgentError::Surroundings)?;
         self.measure_state(&state)?;
         let mission = self.commands.mission_digest(alg);
         let sequence = self.run().next_sequence(&self.folder)?;
