@@ -287,7 +287,7 @@ fn a_mission_is_proven_while_its_keys_would_work() {
     let anchor: fn(&mut MissionScope) = |scope| scope.anchor = MissionAnchor::new(1).unwrap();
     assert_eq!(found(&with(anchor, &robot)), [Reason::Register]);
     let without = judged_changed(&robot, Asked::Operational, |evidence| {
-        evidence.mission_proof = None
+        evidence.mission_proof = None;
     });
     assert_eq!(found(&without), [Reason::Kind]);
 }

@@ -134,7 +134,7 @@ fn on_a_mission_result_and_lease_end_with_it() {
     let appraised = judged(&mut world, &mut robot, kind, late);
     let (ear, _, named) = result(&world, &appraised, late);
     assert_eq!((ear.exp, named), ((NOW + HOUR) / 1000, Some(kind)));
-    let lease = appraised.answer.lease.clone().unwrap();
+    let lease = appraised.answer.lease.unwrap();
     let (key, profiles) = (world.authority.verifying_key(), world.authority.profiles());
     let lease = VerifiedLease::verify(&lease, &key, &robot.id, robot.boot(), &profiles).unwrap();
     assert_eq!(lease.lease().not_after_ms, NOW + HOUR);

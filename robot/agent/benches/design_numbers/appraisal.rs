@@ -15,7 +15,7 @@ use std::hint::black_box;
 
 pub fn rates() -> Vec<Row> {
     let mut robot = Robot::new();
-    let verifier = knowing_registers(&mut robot, |robot| Verifier::of(robot));
+    let verifier = knowing_registers(&mut robot, Verifier::of);
     let full = robot.evidence();
     let first = appraise(&full, &verifier.policy(), NOW_MS);
     assert!(first.is_trusted(), "{:?}", first.findings());

@@ -47,7 +47,7 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
             ..steady.clone()
         };
         count(life, &format!("attest: {kind}"), &mut |life| {
-            evidence(life, &asked)
+            evidence(life, &asked);
         });
     }
     let unknown = Asked::all(nonce(9));

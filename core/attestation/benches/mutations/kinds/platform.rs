@@ -360,18 +360,18 @@ pub fn of_a_mission() -> Kind {
     };
     let more = vec![
         asking("another mission", &|scope| {
-            scope.mission = MissionId::new([8; 16])
+            scope.mission = MissionId::new([8; 16]);
         }),
         asking("another token", &|scope| {
-            scope.token = HashAlg::Sha256.digest(&[b"b"])
+            scope.token = HashAlg::Sha256.digest(&[b"b"]);
         }),
         asking("a later beginning", &|scope| scope.not_before_ms = NOW_MS + 1),
         asking("an earlier end", &|scope| scope.not_after_ms = NOW_MS),
         asking("an earlier end on the chip's clock", &|scope| {
-            scope.end_clock_ms = 5000
+            scope.end_clock_ms = 5000;
         }),
         asking("another anchor", &|scope| {
-            scope.anchor = MissionAnchor::new(1).unwrap()
+            scope.anchor = MissionAnchor::new(1).unwrap();
         }),
         asking("the anchor moved", &|scope| scope.anchor_value = 6),
         asking("the robot's epoch moved", &|scope| scope.robot_epoch = 4),
