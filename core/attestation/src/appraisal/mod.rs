@@ -22,7 +22,9 @@ pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
 pub(crate) use reference::unhex;
 pub use reference::{
-    Area, GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, StateReferences, Violations,
+    Area, Changed, FileChange, GoldenError, Listed, PcrChange, ReferenceDifferences, ReferenceError,
+    ReferenceReport, ReferenceValues, Rule, RuleReport, RuntimeReferences, StateReferences, Violations,
+    what_is_in,
 };
 pub use report::{AttestedReport, VerdictReport};
 pub use runtime::RuntimeRecord;

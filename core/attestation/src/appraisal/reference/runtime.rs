@@ -61,6 +61,7 @@ pub(in crate::appraisal) enum Standing {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuntimeDocument {
+    #[serde(deserialize_with = "super::document::once")]
     files: BTreeMap<String, Vec<String>>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     exclude: BTreeSet<String>,
@@ -140,6 +141,18 @@ impl RuntimeReferences {
     #[must_use]
     pub const fn violations(&self) -> Violations {
         self.violations
+    }
+
+    /// Each name in order, with its accepted digests as the document writes them.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Vec<String>> {
+        self.document().files
+    }
+
+    /// The patterns of names that are not judged, as the document writes them.
+    #[must_use]
+    pub fn exclusions(&self) -> BTreeSet<String> {
+        self.document().exclude
     }
 
     pub(in crate::appraisal) fn excludes(&self, name: &[u8]) -> bool {

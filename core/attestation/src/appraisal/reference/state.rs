@@ -120,6 +120,15 @@ fn digest_text(digest: &Digest) -> String {
 }
 
 impl StateReferences {
+    /// Each part of a state that is held to something, by the document's name of it, and to what.
+    #[must_use]
+    pub fn parts(&self) -> serde_json::Map<String, serde_json::Value> {
+        match serde_json::to_value(self.document()) {
+            Ok(serde_json::Value::Object(parts)) => parts,
+            _ => serde_json::Map::new(),
+        }
+    }
+
     pub(super) fn document(&self) -> StateDocument {
         let texts = |digests: &[Digest]| digests.iter().map(digest_text).collect();
         StateDocument {
