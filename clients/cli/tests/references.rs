@@ -212,3 +212,60 @@ fn a_document_that_is_wrong_is_refused_with_its_line_and_does_nothing_to_the_ter
     assert_ne!(code, 0);
     assert!(stderr.contains("not UTF-8"), "{stderr}");
 }
+
+#[test]
+fn a_corim_is_written_for_others_and_read_from_them() {
+    let desk = Desk::new();
+    let learn = "reference learn --eventlog boot.log --ima ima";
+    desk.said(0, &format!("{learn} -o a.toml"));
+    let names = "--vendor Rover --model RW-7";
+    assert_eq!(
+        desk.json(0, &format!("{learn} {names} -o rw7.corim"))["format"],
+        "corim"
+    );
+    assert_eq!(desk.json(0, "reference diff a.toml rw7.corim")["same"], true);
+    let said = desk.said(0, "reference show rw7.corim");
+    for words in [
+        "CoRIM        rw7",
+        "of           Rover, RW-7",
+        "signed by    nobody",
+        "3 files with 3 digests",
+    ] {
+        assert!(said.contains(words), "{words}\n{said}");
+    }
+    let json = desk.json(0, "reference show rw7.corim");
+    assert_eq!(
+        (&json["corim"]["class"]["model"], &json["corim"]["signer"]),
+        (&"RW-7".into(), &Value::Null)
+    );
+    let (code, _, stderr) = desk.run(&format!("{learn} -o x.corim"));
+    assert_eq!(code, 2, "{stderr}");
+    let (code, _, stderr) = desk.run(&format!("{LEARN} {names} -o x.corim"));
+    assert_ne!(code, 0);
+    for words in ["claims secure-boot", "not judged", "--leave-out"] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    assert!(!desk.path().join("x.corim").exists());
+    desk.said(0, &format!("{LEARN} {names} --leave-out -o x.corim"));
+    let vectors: Value = serde_json::from_str(include_str!(
+        "../../../core/attestation/tests/corim_vectors/vectors.json"
+    ))
+    .unwrap();
+    let named = |name: &str| {
+        vectors["vectors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|vector| vector["name"] == name)
+            .unwrap()
+    };
+    desk.put(
+        "signed.corim",
+        &hex::decode(named("signed on P-256")["document"].as_str().unwrap()).unwrap(),
+    );
+    let (code, _, stderr) = desk.run("reference show signed.corim");
+    assert_ne!(code, 0);
+    assert!(stderr.contains("name the key"), "{stderr}");
+    let (code, _, stderr) = desk.run("reference show a.toml --corim-bank sha256");
+    assert_eq!(code, 2, "{stderr}");
+}

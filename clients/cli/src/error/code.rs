@@ -39,7 +39,9 @@ impl CliError {
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::OtherIssuer { .. }
             | Self::NotAnArgument { .. } => "usage",
-            Self::Reference { .. } | Self::Root { .. } | Self::Token { .. } => "bad-value",
+            Self::Reference { .. } | Self::Corim { .. } | Self::Root { .. } | Self::Token { .. } => {
+                "bad-value"
+            }
             Self::Authority(_) => "authority",
             Self::Operator(_)
             | Self::RobotRecords(_)

@@ -357,6 +357,14 @@ pub(crate) enum CliError {
         /// What is wrong.
         source: alcub3_attestation::appraisal::ReferenceError,
     },
+    /// A CoRIM does not read, or cannot be written.
+    #[error("{}: {source}", path.display())]
+    Corim {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<alcub3_attestation::corim::CorimError>,
+    },
     /// A file holds no usable root.
     #[error("{}: {reason}", path.display())]
     Root {

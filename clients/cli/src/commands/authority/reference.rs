@@ -2,7 +2,7 @@
 
 use crate::clock::now_ms;
 use crate::commands::files;
-use crate::commands::reference::{self, Learned};
+use crate::commands::reference::{Foreign, Learned};
 use crate::error::{CliError, with_sources};
 use crate::output::Answer;
 use crate::parties::AuthorityArgs;
@@ -23,9 +23,11 @@ pub(crate) struct Reference {
     robot: RobotId,
     #[command(flatten)]
     learned: Option<Learned>,
-    /// Reference values as a document, TOML or JSON, such as `alcub3 reference learn` writes
+    /// Reference values as a document, TOML, JSON or CoRIM, such as `alcub3 reference learn` writes
     #[arg(long, value_name = "FILE", required_unless_present = "eventlog", conflicts_with_all = ["eventlog", "ima"])]
     values: Option<PathBuf>,
+    #[command(flatten)]
+    foreign: Foreign,
     #[command(flatten)]
     authority: AuthorityArgs,
 }
@@ -36,7 +38,7 @@ pub(crate) fn run(arguments: &Reference) -> Result<Answer, CliError> {
     let bank = authority.enrolment(&arguments.robot)?.nv_map().name_alg();
     let values = match (&arguments.learned, &arguments.values) {
         (Some(learned), _) => learned.references(bank)?,
-        (None, Some(path)) => reference::read_values(path)?,
+        (None, Some(path)) => arguments.foreign.read(path)?.values,
         (None, None) => return Err(CliError::NoInput),
     };
     authority.set_reference(&arguments.robot, &values, now_ms())?;

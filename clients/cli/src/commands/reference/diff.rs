@@ -1,6 +1,6 @@
 //! `reference diff`: what changed between two documents.
 
-use super::document::read_values;
+use super::document::Foreign;
 use super::show::shown;
 use crate::error::CliError;
 use crate::output::Answer;
@@ -23,11 +23,14 @@ pub(crate) struct Diff {
     /// The document after
     #[arg(value_name = "AFTER")]
     after: PathBuf,
+    #[command(flatten)]
+    foreign: Foreign,
 }
 
 /// Compares.
 pub(super) fn run(arguments: &Diff, style: Style) -> Result<Answer, CliError> {
-    let (before, after) = (read_values(&arguments.before)?, read_values(&arguments.after)?);
+    let read = |path| arguments.foreign.read(path).map(|document| document.values);
+    let (before, after) = (read(&arguments.before)?, read(&arguments.after)?);
     let differences = ReferenceDifferences::between(&before, &after);
     let mut json = json!(differences);
     if let Some(fields) = json.as_object_mut() {

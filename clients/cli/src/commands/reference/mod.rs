@@ -4,7 +4,7 @@ mod diff;
 mod document;
 mod show;
 
-pub(crate) use document::read_values;
+pub(crate) use document::Foreign;
 
 use super::files;
 use super::ima::read_list;
@@ -40,9 +40,11 @@ pub(crate) struct Learn {
     /// Where the document goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// How it is written [default: by the file's name, .json as JSON, else TOML]
+    /// How it is written [default: by the file's name, .json as JSON, .corim as CoRIM, else TOML]
     #[arg(long, value_name = "FORM")]
     format: Option<document::Format>,
+    #[command(flatten)]
+    names: document::CorimNames,
 }
 
 /// What a good machine measured.
@@ -80,7 +82,8 @@ fn learn(arguments: &Learn) -> Result<Answer, CliError> {
     let format = arguments
         .format
         .unwrap_or_else(|| document::Format::by_name(&arguments.out));
-    files::write_private(&arguments.out, format.write(&values).as_bytes())?;
+    let document = format.write(&values, &arguments.names, &arguments.out)?;
+    files::write_private(&arguments.out, &document)?;
     let files = values.runtime().map(RuntimeReferences::len);
     let json =
         json!({"out": arguments.out, "format": format.name(), "bank": values.bank().name(), "files": files});

@@ -1,10 +1,11 @@
 //! `reference show`: what a document accepts, in words.
 
-use super::document::read_values;
+use super::document::Foreign;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::style::Style;
 use alcub3_attestation::appraisal::{ReferenceReport, ReferenceValues, RuleReport, Violations, what_is_in};
+use alcub3_attestation::corim::Corim;
 use alcub3_attestation::ima::name_for_people;
 use alcub3_trust_model::pcr_map::BOOT;
 use serde_json::{Value, json};
@@ -17,17 +18,55 @@ const SHOWN: usize = 8;
 /// Arguments of `reference show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
-    /// The document: TOML or JSON
+    /// The document: TOML, JSON or CoRIM
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    foreign: Foreign,
 }
 
 /// Shows.
 pub(super) fn run(arguments: &Show, style: Style) -> Result<Answer, CliError> {
-    let values = read_values(&arguments.file)?;
-    let report = ReferenceReport::of(&values);
-    let text = in_words(&report, &values, style);
-    Ok(Answer::done(json!(report), text))
+    let document = arguments.foreign.read(&arguments.file)?;
+    let report = ReferenceReport::of(&document.values);
+    let mut text = in_words(&report, &document.values, style);
+    let mut json = json!(report);
+    if let (Some(corim), Some(fields)) = (&document.corim, json.as_object_mut()) {
+        text.insert_str(0, &of_corim(corim));
+        fields.insert("corim".to_owned(), corim_json(corim));
+    }
+    Ok(Answer::done(json, text))
+}
+
+/// What a CoRIM says besides; its texts are harmless since it was read.
+fn of_corim(corim: &Corim) -> String {
+    let of = &corim.environment;
+    let class: Vec<&str> = [&of.vendor, &of.model, &of.class_id]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let signer = corim.signer.as_deref().map_or_else(
+        || "nobody: it is as good as where it came from".to_owned(),
+        |signer| format!("{signer}, with the key that was named"),
+    );
+    let mut text = format!(
+        "CoRIM        {}\nof           {}\nsigned by    {signer}\n",
+        corim.id,
+        class.join(", ")
+    );
+    if !corim.ignored.is_empty() {
+        let _ = writeln!(text, "not used     {}", corim.ignored.join(", "));
+    }
+    text
+}
+
+fn corim_json(corim: &Corim) -> Value {
+    let of = &corim.environment;
+    json!({
+        "id": corim.id, "signer": corim.signer, "ignored": corim.ignored,
+        "class": {"id": of.class_id, "vendor": of.vendor, "model": of.model, "layer": of.layer, "index": of.index},
+    })
 }
 
 fn in_words(report: &ReferenceReport, values: &ReferenceValues, style: Style) -> String {

@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 /// What people read first in a document that was written for them.
 const PREAMBLE: &str = "\
 # Reference values: what a good robot's logs may say. docs/reference-values.md explains each part.
-# Strike out what may differ between good robots, and nothing else: what is not named is refused.
+# Write any = true for a PCR that may differ between good robots. A boot PCR that is not named is refused.
 ";
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use crate::event_log::boot_facts::CLAIMS;
 use crate::event_log::{EventLog, EventLogError, PCR_COUNT};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::BOOT;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// PCRs that may be the agent's (lockdown and retire) and that a boot may have extended before: `systemd-stub` measures into them.
@@ -185,6 +185,31 @@ impl ReferenceValues {
             runtime: Some(runtime),
             ..self.into_parts()
         })
+    }
+
+    /// The same, of values that another document than ours names.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Pcr`] for a PCR that has no references.
+    pub(crate) fn of_values(
+        bank: HashAlg,
+        values: BTreeMap<u8, Vec<Digest>>,
+        runtime: Option<RuntimeReferences>,
+    ) -> Result<Self, ReferenceError> {
+        let has_rule = |pcr: &u8| BOOT.contains(pcr) || AGENT.contains(pcr);
+        if let Some(pcr) = values.keys().find(|pcr| !has_rule(pcr)) {
+            return Err(ReferenceError::Pcr(*pcr));
+        }
+        Ok(Self::of(Parts {
+            bank,
+            rules: values
+                .into_iter()
+                .map(|(pcr, values)| (pcr, Rule::Values(values)))
+                .collect(),
+            claims: BTreeSet::new(),
+            runtime,
+            state: None,
+        }))
     }
 
     /// The bank they are of.

@@ -2,7 +2,7 @@
 
 use super::{GoldenError, ReferenceError, unhex};
 use crate::ima::{Entry, FileDigest, ImaLog};
-use alcub3_crypto::HashAlg;
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::IMA;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -105,6 +105,23 @@ impl RuntimeReferences {
             files,
             ..Self::default()
         })
+    }
+
+    /// Of files and the digests of their bytes, as another document than ours names them.
+    pub(crate) fn of_files(files: BTreeMap<String, Vec<Digest>>) -> Self {
+        let accepted = |digest: &Digest| Accepted {
+            verity: false,
+            alg: digest.alg(),
+            digest: digest.as_bytes().to_vec(),
+        };
+        let files = files.into_iter().map(|(name, digests)| {
+            let accepted = digests.iter().map(accepted).collect();
+            (name.into_bytes(), accepted)
+        });
+        Self {
+            files: files.collect(),
+            ..Self::default()
+        }
     }
 
     /// The same, without judging these names. A pattern is a name, or the beginning of one with `*` at its end.
