@@ -82,6 +82,7 @@ impl Pair {
             rearmed: Vec::new(),
             min_tier: HardwareTier::Simulator,
             lease_ms: LEASE_MS,
+            rule: None,
         };
         let first = peer(&one);
         let two = named("two", std::mem::replace(&mut one.authority, SoftAuthority::new()));

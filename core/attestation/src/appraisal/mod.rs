@@ -11,6 +11,7 @@ mod reason;
 mod record;
 mod reference;
 mod report;
+mod rules;
 mod runtime;
 mod state;
 mod verdict;
@@ -27,6 +28,7 @@ pub use reference::{
     what_is_in,
 };
 pub use report::{AttestedReport, VerdictReport};
+pub use rules::{AppraisalPolicy, AppraisalPolicyError, ClassInWords, Judged, LevelInWords, RuleInForce};
 pub use runtime::RuntimeRecord;
 pub(crate) use state::StateRule;
 pub use verdict::{Attested, Verdict};

@@ -120,6 +120,18 @@ fn digest_text(digest: &Digest) -> String {
 }
 
 impl StateReferences {
+    /// The parts of a state that references can be about, by the document's names.
+    pub const PARTS: &'static [&'static str] = &[
+        "firmware",
+        "calibration",
+        "hardware",
+        "software",
+        "modes",
+        "within",
+        "min_battery_permille",
+        "max_speed_mm_per_s",
+    ];
+
     /// Each part of a state that is held to something, by the document's name of it, and to what.
     #[must_use]
     pub fn parts(&self) -> serde_json::Map<String, serde_json::Value> {
@@ -212,5 +224,21 @@ impl StateReferences {
                 self.within.len()
             )
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_the_documents_fields() {
+        let error = serde_json::from_str::<StateDocument>(r#"{"no part":1}"#)
+            .unwrap_err()
+            .to_string();
+        let (_, fields) = error.split_once("expected one of ").unwrap();
+        let fields: Vec<&str> = fields.split('`').skip(1).step_by(2).collect();
+        assert_eq!(fields, StateReferences::PARTS);
     }
 }

@@ -29,6 +29,12 @@ impl RuntimeRecord {
         self.position
     }
 
+    /// Where it may begin if it is to be judged by these references; `None` where other ones judged what came before.
+    #[must_use]
+    pub fn position_under(&self, references: &ReferenceValues) -> Option<RuntimePosition> {
+        (self.references == *references.fingerprint()).then_some(self.position)
+    }
+
     /// Whether it was judged by these references, in the boot of this clock.
     fn holds(&self, references: &Digest, clock: ClockInfo) -> bool {
         self.references == *references && self.position.is_of(clock)
