@@ -89,7 +89,12 @@ impl CliError {
             Self::Corim { .. } => {
                 Some("get one that fits, or write the values down as TOML (docs/reference-values.md)")
             }
-            Self::Reference { .. } => Some("name a document as the authority's documentation describes"),
+            Self::Reference { .. } => Some(
+                "mend it as docs/reference-values.md describes, or learn it anew (`alcub3 reference learn`)",
+            ),
+            Self::AppraisalPolicyFile { .. } => {
+                Some("mend it, then `alcub3 policy check` says what it asks (docs/appraisal-policy.md)")
+            }
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
             Self::Token { .. } => Some("restore the state folder, or end the mission"),
             Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),
