@@ -32,7 +32,7 @@ pub fn appraise(policy: &Policy, now_ms: u64) -> Verdict {
         findings.push(Finding::new(Reason::RootWithheld, detail));
     }
     if policy.min_tier > HardwareTier::None {
-        let detail = format!("it is none, the policy asks for {}", policy.min_tier);
+        let detail = format!("found none, expected {} or better", policy.min_tier);
         findings.push(Finding::new(Reason::Tier, detail));
     }
     Verdict {

@@ -10,6 +10,7 @@ mod policy;
 mod reason;
 mod record;
 mod reference;
+mod remedy;
 mod report;
 mod rules;
 mod runtime;
@@ -27,6 +28,7 @@ pub use reference::{
     ReferenceReport, ReferenceValues, Rule, RuleReport, RuntimeReferences, StateReferences, Violations,
     what_is_in,
 };
+pub use remedy::ExplainedFinding;
 pub use report::{AttestedReport, VerdictReport};
 pub use rules::{AppraisalPolicy, AppraisalPolicyError, ClassInWords, Judged, LevelInWords, RuleInForce};
 pub use runtime::RuntimeRecord;

@@ -1,4 +1,4 @@
-use super::{Finding, Verdict};
+use super::{ExplainedFinding, Finding, Verdict};
 use alcub3_trust_model::{HardwareTier, Level, OperationalMode, RobotId, StopId};
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ pub struct VerdictReport {
     /// `trusted` or `untrusted`.
     pub verdict: &'static str,
     /// Everything found, in the order of the checks.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ExplainedFinding>,
     /// When it was judged, UTC in milliseconds.
     pub judged_at_ms: u64,
     /// What the TPM signed; absent when the quote does not hold.
@@ -60,7 +60,7 @@ impl VerdictReport {
             } else {
                 "untrusted"
             },
-            findings: verdict.findings().to_vec(),
+            findings: verdict.findings().iter().map(Finding::explained).collect(),
             judged_at_ms: verdict.judged_at_ms(),
             attested: verdict.attested().map(AttestedReport::of),
         }

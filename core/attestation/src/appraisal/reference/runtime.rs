@@ -190,6 +190,12 @@ impl RuntimeReferences {
         }
     }
 
+    /// The digests that a file may have, as the document writes them.
+    pub(in crate::appraisal) fn accepted(&self, name: &[u8]) -> Vec<String> {
+        let accepted = self.files.get(name).into_iter().flatten();
+        accepted.map(ToString::to_string).collect()
+    }
+
     pub(super) fn document(&self) -> RuntimeDocument {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let beginnings = self.excluded.beginnings.iter().map(|name| text(name) + "*");
