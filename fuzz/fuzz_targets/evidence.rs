@@ -1,4 +1,4 @@
-//! Evidence, and reference values in JSON: what is accepted has one encoding.
+//! Evidence, and reference values as text: what is accepted has one encoding, and says the same in both forms.
 #![no_main]
 
 use alcub3_attestation::appraisal::ReferenceValues;
@@ -12,8 +12,10 @@ fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    if let Ok(references) = ReferenceValues::from_json(text) {
+    if let Ok(references) = ReferenceValues::from_text(text) {
         let again = ReferenceValues::from_json(&references.to_json()).expect("written references parse");
+        assert_eq!(again, references);
+        let again = ReferenceValues::from_toml(&references.to_toml()).expect("written references parse");
         assert_eq!(again, references);
     }
 });

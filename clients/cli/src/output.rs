@@ -95,13 +95,23 @@ impl Output {
             let error = json!({"error": {"code": error.code(), "message": message, "remedy": remedy}});
             print(format!("{error:#}\n").as_bytes());
         } else {
-            complain(&format!("alcub3: {message}\n"));
+            complain(&format!("alcub3: {}\n", harmless(&message)));
             if !remedy.is_empty() {
                 complain(&format!("  remedy: {remedy}\n"));
             }
         }
         error.exit()
     }
+}
+
+/// A message may quote what a file of whatever origin says: nothing in it does anything to a terminal.
+fn harmless(message: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' => "\n".to_owned(),
+        control if control.is_control() => control.escape_debug().to_string(),
+        other => other.to_string(),
+    };
+    message.chars().map(shown).collect()
 }
 
 fn ended(mut text: String) -> String {

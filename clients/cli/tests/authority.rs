@@ -40,6 +40,67 @@ fn a_policy_of_the_fleet_is_checked_signed_and_installed() {
 }
 
 #[test]
+fn an_appraisal_policy_is_checked_put_and_held_to_and_a_refusal_says_who_asks() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.armed();
+    let write = |version: u64, asks: &str| {
+        let text = format!(
+            "name = \"north\"\nversion = {version}\n\n[[class]]\nname = \"rovers\"\nrobots = [\"r*\"]\n\n[class.level.UNCLASSIFIED]\n{asks}\n"
+        );
+        std::fs::write(fleet.path().join("north.toml"), text).unwrap();
+    };
+    write(1, "min-tier = \"chip\"");
+    let wrong = fleet.run("policy check north.toml");
+    assert_eq!(wrong.code, 1);
+    for words in ["line 9", "simulator, virtual, firmware or discrete"] {
+        assert!(wrong.stderr.contains(words), "{words}: {}", wrong.stderr);
+    }
+    assert_error(
+        &fleet.run("--json authority policy put north.toml"),
+        1,
+        "bad-policy",
+    );
+    assert!(fleet.yes("authority policy show")["policy"].is_null());
+    write(1, "max-state-age-ms = 60000");
+    let checked = fleet.yes("policy check north.toml");
+    assert_eq!(
+        (&checked["kind"], &checked["version"]),
+        (&"appraisal-policy".into(), &1.into())
+    );
+    let said = fleet.run("policy check north.toml").stdout;
+    for words in [
+        "north version 1",
+        "rovers: r*",
+        "from UNCLASSIFIED:",
+        "at most 60000 ms",
+        "any other robot: refused",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    fleet.yes("authority policy put north.toml");
+    assert_error(
+        &fleet.run("--json authority policy put north.toml"),
+        1,
+        "policy-rolled-back",
+    );
+    assert_eq!(fleet.yes("attest --eventlog boot.log")["lease"], true);
+    write(2, "min-tier = \"discrete\"");
+    fleet.yes("authority policy put north.toml");
+    assert_eq!(fleet.yes("authority policy show")["version"], 2);
+    let refused = fleet.no("attest --eventlog boot.log");
+    assert_eq!(refused["lease"], false);
+    let text = fleet.run("attest --eventlog boot.log").stdout;
+    for words in [
+        "policy-tier",
+        "found simulator, expected discrete or better, by class rovers of appraisal policy north version 2",
+        "use a robot with such a root of trust",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn evidence_travels_in_files_between_machines() {
     let Some(fleet) = Fleet::start() else { return };
     fleet.provisioned();

@@ -137,8 +137,55 @@ fn two_robots_judge_each_other_with_the_authority_out_of_reach() {
         0
     );
     assert_eq!(two(&format!("estop reset {TWO}")).0, 0);
+    let policy = |version: u64, robots: &str| {
+        let text = format!(
+            "name = \"fleet\"\nversion = {version}\n[[class]]\nname = \"rovers\"\nrobots = [\"{robots}\"]\n\
+             [class.level.UNCLASSIFIED]\nclaims = [\"firmware-pcrs-closed\"]\nmax-state-age-ms = 60000\n"
+        );
+        std::fs::write(fleet.path().join("appraisal.toml"), text).unwrap();
+    };
+    policy(1, "r1");
+    let put = fleet.yes("authority policy put appraisal.toml");
+    assert_eq!(
+        (&put["version"], &put["of_no_class"][0]),
+        (&1.into(), &"r2".into())
+    );
+    let refused = fleet.run("--json authority bundle r1 r2 --days 1 -o bundle");
+    assert_error(&refused, 1, "policy-class");
+    policy(2, "r*");
+    fleet.yes("authority policy put appraisal.toml");
     let bundle = fleet.yes("authority bundle r1 r2 --days 1 -o bundle");
     assert_eq!(bundle["version"], 1);
+    fleet.yes("authority show --key authority.pem");
+    let checked = fleet.yes("policy check bundle --authority authority.pem --newest 0");
+    assert_eq!(
+        (&checked["version"], &checked["robots"][1]["robot"]),
+        (&1.into(), &"r2".into())
+    );
+    assert_eq!(checked["robots"][0]["rule"]["version"], 2);
+    let old = fleet.no("policy check bundle --authority authority.pem --newest 1");
+    assert_eq!(old["refused"][0], "bundle-rolled-back");
+    let said = fleet.run("policy check bundle --authority authority.pem").stdout;
+    for words in [
+        "r2: a root of trust",
+        "firmware-pcrs-closed",
+        "by appraisal policy fleet:2",
+        "until 2",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_error(&fleet.run("--json policy check bundle"), 2, "usage");
+    assert_error(
+        &fleet.run("--json policy check bundle --authority boot.log"),
+        70,
+        "bad-key",
+    );
+    let mut forged = std::fs::read(fleet.path().join("bundle")).unwrap();
+    let last = forged.len() - 1;
+    forged[last] ^= 1;
+    std::fs::write(fleet.path().join("forged"), forged).unwrap();
+    let refused = fleet.run("--json policy check forged --authority authority.pem");
+    assert_error(&refused, 1, "bad-bundle");
     let missing = fleet.run("--json authority bundle r9 -o none");
     assert_error(&missing, 1, "robot-unknown");
     std::fs::rename(fleet.path().join("authority"), fleet.path().join("out-of-reach")).unwrap();

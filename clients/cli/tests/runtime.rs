@@ -107,8 +107,25 @@ fn a_program_that_a_good_robot_never_measured_makes_it_untrusted_and_is_named() 
     let untrusted = fleet.no(attest);
     assert_eq!(codes(&untrusted), ["runtime-file", "runtime-file"]);
     assert_eq!(untrusted["lease"], false);
+    let found = &untrusted["findings"][0];
+    assert!(
+        found["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("add its digest to the references"),
+        "{found}"
+    );
+    assert!(found["meaning"].is_string());
     let text = fleet.run(attest).stdout;
+    assert_eq!(
+        text.matches("what to do: if the file was updated on purpose")
+            .count(),
+        1,
+        "{text}"
+    );
+    let changed = HashAlg::Sha256.digest(&[b"changed"]).to_hex();
     for named in [
+        changed.as_str(),
         "entry 4: /usr/bin/driver has another digest",
         "entry 5: /opt/intruder has no reference",
     ] {

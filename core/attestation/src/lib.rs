@@ -14,8 +14,10 @@
 
 pub mod appraisal;
 pub mod attest;
+mod cbor;
 pub mod certify;
 pub mod checkquote;
+pub mod corim;
 mod cursor;
 pub mod dice;
 pub mod ear;

@@ -3,7 +3,7 @@
 //! Such a platform can prove nothing: whatever it sends, its software made, and any other software could have made. So there is
 //! no evidence to appraise. [`appraise`] says exactly that, and whether the policy admits it. It never affirms anything.
 
-use crate::appraisal::{Finding, Reason, Severity};
+use crate::appraisal::{Finding, Judged, Reason, RuleInForce, Severity};
 use crate::ear::{Judgement, Status, TrustVector};
 use alcub3_trust_model::{AttestationKind, HardwareTier};
 
@@ -32,7 +32,7 @@ pub fn appraise(policy: &Policy, now_ms: u64) -> Verdict {
         findings.push(Finding::new(Reason::RootWithheld, detail));
     }
     if policy.min_tier > HardwareTier::None {
-        let detail = format!("it is none, the policy asks for {}", policy.min_tier);
+        let detail = format!("found none, expected {} or better", policy.min_tier);
         findings.push(Finding::new(Reason::Tier, detail));
     }
     Verdict {
@@ -42,6 +42,19 @@ pub fn appraise(policy: &Policy, now_ms: u64) -> Verdict {
 }
 
 impl Verdict {
+    /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
+    #[must_use]
+    pub fn held_to(mut self, rule: &RuleInForce) -> Self {
+        let judged = Judged {
+            tier: Some(HardwareTier::None),
+            state_time_ms: None,
+            judged_at_ms: self.judged_at_ms,
+            references: None,
+        };
+        rule.hold(&mut self.findings, &judged);
+        self
+    }
+
     /// Whether the policy admits the platform as what it is. It is not trusted either way.
     #[must_use]
     pub fn is_admitted(&self) -> bool {

@@ -322,7 +322,10 @@ fn references_ask_for_claims_and_a_boot_that_does_not_show_them_is_untrusted() {
     let refused = verdict(&more);
     assert!(!refused.is_trusted() && refused.has(Reason::BootClaim));
     let detail = &refused.findings().last().unwrap().detail;
-    assert!(detail.starts_with("firmware-update-protected: "), "{detail}");
+    assert!(
+        detail.starts_with("expected firmware-update-protected, found: "),
+        "{detail}"
+    );
     // They are part of what a judgement is remembered under, and of the document.
     assert_ne!(shown.fingerprint(), robot.references().fingerprint());
     assert_eq!(ReferenceValues::from_json(&shown.to_json()).unwrap(), shown);

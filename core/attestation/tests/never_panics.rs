@@ -13,6 +13,7 @@ mod software_robot;
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote::{parse_pcr_file, public_key, write_pcr_file};
+use alcub3_attestation::corim::{self, Naming, Reading};
 use alcub3_attestation::dice::References;
 use alcub3_attestation::ek_certificate::{RootKind, Roots, verify};
 use alcub3_attestation::event_log::{
@@ -51,8 +52,15 @@ fn every_parser(bytes: &[u8]) {
     let mut roots = Roots::new();
     let _ = roots.add(RootKind::Production, bytes);
     let _ = verify(bytes, &[bytes], &roots, 1_704_067_200);
+    let reading = Reading {
+        signer: None,
+        bank: None,
+        now_s: 0,
+    };
+    let _ = corim::read(bytes, &reading);
     if let Ok(text) = core::str::from_utf8(bytes) {
         let _ = ReferenceValues::from_json(text);
+        let _ = ReferenceValues::from_toml(text);
         let _ = References::from_json(text);
     }
 }
@@ -85,6 +93,15 @@ fn seed_pcr_file() -> Vec<u8> {
     write_pcr_file(&PcrValues::new(selection, digests).unwrap())
 }
 
+fn seed_corim() -> Vec<u8> {
+    let naming = Naming {
+        id: "rover",
+        vendor: "v",
+        model: "m",
+    };
+    corim::write(&software_robot::Robot::new().references(), &naming, false).unwrap()
+}
+
 fn mutated(seed: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
     let length = seed.len();
     let changes = prop::collection::vec((0..length, any::<u8>()), 0..6);
@@ -103,6 +120,11 @@ proptest! {
 
     #[test]
     fn on_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        every_parser(&bytes);
+    }
+
+    #[test]
+    fn on_changed_corims(bytes in mutated(seed_corim())) {
         every_parser(&bytes);
     }
 

@@ -400,7 +400,10 @@ fn what_was_measured_into_another_pcr_is_named() {
     let verdict = judge(&robot, &asking, None);
     assert_eq!(untrusted(&verdict), [Reason::RuntimeOtherPcr]);
     let detail = &verdict.findings().last().unwrap().detail;
-    assert!(detail.ends_with("/opt/hidden in PCR 11"), "{detail}");
+    assert!(
+        detail.ends_with("found /opt/hidden in PCR 11, expected in PCR 10"),
+        "{detail}"
+    );
     assert!(RuntimeReferences::golden(&ImaLog::parse(&sent).unwrap()).is_err());
 }
 
@@ -414,7 +417,7 @@ fn a_name_in_a_finding_is_cut_and_does_nothing_to_a_terminal() {
     let verdict = judge(&robot, &asking, None);
     let detail = &verdict.findings().last().unwrap().detail;
     assert!(detail.contains(r"/tmp/\u{1b}[2Jaaa"), "{detail}");
-    assert!(detail.len() < 400, "{}", detail.len());
+    assert!(detail.len() < 500, "{}", detail.len());
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! [`VerifiedEnrolment`].
 #![forbid(unsafe_code)]
 
+pub mod appraisal_policy;
 pub mod attestation;
 mod binding;
 pub mod certificate;

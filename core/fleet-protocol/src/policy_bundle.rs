@@ -4,16 +4,17 @@
 //! RFC 9334 words: the bundle holds the Endorsements (enrolments, with each robot's attestation key), the Reference Values and
 //! the Appraisal Policy for Evidence; the robot that uses it is Verifier and Relying Party in one.
 
-use alcub3_attestation::appraisal::{ReferenceError, ReferenceValues};
+use alcub3_attestation::appraisal::{ReferenceError, ReferenceValues, RuleInForce};
 use alcub3_command_authority::cose::{CoseError, Message as Cose, Unsigned};
 use alcub3_crypto::{Suite, VerifyingKey};
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::{HardwareTier, RobotId, StopId, domain};
 
+use crate::appraisal_policy::MAX_POLICY_BYTES;
 use crate::wire::{self, Message};
 use crate::{RecordError, VerifiedEnrolment};
 
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// The most robots of one bundle.
 pub const MAX_PEERS: usize = 256;
 /// The longest bundle, in bytes: a robot keeps it as one file.
@@ -35,6 +36,8 @@ pub struct PeerPolicy {
     pub min_tier: HardwareTier,
     /// How long a judgement of it holds, in milliseconds.
     pub lease_ms: u64,
+    /// What the fleet's appraisal policy asks of it, where there is one.
+    pub rule: Option<RuleInForce>,
 }
 
 /// A bundle as an authority writes it.
@@ -116,12 +119,16 @@ impl PolicyBundle {
         out.u64(2).u64(self.version).u64(3).u64(self.issued_at_ms);
         out.u64(4).u64(self.not_after_ms).u64(5).array(self.peers.len());
         for peer in &self.peers {
-            out.array(5).bytes(&peer.enrolment).text(&peer.references);
+            out.array(6).bytes(&peer.enrolment).text(&peer.references);
             out.array(peer.rearmed.len());
             for stop in &peer.rearmed {
                 out.bytes(stop.as_bytes());
             }
             out.u64(peer.min_tier.id().into()).u64(peer.lease_ms);
+            out.array(usize::from(peer.rule.is_some()));
+            if let Some(rule) = &peer.rule {
+                out.text(&rule.to_json());
+            }
         }
         Unsigned::new(suite, out.finish())
     }
@@ -148,7 +155,7 @@ impl PolicyBundle {
 
 impl PeerPolicy {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.array_of("peer", 5)?;
+        r.array_of("peer", 6)?;
         let enrolment = wire::bounded(r, "enrolment", MAX_ENROLMENT)?;
         let references = wire::short_text(r, "references", MAX_BUNDLE_BYTES)?;
         let count = r.array("rearmed", MAX_STOPS)?;
@@ -161,8 +168,17 @@ impl PeerPolicy {
             rearmed,
             min_tier: r.id_of("min_tier", HardwareTier::from_id)?,
             lease_ms: r.u64("lease_ms")?,
+            rule: match r.array("rule", 1)? {
+                0 => None,
+                _ => Some(decode_rule(r)?),
+            },
         })
     }
+}
+
+fn decode_rule(r: &mut Reader<'_>) -> Result<RuleInForce, DecodeError> {
+    let text = wire::short_text(r, "rule", MAX_POLICY_BYTES)?;
+    RuleInForce::from_json(&text).map_err(|_| r.fault("rule", Fault::Value))
 }
 
 /// One robot of a verified bundle.
@@ -272,6 +288,11 @@ impl VerifiedBundle {
     /// Its version.
     pub const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// When it was issued, UTC in milliseconds since 1970.
+    pub const fn issued_at_ms(&self) -> u64 {
+        self.issued_at_ms
     }
 
     /// When nobody is judged by it any more, UTC in milliseconds since 1970.

@@ -174,6 +174,8 @@ pub const REPLACEMENT: &str = "alcub3/replacement/v1";
 /// The authority's answer: the enrolment of the robot with its new parts.
 pub const REPLACEMENT_GRANT: &str = "alcub3/replacement-grant/v1";
 
+/// The fleet's appraisal policy.
+pub const APPRAISAL_POLICY: &str = "alcub3/appraisal-policy/v1";
 /// The fleet's level policy.
 pub const LEVEL_POLICY: &str = "alcub3/level-policy/v1";
 
@@ -183,7 +185,7 @@ pub const DICE_EVIDENCE: &str = "alcub3/dice-evidence/v1";
 pub const DICE_STATEMENT: &str = "alcub3/dice-statement/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 84] = [
+pub const ALL: &[&str] = &[
     ATTEST,
     PSA_CHALLENGE,
     ROBOT_STATE,
@@ -260,6 +262,7 @@ pub const ALL: [&str; 84] = [
     REPLACEMENT_REQUEST,
     REPLACEMENT,
     REPLACEMENT_GRANT,
+    APPRAISAL_POLICY,
     LEVEL_POLICY,
     DICE_EVIDENCE,
     DICE_STATEMENT,

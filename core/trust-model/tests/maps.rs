@@ -170,7 +170,7 @@ fn no_production_profile_admits_a_simulator() {
 
 #[test]
 fn domain_strings_have_one_form_and_differ() {
-    let all: BTreeSet<&str> = domain::ALL.into_iter().collect();
+    let all: BTreeSet<&str> = domain::ALL.iter().copied().collect();
     assert_eq!(all.len(), domain::ALL.len());
     for text in all {
         let (what, version) = text

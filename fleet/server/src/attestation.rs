@@ -3,12 +3,12 @@
 use std::collections::btree_map::Entry;
 
 use alcub3_attestation::appraisal::{
-    Asked, Finding, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, RuntimeRecord,
-    Severity, Verdict, appraise,
+    Asked, Finding, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, Severity,
+    Verdict, appraise,
 };
 use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
-use alcub3_attestation::evidence::{Evidence, Nonce};
+use alcub3_attestation::evidence::{Evidence, Nonce, RuntimePosition};
 use alcub3_attestation::health::Health;
 use alcub3_attestation::receipt::{Expected, Outcome, Receipt, ReceiptVerdict, verify_receipt};
 use alcub3_audit_log::EntryKind;
@@ -113,9 +113,12 @@ impl Authority {
         kind: AttestationKind,
         now_ms: u64,
     ) -> Result<AttestRequest, AttestationError> {
-        let known = self.platform(robot)?;
-        let runtime_from = known.runtime.as_ref().map(RuntimeRecord::position);
-        let registers = known.registers.as_ref().map(RegisterRecord::positions);
+        let runtime_from = self.runtime_from(robot)?;
+        let registers = self
+            .platform(robot)?
+            .registers
+            .as_ref()
+            .map(RegisterRecord::positions);
         let asked = AskedFor {
             kind,
             spared: runtime_from.is_some() || registers.is_some(),
@@ -131,6 +134,19 @@ impl Authority {
             runtime_from,
             registers,
         })
+    }
+
+    /// Where the robot's list may begin: nowhere but at its beginning where what is known was judged by other references than those
+    /// that hold now.
+    fn runtime_from(&mut self, robot: &RobotId) -> Result<Option<RuntimePosition>, RobotError> {
+        let Some(known) = self.platform(robot)?.runtime.clone() else {
+            return Ok(None);
+        };
+        let ceiling = self
+            .lease_ceiling(&self.active(robot)?)
+            .unwrap_or(Level::Unclassified);
+        let references = self.references_in_force(robot, ceiling)?;
+        Ok(known.position_under(&references))
     }
 
     /// Judges the evidence that a robot sent in answer to [`Self::challenge`]. The exchange is used up first, so that
@@ -237,7 +253,7 @@ impl Authority {
             .kind
             .mission()
             .map(|mission| (mission, self.scope(mission, message)));
-        let references = robots::reference(&self.folder, &record.robot)?;
+        let references = self.references_in_force(&record.robot, ceiling)?;
         let known = self.platforms.get(&record.robot);
         let policy = Policy {
             attestation_key: enrolment.attestation_key(),
@@ -257,6 +273,10 @@ impl Authority {
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let verdict = appraise(&message.evidence, &policy, now_ms);
+        let verdict = match self.appraisal_rule(&record.robot, ceiling) {
+            Some(rule) => verdict.held_to(&rule, &references),
+            None => verdict,
+        };
         let state = verdict.attested().and_then(|attested| attested.state.as_ref());
         match state {
             Some(state) if state.boot != message.boot => Err(AttestationError::OtherBoot),
@@ -392,7 +412,7 @@ impl Authority {
                 developer: "alcub3".to_owned(),
                 build: env!("CARGO_PKG_VERSION").to_owned(),
             },
-            policy: self.policy_name().to_owned(),
+            policy: self.policy_name(),
             lifetime_s: (self.profiles().of(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
         };
         let result = Ear::of(verdict, &context);

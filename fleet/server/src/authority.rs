@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use alcub3_attestation::appraisal::PlatformRecord;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Curve, HashAlg, SigningKey, VerifyingKey};
+use alcub3_fleet_protocol::appraisal_policy::VerifiedAppraisalPolicy;
 use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
@@ -13,6 +14,7 @@ use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId};
 
+use crate::appraisal_policy::{self, AppraisalPolicyIssueError};
 use crate::approval::{ApprovalPurpose, ApprovalVault};
 use crate::audit::{AuditLog, AuditLogError, Decision};
 use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
@@ -145,6 +147,9 @@ pub enum AuthorityError {
     /// The level policy in the folder does not verify.
     #[error("the level policy in the state folder: {0}; restore the state folder from a backup")]
     LevelPolicy(#[from] LevelPolicyIssueError),
+    /// The appraisal policy in force does not verify.
+    #[error("{0}; restore the state folder from a backup")]
+    AppraisalPolicy(#[from] AppraisalPolicyIssueError),
     /// There is no configuration.
     #[error("the authority's configuration is missing; restore the state folder from a backup")]
     NoConfig,
@@ -163,6 +168,7 @@ pub struct Authority {
     pub(crate) keys: Keys,
     pub(crate) operators: Operators,
     pub(crate) level_policy: Option<VerifiedLevelPolicy>,
+    pub(crate) appraisal_policy: Option<VerifiedAppraisalPolicy>,
     pub(crate) entropy: SystemEntropy,
     pub(crate) audit: AuditLog,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
@@ -202,10 +208,12 @@ impl Authority {
         let keys = Keys::load(&folder, &config.seal_file)?;
         let operators = Operators::load(&folder)?;
         let level_policy = level_policy::load(&folder, &keys.signing.verifying_key())?;
+        let appraisal_policy = appraisal_policy::load(&folder, &keys.signing.verifying_key())?;
         replacement::finish(&folder, &keys.signing.verifying_key())?;
         let audit = AuditLog::open(&folder, &mut SystemEntropy)?;
         let mut authority = Self::with(folder, config, keys, operators, audit);
         authority.level_policy = level_policy;
+        authority.appraisal_policy = appraisal_policy;
         Ok(authority)
     }
 
@@ -222,6 +230,7 @@ impl Authority {
             keys,
             operators,
             level_policy: None,
+            appraisal_policy: None,
             entropy: SystemEntropy,
             audit,
             enrolments: BTreeMap::new(),
@@ -336,12 +345,16 @@ impl Authority {
         }
     }
 
-    /// The policy's name in results.
-    pub(crate) const fn policy_name(&self) -> &'static str {
-        if self.config.admit_simulators {
+    /// The policy's name in results: with the name and version of the appraisal policy, where one is in force.
+    pub(crate) fn policy_name(&self) -> String {
+        let base = if self.config.admit_simulators {
             "urn:alcub3:policy:admits-simulators"
         } else {
             "urn:alcub3:policy:production"
+        };
+        match self.appraisal_policy().map(VerifiedAppraisalPolicy::policy) {
+            Some(policy) => format!("{base}:{}:{}", policy.name(), policy.version()),
+            None => base.to_owned(),
         }
     }
 }

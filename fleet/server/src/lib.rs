@@ -15,6 +15,7 @@
 //! folder: a copy of the folder alone opens nothing, whoever reads both files opens all.
 #![forbid(unsafe_code)]
 
+mod appraisal_policy;
 mod approval;
 mod attestation;
 mod audit;
@@ -45,6 +46,7 @@ pub mod store;
 mod succession;
 mod vault_names;
 
+pub use appraisal_policy::AppraisalPolicyIssueError;
 pub use approval::{
     ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, CountedVote, OperatorVote, count_votes,
     sign_ballot,

@@ -8,7 +8,7 @@ use alcub3_trust_model::{BelowFloor, RobotId};
 
 use crate::audit::Decision;
 use crate::authority::Authority;
-use crate::robots::{self, RobotError};
+use crate::robots::RobotError;
 use crate::store::StoreError;
 
 /// The last bundle that was issued, for its version.
@@ -32,6 +32,16 @@ pub enum BundleIssueError {
         robot: RobotId,
         /// What is below.
         source: BelowFloor,
+    },
+    /// The appraisal policy in force has no class for a robot, which everybody would refuse.
+    #[error(
+        "robot {robot} is of no class of the appraisal policy {policy}: add it to a class, or leave it out of the bundle"
+    )]
+    NoClass {
+        /// Which robot.
+        robot: RobotId,
+        /// The policy's name and version.
+        policy: String,
     },
     /// What was put together is no bundle, or the last one is none of this authority's.
     #[error(transparent)]
@@ -103,8 +113,14 @@ impl Authority {
             BundleIssueError::BelowFloor { robot, source }
         })?;
         let profile = self.profile_for(ceiling, enrolment.record().tier);
+        let rule = self.appraisal_rule(robot, ceiling);
+        if let Some(rule) = rule.as_ref().filter(|rule| !rule.has_class()) {
+            let (robot, policy) = (robot.clone(), rule.policy_id());
+            return Err(BundleIssueError::NoClass { robot, policy });
+        }
         Ok(PeerPolicy {
-            references: robots::reference(&self.folder, robot)?.to_json(),
+            references: self.references_in_force(robot, ceiling)?.to_json(),
+            rule,
             rearmed: self.standing(robot)?.rearmed,
             min_tier: profile.min_tier,
             lease_ms: profile.lease_ms,

@@ -1,5 +1,6 @@
 //! Why the authority refused something, as a word for programs and for the audit log.
 
+use crate::appraisal_policy::AppraisalPolicyIssueError;
 use crate::approval::ApprovalError;
 use crate::attestation::AttestationError;
 use crate::backup::BackupError;
@@ -18,7 +19,9 @@ use crate::restore::RestoreRefusal;
 use crate::robots::RobotError;
 use crate::shared_keys::SharedKeyApprovalError;
 use crate::succession::SuccessionError;
+use alcub3_attestation::appraisal::Reason;
 use alcub3_audit_log::Outcome;
+use alcub3_fleet_protocol::appraisal_policy::SignedAppraisalPolicyError;
 use alcub3_fleet_protocol::certificate::CertificateError;
 use alcub3_fleet_protocol::enrolment::EnrolError;
 use alcub3_fleet_protocol::replacement::ReplacementError;
@@ -327,12 +330,24 @@ impl Refusal for LevelPolicyIssueError {
     }
 }
 
+impl Refusal for AppraisalPolicyIssueError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Policy(SignedAppraisalPolicyError::RolledBack { .. }) => "policy-rolled-back",
+            Self::Policy(_) => "bad-policy",
+            Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
 impl Refusal for BundleIssueError {
     fn code(&self) -> &'static str {
         match self {
             Self::Lifetime | Self::Bundle(_) => "bad-bundle",
             Self::Robot(error) => error.code(),
             Self::BelowFloor { source, .. } => source.code(),
+            Self::NoClass { .. } => Reason::PolicyClass.code(),
             Self::Sign(_) => CRYPTOGRAPHY,
             Self::Store(_) => STATE,
         }

@@ -7,7 +7,7 @@ use crate::robot::Robot;
 use crate::run::random_id;
 use crate::{AgentError, Result};
 use alcub3_attestation::appraisal::{
-    Asked, LastSeen, PlatformRecord, Policy, RegisterRecord, RuntimeRecord, Verdict, appraise,
+    Asked, LastSeen, PlatformRecord, Policy, RegisterRecord, Verdict, appraise,
 };
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::evidence::Nonce;
@@ -158,7 +158,7 @@ impl Robot {
     /// [`PeerError`]: no bundle that holds now, or the robot is not in it.
     pub fn ask_peer(&self, peer: &RobotId, now_utc_ms: u64) -> Result<Vec<u8>> {
         let bundle = self.bundle(now_utc_ms)?;
-        known_in(&bundle, peer)?;
+        let policy = known_in(&bundle, peer)?;
         let mut nonce = [0; 32];
         OsEntropy.fill(&mut nonce).map_err(std::io::Error::other)?;
         let session = SessionId::new(random_id()?);
@@ -174,8 +174,12 @@ impl Robot {
             session,
             nonce: nonce.to_vec(),
             kind: AttestationKind::Operational,
-            runtime_from: record.platform.runtime.as_ref().map(RuntimeRecord::position),
             registers: record.platform.registers.as_ref().map(RegisterRecord::positions),
+            runtime_from: record
+                .platform
+                .runtime
+                .as_ref()
+                .and_then(|known| known.position_under(policy.references())),
         };
         Ok(request.to_canonical())
     }
@@ -223,6 +227,10 @@ impl Robot {
         let peer = known_in(&bundle, &asked.robot)?;
         let known = self.peer_record(&asked.robot)?;
         let verdict = appraise(&message.evidence, &policy(peer, &asked, &known, self), now_utc_ms);
+        let verdict = match &peer.policy().rule {
+            Some(rule) => verdict.held_to(rule, peer.references()),
+            None => verdict,
+        };
         let record = PeerRecord {
             last_seen: LastSeen::after(known.last_seen, &verdict),
             platform: known.platform.after(&verdict),

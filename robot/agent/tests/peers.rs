@@ -12,7 +12,7 @@ mod support;
 use alcub3_agent::{
     AgentError, LogSource, PEER_EXCHANGE_MS, PeerJudged, PlatformLogs, Surroundings, provision,
 };
-use alcub3_attestation::appraisal::{Reason, ReferenceValues};
+use alcub3_attestation::appraisal::{AppraisalPolicy, Reason, ReferenceValues, RuleInForce};
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::builder::{Boot, Builder};
 use alcub3_crypto::HashAlg;
@@ -21,7 +21,7 @@ use alcub3_fleet_protocol::policy_bundle::{PeerPolicy, PolicyBundle};
 use alcub3_keys::StateFolder;
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::Lane;
-use alcub3_trust_model::{HardwareTier, RobotId};
+use alcub3_trust_model::{HardwareTier, Level, RobotId};
 use support::{LONG, Life, NOW_MS, SoftAuthority, request};
 
 const BANK: HashAlg = HashAlg::Sha256;
@@ -82,6 +82,7 @@ impl Pair {
             rearmed: Vec::new(),
             min_tier: HardwareTier::Simulator,
             lease_ms: LEASE_MS,
+            rule: None,
         };
         let first = peer(&one);
         let two = named("two", std::mem::replace(&mut one.authority, SoftAuthority::new()));
@@ -120,6 +121,42 @@ fn answered(life: &Life, asked: &[u8], now_ms: u64) -> Vec<u8> {
 
 fn id(life: &Life) -> RobotId {
     life.robot().robot().clone()
+}
+
+fn rule(text: &str) -> RuleInForce {
+    let policy = AppraisalPolicy::from_toml(text).unwrap();
+    policy.rule(&RobotId::new("one").unwrap(), Level::Unclassified)
+}
+
+/// What the fleet's appraisal policy asks of a robot is asked by its peers too.
+#[test]
+fn a_peer_is_held_to_the_rule_in_the_bundle() {
+    let pair = Pair::new();
+    let classed = |asks: &str| {
+        rule(&format!(
+            "name = \"p\"\nversion = 1\n[[class]]\nname = \"c\"\nrobots = [\"*\"]\n[class.level.UNCLASSIFIED]\n{asks}"
+        ))
+    };
+    let stranger = rule("name = \"p\"\nversion = 1\n[[class]]\nname = \"c\"\nrobots = [\"two\"]");
+    for (version, rule, refused) in [
+        (1, classed("max-state-age-ms = 1000"), None),
+        (2, classed("min-tier = \"firmware\""), Some(Reason::PolicyTier)),
+        (3, classed("runtime = \"required\""), Some(Reason::PolicyRuntime)),
+        (4, stranger, Some(Reason::PolicyClass)),
+        (5, classed(""), None),
+    ] {
+        let bundle = pair.bundle(version, |bundle| bundle.peers[0].rule = Some(rule));
+        pair.two.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+        let found = judged(&pair.two, &pair.one, NOW_MS);
+        assert_eq!(
+            found.verdict.is_trusted(),
+            refused.is_none(),
+            "{:?}",
+            found.verdict.findings()
+        );
+        assert_eq!(found.not_after_ms.is_some(), refused.is_none());
+        assert!(refused.is_none_or(|reason| found.verdict.has(reason)));
+    }
 }
 
 /// One robot asks another and judges it.

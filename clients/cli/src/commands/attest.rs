@@ -8,7 +8,7 @@ use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs};
 use crate::style::Style;
 use alcub3_agent::{LogSource, PlatformLogs};
-use alcub3_attestation::appraisal::{Severity, Verdict};
+use alcub3_attestation::appraisal::{Finding, Severity, Verdict};
 use alcub3_fleet_protocol::attestation::AttestResult;
 use alcub3_server::Appraised;
 use alcub3_trust_model::{AttestationKind, RobotId};
@@ -160,7 +160,7 @@ fn answer(appraised: &Appraised, style: Style) -> Answer {
 pub(super) fn to_json(robot: &RobotId, verdict: &Verdict) -> Value {
     json!({
         "robot": robot, "kind": verdict.kind(), "trusted": verdict.is_trusted(), "proven": verdict.is_proven(),
-        "findings": verdict.findings(), "judged_at_ms": verdict.judged_at_ms(), "not_before_ms": verdict.judged_at_ms(),
+        "findings": verdict.findings().iter().map(Finding::explained).collect::<Vec<_>>(), "judged_at_ms": verdict.judged_at_ms(), "not_before_ms": verdict.judged_at_ms(),
     })
 }
 
@@ -172,13 +172,21 @@ pub(super) fn in_words(robot: &RobotId, verdict: &Verdict, style: Style) -> Stri
         (false, false) => style.bad("untrusted"),
     };
     let mut text = format!("{robot}: {word} ({})\n", verdict.kind());
-    for finding in verdict.findings() {
+    let mut findings = verdict.findings().iter().peekable();
+    while let Some(finding) = findings.next() {
         let mark = match finding.severity {
             Severity::Untrusted => style.bad("untrusted"),
             Severity::Warning => style.warn("warning  "),
             Severity::Info => style.dim("note     "),
         };
         let _ = writeln!(text, "  {mark}  {}: {}", finding.reason.code(), finding.detail);
+        // Several of one reason have one remedy, at their end.
+        let is_last = findings.peek().is_none_or(|next| next.reason != finding.reason);
+        let explained = finding.explained();
+        if let Some(remedy) = explained.remedy.filter(|_| is_last) {
+            let _ = writeln!(text, "             {}", style.dim(explained.meaning));
+            let _ = writeln!(text, "             what to do: {remedy}");
+        }
     }
     text
 }

@@ -1,5 +1,6 @@
 //! One module for each group of commands.
 
+mod appraisal_policy;
 mod attest;
 mod audit;
 mod authority;

@@ -1,6 +1,6 @@
-//! `policy`: what each level asks for, as the fleet's authority makes it stricter.
+//! `policy`: what each level asks for, as the fleet's authority makes it stricter; and the check of every policy file there is.
 
-use super::files;
+use super::{appraisal_policy, files};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
@@ -18,7 +18,7 @@ const LIMIT: u64 = 64 * 1024;
 pub(crate) enum PolicyCommand {
     /// Show the profiles in force at the authority, as TOML to start a policy from
     Show(AuthorityArgs),
-    /// Check a policy file: known fields only, no level weaker than the built-in one
+    /// Check a policy before it is used, and say what it asks: a level policy, an appraisal policy, or a signed policy bundle
     Check(Check),
     /// Have the authority sign a policy file and follow it
     Sign(Sign),
@@ -29,9 +29,15 @@ pub(crate) enum PolicyCommand {
 /// Arguments of `policy check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// The policy, as TOML
+    /// The policy as TOML, or a signed bundle
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The public key, PEM, of the authority that a bundle must be of (`authority show --key`)
+    #[arg(long, value_name = "KEY")]
+    authority: Option<PathBuf>,
+    /// The highest version known of a bundle: one that is not above it is refused
+    #[arg(long, value_name = "VERSION", requires = "authority")]
+    newest: Option<u64>,
 }
 
 /// Arguments of `policy sign`.
@@ -101,12 +107,32 @@ pub(crate) enum PolicyFileError {
 pub(crate) fn run(command: &PolicyCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
         PolicyCommand::Show(authority) => show(authority),
-        PolicyCommand::Check(arguments) => {
-            let profiles = read(&arguments.file)?;
-            Ok(Answer::done(to_json(&profiles), text(&profiles)))
-        }
+        PolicyCommand::Check(arguments) => check(arguments),
         PolicyCommand::Sign(arguments) => sign(arguments),
         PolicyCommand::Install(arguments) => install(arguments, context),
+    }
+}
+
+fn check(arguments: &Check) -> Result<Answer, CliError> {
+    let bytes = files::read(&arguments.file, "a policy", appraisal_policy::longest())?;
+    let is_signed = appraisal_policy::is_signed(&bytes);
+    match &arguments.authority {
+        Some(key) if is_signed => appraisal_policy::check_bundle(&bytes, key, arguments.newest),
+        None if is_signed => Err(CliError::Usage {
+            message: "it is a signed bundle: name the authority's public key with --authority KEY".to_owned(),
+        }),
+        Some(_) => Err(CliError::Usage {
+            message: "it is no signed bundle: --authority and --newest are for one".to_owned(),
+        }),
+        None if appraisal_policy::is_one(&bytes) => {
+            let policy = appraisal_policy::of_bytes(&bytes, &arguments.file)?;
+            let (json, text) = appraisal_policy::explained(&policy);
+            Ok(Answer::done(json, text))
+        }
+        None => {
+            let profiles = of_bytes(bytes, &arguments.file)?;
+            Ok(Answer::done(to_json(&profiles), text(&profiles)))
+        }
     }
 }
 
@@ -150,7 +176,10 @@ fn install(arguments: &Install, context: &Context) -> Result<Answer, CliError> {
 }
 
 fn read(path: &Path) -> Result<LevelProfiles, CliError> {
-    let bytes = files::read(path, "a policy", LIMIT)?;
+    of_bytes(files::read(path, "a policy", LIMIT)?, path)
+}
+
+fn of_bytes(bytes: Vec<u8>, path: &Path) -> Result<LevelProfiles, CliError> {
     parse(bytes).map_err(|source| CliError::PolicyFile {
         path: path.into(),
         source: Box::new(source),

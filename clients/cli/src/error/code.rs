@@ -39,7 +39,9 @@ impl CliError {
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::OtherIssuer { .. }
             | Self::NotAnArgument { .. } => "usage",
-            Self::Reference { .. } | Self::Root { .. } | Self::Token { .. } => "bad-value",
+            Self::Reference { .. } | Self::Corim { .. } | Self::Root { .. } | Self::Token { .. } => {
+                "bad-value"
+            }
             Self::Authority(_) => "authority",
             Self::Operator(_)
             | Self::RobotRecords(_)
@@ -54,7 +56,8 @@ impl CliError {
             | Self::Chip(_)
             | Self::SharedKey(_)
             | Self::PolicyBundle(_)
-            | Self::LevelPolicy(_) => self.authority_code("authority"),
+            | Self::LevelPolicy(_)
+            | Self::AppraisalPolicy(_) => self.authority_code("authority"),
             Self::OtherChange => "other-change",
             Self::OtherParent { .. } => "other-recovery-parent",
             Self::NoStorageKey { .. } => "duplication-refused",
@@ -67,7 +70,9 @@ impl CliError {
             Self::CommanderMessage { .. } => "commander-refused",
             Self::HeldKey { .. } => "bad-key",
             Self::Keys(KeysError::OtherCommander) => "other-tpm",
-            Self::PolicyFile { .. }
+            Self::Bundle(error) => error.code(),
+            Self::AppraisalPolicyFile { .. }
+            | Self::PolicyFile { .. }
             | Self::Keys(KeysError::LevelPolicy(_))
             | Self::Agent(AgentError::Keys(KeysError::LevelPolicy(_))) => "bad-policy",
             Self::Backup { .. } | Self::StorageKey { .. } => "bad-backup",

@@ -40,6 +40,8 @@ impl CliError {
             | Self::BareStorageKey { .. }
             | Self::CommanderMessage { .. }
             | Self::PolicyFile { .. }
+            | Self::AppraisalPolicyFile { .. }
+            | Self::Bundle(_)
             | Self::Agent(AgentError::Gate(_))
             | Self::Keys(
                 KeysError::Recovery(_)
@@ -77,6 +79,7 @@ impl CliError {
             Self::Chip(error) => Some(error),
             Self::SharedKey(error) => Some(error),
             Self::LevelPolicy(error) => Some(error),
+            Self::AppraisalPolicy(error) => Some(error),
             Self::PolicyBundle(error) => Some(error),
             Self::Agent(AgentError::Link(answer)) => {
                 let answer = answer.0.as_ref();

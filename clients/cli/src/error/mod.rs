@@ -238,6 +238,20 @@ pub(crate) enum CliError {
     /// No policy bundle was issued.
     #[error(transparent)]
     PolicyBundle(#[from] alcub3_server::BundleIssueError),
+    /// An appraisal policy is none.
+    #[error("{}: {source}", path.display())]
+    AppraisalPolicyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<alcub3_attestation::appraisal::AppraisalPolicyError>,
+    },
+    /// An appraisal policy was not taken.
+    #[error(transparent)]
+    AppraisalPolicy(#[from] alcub3_server::AppraisalPolicyIssueError),
+    /// A policy bundle is not followed.
+    #[error(transparent)]
+    Bundle(#[from] alcub3_fleet_protocol::policy_bundle::PolicyBundleError),
     /// A policy file is none.
     #[error("the policy {}: {source}", path.display())]
     PolicyFile {
@@ -372,6 +386,14 @@ pub(crate) enum CliError {
         path: PathBuf,
         /// What is wrong.
         source: alcub3_attestation::appraisal::ReferenceError,
+    },
+    /// A CoRIM does not read, or cannot be written.
+    #[error("{}: {source}", path.display())]
+    Corim {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<alcub3_attestation::corim::CorimError>,
     },
     /// A file holds no usable root.
     #[error("{}: {reason}", path.display())]

@@ -2,6 +2,7 @@
 
 use super::{CliError, with_sources};
 use alcub3_agent::AgentError;
+use alcub3_attestation::corim::CorimError;
 use alcub3_keys::KeysError;
 use alcub3_server::{AttestationError, RobotError};
 use alcub3_tpm::TpmError;
@@ -82,7 +83,18 @@ impl CliError {
             Self::Approvers { .. } | Self::SameApprover => Some(
                 "give --approver NAME=FILE twice, for two persons with a key each (`authority operator key`)",
             ),
-            Self::Reference { .. } => Some("name a document as the authority's documentation describes"),
+            Self::Corim { source, .. } if matches!(**source, CorimError::Inexpressible(_)) => {
+                Some("write TOML or JSON, or leave that out knowingly (--leave-out)")
+            }
+            Self::Corim { .. } => {
+                Some("get one that fits, or write the values down as TOML (docs/reference-values.md)")
+            }
+            Self::Reference { .. } => Some(
+                "mend it as docs/reference-values.md describes, or learn it anew (`alcub3 reference learn`)",
+            ),
+            Self::AppraisalPolicyFile { .. } => {
+                Some("mend it, then `alcub3 policy check` says what it asks (docs/appraisal-policy.md)")
+            }
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
             Self::Token { .. } => Some("restore the state folder, or end the mission"),
             Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),

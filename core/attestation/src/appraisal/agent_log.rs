@@ -46,7 +46,8 @@ impl Check<'_> {
         let bank = self.bank();
         let led_to = mine.fold(*start, |value, event| value.extend(event.digest(bank).as_bytes()));
         if led_to != *quoted {
-            let detail = format!("PCR {pcr} was quoted as {quoted:?}, the log leads to {led_to:?}");
+            let detail =
+                format!("PCR {pcr}: found {quoted:?} quoted, expected {led_to:?}, to which the log leads");
             self.findings
                 .push(Finding::new(Reason::AgentLogMismatch, detail).at_pcr(pcr));
         }

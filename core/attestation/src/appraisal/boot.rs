@@ -1,8 +1,9 @@
 //! The boot's part of an appraisal: do the logs explain the quoted PCRs, and is what they say good?
 
 use super::reason::{Finding, Reason};
-use super::reference::{ReferenceValues, Rule};
+use super::reference::{ReferenceValues, Rule, what_is_in};
 use crate::event_log::boot_facts::{BootFacts, ClaimState};
+use crate::event_log::describe::{describe, hex};
 use crate::event_log::{Event, EventLog, EventType, PCR_COUNT, ReplayedBank};
 use crate::pcr::PcrValues;
 use alcub3_crypto::{Digest, HashAlg};
@@ -83,7 +84,12 @@ fn claims_not_shown(log: &EventLog<'_>, references: &ReferenceValues) -> Vec<Fin
         .into_iter()
         .filter(|claim| references.claims().contains(claim.name) && claim.state != ClaimState::Shown);
     asked
-        .map(|claim| Finding::new(Reason::BootClaim, format!("{}: {}", claim.name, claim.why)))
+        .map(|claim| {
+            Finding::new(
+                Reason::BootClaim,
+                format!("expected {}, found: {}", claim.name, claim.why),
+            )
+        })
         .collect()
 }
 
@@ -100,17 +106,17 @@ fn judge_pcr(
     }
     match references.rule(pcr) {
         None => {
-            let detail =
-                format!("PCR {pcr} has no reference; give it one, or state that any value is accepted");
+            let detail = format!(
+                "{}: found {quoted:?}, expected nothing: it has no reference",
+                what_is_in(pcr)
+            );
             Some(Finding::new(Reason::ReferenceMissing, detail).at_pcr(pcr))
         }
         Some(Rule::Any) => None,
         Some(Rule::Values(accepted)) => {
             let detail = || {
-                format!(
-                    "PCR {pcr} is {quoted:?}, which is none of {} accepted values",
-                    accepted.len()
-                )
+                let expected = listed(accepted.iter().map(|value| format!("{value:?}")));
+                format!("{}: found {quoted:?}, expected {expected}", what_is_in(pcr))
             };
             (!accepted.contains(&quoted)).then(|| Finding::new(Reason::Reference, detail()).at_pcr(pcr))
         }
@@ -121,9 +127,15 @@ fn judge_pcr(
                     .is_some_and(|digest| accepted.contains(digest.as_bytes()))
             };
             let stranger = extended(log, pcr).find(|event| !known(event))?;
+            let found = stranger.digest(bank.alg());
+            let found = found.map_or_else(|| "no digest".to_owned(), |digest| format!("{digest:?}"));
+            let expected = listed(accepted.iter().map(|digest| hex(digest)));
             let detail = format!(
-                "{} ({}) is not an accepted event",
-                stranger.position, stranger.event_type
+                "{}: found {} ({}; {}) with {found}, expected only events with {expected}",
+                what_is_in(pcr),
+                stranger.position,
+                stranger.event_type,
+                describe(stranger)
             );
             let event = Some(stranger.position.event);
             Some(
@@ -132,6 +144,19 @@ fn judge_pcr(
                     .at_event(event),
             )
         }
+    }
+}
+
+/// The first few of what is accepted, and how many more there are.
+fn listed(accepted: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 3;
+    let count = accepted.len();
+    let shown: Vec<String> = accepted.take(SHOWN).collect();
+    match (shown.as_slice(), count.saturating_sub(SHOWN)) {
+        ([], _) => "none, for nothing is accepted".to_owned(),
+        ([one], _) => one.clone(),
+        (some, 0) => format!("one of {}", some.join(", ")),
+        (some, more) => format!("one of {} and {more} more", some.join(", ")),
     }
 }
 
@@ -147,7 +172,8 @@ fn mismatch(log: &EventLog<'_>, pcr: u8, quoted: Digest, replayed: Digest) -> Fi
         Some((event, how)) => format!("event {event} {how}"),
         None => "no single event accounts for it".to_owned(),
     };
-    let detail = format!("PCR {pcr} was quoted as {quoted:?}, the log leads to {replayed:?}: {what}");
+    let detail =
+        format!("PCR {pcr}: found {quoted:?} quoted, expected {replayed:?}, to which the log leads: {what}");
     Finding::new(Reason::BootLogMismatch, detail)
         .at_pcr(pcr)
         .at_event(suspect.map(|(event, _)| event))
@@ -203,7 +229,14 @@ fn changed_data(log: &EventLog<'_>, alg: HashAlg) -> Option<Finding> {
     };
     let changed = |event: &&Event<'_>| event.digest(alg) != Some(alg.digest(&[event.data]));
     let event = log.events().iter().filter(measured).find(changed)?;
-    let detail = format!("{} ({}): its data was changed", event.position, event.event_type);
+    let (found, expected) = (alg.digest(&[event.data]), event.digest(alg));
+    let expected = expected.map_or_else(|| "none".to_owned(), |digest| format!("{digest:?}"));
+    let detail = format!(
+        "{} ({}; {}): found data whose digest is {found:?}, expected {expected}, as it was measured: it was changed",
+        event.position,
+        event.event_type,
+        describe(event)
+    );
     Some(
         Finding::new(Reason::EventData, detail)
             .at_pcr(event.pcr)

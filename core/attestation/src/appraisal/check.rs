@@ -140,7 +140,7 @@ impl<'p> Check<'p> {
         if claimed > enrolled {
             self.find(
                 Reason::TierClaim,
-                format!("{claimed} claimed, {enrolled} enrolled"),
+                format!("found {claimed} claimed, expected {enrolled} as enrolled or less"),
             );
         }
         let tier = claimed.min(enrolled);
@@ -153,7 +153,7 @@ impl<'p> Check<'p> {
         if tier < self.policy.min_tier {
             self.find(
                 Reason::Tier,
-                format!("it is {tier}, the policy asks for {}", self.policy.min_tier),
+                format!("found {tier}, expected {} or better", self.policy.min_tier),
             );
         }
         tier
@@ -169,15 +169,20 @@ impl<'p> Check<'p> {
         }
         let Some(last) = self.policy.last_seen else { return };
         if sequence <= last.sequence {
-            self.find(Reason::Sequence, format!("{sequence} after {}", last.sequence));
+            self.find(
+                Reason::Sequence,
+                format!("found {sequence}, expected above {}", last.sequence),
+            );
         }
         let boots = (clock.reset_count, clock.restart_count);
         let last_boots = (last.clock.reset_count, last.clock.restart_count);
         if clock.reset_count < last.clock.reset_count {
-            let detail = format!("{} after {}", clock.reset_count, last.clock.reset_count);
+            let (found, last) = (clock.reset_count, last.clock.reset_count);
+            let detail = format!("found {found} resets, expected {last} or more");
             self.find(Reason::ResetCount, detail);
         } else if boots < last_boots || (boots == last_boots && clock.clock_ms < last.clock.clock_ms) {
-            let detail = format!("{} ms after {} ms", clock.clock_ms, last.clock.clock_ms);
+            let (found, last) = (clock.clock_ms, last.clock.clock_ms);
+            let detail = format!("found {found} ms, expected {last} ms or more in one boot");
             self.find(Reason::ClockBack, detail);
         } else if boots != last_boots {
             let resets = clock.reset_count - last.clock.reset_count;
@@ -207,8 +212,8 @@ impl<'p> Check<'p> {
             };
             if let Some(value) = extended.filter(|value| !accepted(value)) {
                 let detail = format!(
-                    "the UEFI log leads PCR {pcr} to {value:?}: learn the references anew from this boot if it is good, or give \
-                     the agent a PCR that the boot leaves alone"
+                    "found the UEFI log to lead PCR {pcr} to {value:?}, expected it to leave that alone or to lead to a value among the \
+                     references"
                 );
                 self.findings
                     .push(Finding::new(Reason::AgentPcr, detail).at_pcr(pcr));

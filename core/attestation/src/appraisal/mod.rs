@@ -13,7 +13,9 @@ mod reason;
 mod record;
 mod reference;
 mod registers;
+mod remedy;
 mod report;
+mod rules;
 mod runtime;
 mod state;
 mod verdict;
@@ -26,10 +28,14 @@ pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
 pub(crate) use reference::unhex;
 pub use reference::{
-    Area, GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, StateReferences, Violations,
+    Area, Changed, FileChange, GoldenError, Listed, PcrChange, ReferenceDifferences, ReferenceError,
+    ReferenceReport, ReferenceValues, Rule, RuleReport, RuntimeReferences, StateReferences, Violations,
+    what_is_in,
 };
 pub use registers::RegisterRecord;
+pub use remedy::ExplainedFinding;
 pub use report::{AttestedReport, VerdictReport};
+pub use rules::{AppraisalPolicy, AppraisalPolicyError, ClassInWords, Judged, LevelInWords, RuleInForce};
 pub use runtime::RuntimeRecord;
 pub(crate) use state::StateRule;
 pub use verdict::{Attested, Verdict};

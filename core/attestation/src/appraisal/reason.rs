@@ -197,6 +197,18 @@ reasons! {
     AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
     /// Agent's log does not explain.
     AgentLogMismatch = "agent-log-mismatch", Untrusted, "the agent's event log does not explain the lockdown or retire PCR";
+    /// No class of the policy.
+    PolicyClass = "policy-class", Untrusted, "the appraisal policy has no class for the robot";
+    /// Tier below what the policy asks.
+    PolicyTier = "policy-tier", Untrusted, "the robot's root of trust is of a lower kind than its class is asked for";
+    /// Claims that nothing shows.
+    PolicyClaim = "policy-claim", Untrusted, "the appraisal policy asks for a claim on the boot, and no boot log was held to it";
+    /// What runs is not judged.
+    PolicyRuntime = "policy-runtime", Untrusted, "the appraisal policy asks that what runs is judged, and there are no references for it";
+    /// A part of the state is not judged.
+    PolicyState = "policy-state", Untrusted, "the appraisal policy asks that a part of the state is judged, and there are no references for it";
+    /// State too old.
+    PolicyStateAge = "policy-state-age", Untrusted, "the state's time is farther from the verifier's than the appraisal policy allows";
     /// No root of trust.
     NoRoot = "no-root-of-trust", Warning, "the platform has no root of trust: nothing that it says is proven";
     /// Enrolled with a root of trust and shows none.

@@ -1,4 +1,4 @@
-use super::{Finding, Verdict};
+use super::{ExplainedFinding, Finding, Verdict};
 use alcub3_trust_model::{HardwareTier, Level, MissionId, OperationalMode, RobotId, StopId};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ pub struct VerdictReport {
     /// Whether the evidence proves what its kind is asked to prove; a stop can be proven, and the robot is untrusted then.
     pub proven: bool,
     /// Everything found, in the order of the checks.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ExplainedFinding>,
     /// When it was judged, UTC in milliseconds.
     pub judged_at_ms: u64,
     /// When nothing that rests on it holds any more, whatever else bounds it: the mission's end, UTC in milliseconds.
@@ -76,7 +76,7 @@ impl VerdictReport {
             kind: verdict.kind().name(),
             mission: verdict.kind().mission(),
             proven: verdict.is_proven(),
-            findings: verdict.findings().to_vec(),
+            findings: verdict.findings().iter().map(Finding::explained).collect(),
             judged_at_ms: verdict.judged_at_ms(),
             ends_by_ms: verdict.ends_by_ms(),
             attested: verdict.attested().map(AttestedReport::of),

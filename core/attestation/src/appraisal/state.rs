@@ -29,7 +29,7 @@ impl StateRule<'_> {
         if state.robot != *self.robot {
             find(
                 Reason::StateRobot,
-                format!("it is of {}, not of {}", state.robot, self.robot),
+                format!("found that of {}, expected that of {}", state.robot, self.robot),
             );
             return None;
         }

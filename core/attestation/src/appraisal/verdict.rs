@@ -2,7 +2,9 @@ use super::asked::Asked;
 use super::boot::BootRecord;
 use super::policy::LastSeen;
 use super::reason::{Finding, Reason, Severity};
+use super::reference::ReferenceValues;
 use super::registers::RegisterRecord;
+use super::rules::{Judged, RuleInForce};
 use super::runtime::RuntimeRecord;
 use crate::quote::VerifiedQuote;
 use alcub3_crypto::Digest;
@@ -78,6 +80,27 @@ impl Verdict {
             verdict.records = Records::default();
         }
         verdict
+    }
+
+    /// The verdict held to a rule of the fleet's appraisal policy as well: never better than it was. `references` are those that it
+    /// was made with.
+    #[must_use]
+    pub fn held_to(mut self, rule: &RuleInForce, references: &ReferenceValues) -> Self {
+        let state = self
+            .attested
+            .as_ref()
+            .and_then(|attested| attested.state.as_ref());
+        let judged = Judged {
+            tier: self.attested.as_ref().map(|attested| attested.tier),
+            state_time_ms: state.map(|state| state.time_ms),
+            judged_at_ms: self.judged_at_ms,
+            references: Some(references),
+        };
+        rule.hold(&mut self.findings, &judged);
+        if !self.is_trusted() {
+            self.records = Records::default();
+        }
+        self
     }
 
     /// Whether the quote holds and nothing found makes the robot untrusted.

@@ -1,5 +1,5 @@
 use super::measurement::Measurement;
-use crate::appraisal::{Finding, Reason, Severity};
+use crate::appraisal::{Finding, Judged, Reason, RuleInForce, Severity};
 use crate::ear::{Judgement, Status, TrustVector, hardware};
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::{AttestationKind, HardwareTier, RobotState};
@@ -28,6 +28,23 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
+    #[must_use]
+    pub fn held_to(mut self, rule: &RuleInForce) -> Self {
+        let judged = Judged {
+            tier: self.attested.as_ref().map(|attested| attested.tier),
+            state_time_ms: self
+                .attested
+                .as_ref()
+                .and_then(|attested| attested.state.as_ref())
+                .map(|state| state.time_ms),
+            judged_at_ms: self.judged_at_ms,
+            references: None,
+        };
+        rule.hold(&mut self.findings, &judged);
+        self
+    }
+
     pub(super) const fn new(findings: Vec<Finding>, attested: Option<Attested>, judged_at_ms: u64) -> Self {
         Self {
             findings,

@@ -7,7 +7,7 @@ use core::fmt::Write as _;
 /// Characters a description has at most.
 const LIMIT: usize = 160;
 
-pub(super) fn describe(event: &Event<'_>) -> String {
+pub(crate) fn describe(event: &Event<'_>) -> String {
     let structured = match event.event_type {
         EventType::EFI_VARIABLE_DRIVER_CONFIG
         | EventType::EFI_VARIABLE_BOOT

@@ -268,13 +268,7 @@ impl<'a> Entry<'a> {
     /// [`Self::name`] for people: cut, and without characters that would do something to a terminal or a log.
     #[must_use]
     pub fn name_for_people(&self) -> String {
-        let cut = self.name().get(..NAME_FOR_PEOPLE);
-        let shown = String::from_utf8_lossy(cut.unwrap_or_else(|| self.name()));
-        let shown = shown.escape_debug();
-        match cut {
-            Some(_) => format!("{shown}…"),
-            None => shown.to_string(),
-        }
+        name_for_people(self.name())
     }
 
     /// The signature that the file carried, of the kernel's own form; empty where it had none.
@@ -308,5 +302,17 @@ impl<'a> Entry<'a> {
             *to = *from;
         }
         alg.digest(&[self.digest, &padded])
+    }
+}
+
+/// A name of whatever origin for people: cut, and without characters that would do something to a terminal or a log.
+#[must_use]
+pub fn name_for_people(name: &[u8]) -> String {
+    let cut = name.get(..NAME_FOR_PEOPLE);
+    let shown = String::from_utf8_lossy(cut.unwrap_or(name));
+    let shown = shown.escape_debug();
+    match cut {
+        Some(_) => format!("{shown}…"),
+        None => shown.to_string(),
     }
 }

@@ -1,9 +1,9 @@
 //! The claims of a token (RFC 9783 §4), and why a claims-set was refused.
 
 use super::PROFILE;
-use super::cbor::{self, CborError, Key};
 use super::component::{self, Component};
 use super::reason::{Finding, Reason};
+use crate::cbor::{self, CborError, Key};
 use alcub3_crypto::{HashAlg, VerifyingKey};
 
 /// The claim in which drafts before the RFC named their profile (RFC 9783 §4.6).

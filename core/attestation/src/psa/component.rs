@@ -1,7 +1,7 @@
 //! Software components (RFC 9783 §4.4.1), and their versions.
 
-use super::cbor::{self, Key};
 use super::claims::{ClaimError, HashValue, hash, short_text};
+use crate::cbor::{self, Key};
 
 const KIND: i64 = 1;
 const MEASUREMENT: i64 = 2;
@@ -90,7 +90,7 @@ impl core::fmt::Display for Version {
 
 /// The claim: an array of at least one component.
 pub(super) fn read_all(bytes: &[u8]) -> Result<Vec<Component>, ClaimError> {
-    let elements = cbor::elements(bytes)?;
+    let elements = cbor::elements(bytes, cbor::MAX_PAIRS)?;
     if elements.is_empty() {
         return Err(ClaimError::Value("it names no component"));
     }

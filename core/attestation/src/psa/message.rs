@@ -1,7 +1,7 @@
 //! The envelope: a tagged COSE_Sign1 (RFC 9052, RFC 9783 §5.1.1), read by `coset` once its lengths are known to be definite.
 
-use super::cbor::{self, CborError};
 use super::reason::Reason;
+use crate::cbor::{self, CborError};
 use alcub3_crypto::{CryptoError, Suite, VerifyingKey};
 use coset::iana::EnumI64;
 use coset::{CoseSign1, Header, RegisteredLabelWithPrivate, TaggedCborSerializable};

@@ -9,7 +9,6 @@
 //! unprotected header, which nothing would authenticate. As the RFC demands, variant serialisation is read, indefinite lengths
 //! are not, and a claim that is not understood is noted and does no harm.
 
-mod cbor;
 mod challenge;
 mod check;
 mod claims;

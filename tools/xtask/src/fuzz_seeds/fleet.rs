@@ -118,6 +118,7 @@ fn policy_bundle(record: &[u8], authority: &SigningKey) -> SeedResult<Vec<u8>> {
         peers: vec![PeerPolicy {
             enrolment: record.to_vec(),
             references: r#"{"version":1,"bank":"sha256","pcrs":{}}"#.to_owned(),
+            rule: None,
             rearmed: vec![StopId::new([1; 16])],
             min_tier: HardwareTier::Firmware,
             lease_ms: 60_000,

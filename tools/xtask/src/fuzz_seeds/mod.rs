@@ -10,6 +10,7 @@ mod logs;
 mod missions;
 mod own_records;
 mod psa;
+mod references;
 mod structures;
 #[cfg(test)]
 mod tests;
@@ -75,5 +76,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(keys::seeds()?);
     seeds.extend(own_records::seeds()?);
     seeds.extend(psa::seeds()?);
+    seeds.extend(references::seeds()?);
     Ok(seeds)
 }

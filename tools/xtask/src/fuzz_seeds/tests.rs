@@ -5,6 +5,7 @@ use alcub3_agent::MissionEnds;
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote;
+use alcub3_attestation::corim;
 use alcub3_attestation::dice;
 use alcub3_attestation::ear::{Ear, Judgement};
 use alcub3_attestation::event_log::EventLog;
@@ -146,6 +147,12 @@ fn is_psa_token(payload: &[u8]) -> bool {
     verdict.attested().is_some() && Judgement::reason_codes(&verdict) == ["state-malformed"]
 }
 
+const UNSIGNED: corim::Reading<'static> = corim::Reading {
+    signer: None,
+    bank: None,
+    now_s: 0,
+};
+
 /// Whether a parser of the seed's target takes it; none where the target adds what the seed lacks.
 fn accepts(seed: &Seed) -> Option<bool> {
     let bytes = &seed.bytes[..];
@@ -163,7 +170,8 @@ fn accepts(seed: &Seed) -> Option<bool> {
             dice::Evidence::from_canonical(bytes).is_ok() || dice::References::from_json(text).is_ok()
         }
         "event_log" => EventLog::parse(bytes).is_ok(),
-        "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_json(text).is_ok(),
+        "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_text(text).is_ok(),
+        "corim" => corim::read(bytes, &UNSIGNED).is_ok(),
         "level_policy" => is_level_policy(bytes),
         "own_records" => {
             reencoded(bytes).is_some_and(|again| again == bytes)

@@ -7,6 +7,7 @@ mod health;
 mod init;
 mod operator;
 mod parts;
+mod policy;
 pub(super) mod reference;
 mod show;
 
@@ -41,6 +42,9 @@ pub(crate) enum AuthorityCommand {
     Parts(parts::PartsCommand),
     /// Set what a robot's boot is compared with, and what it may measure while it runs
     Reference(reference::Reference),
+    /// What is asked of each class of robots when their evidence is judged
+    #[command(subcommand)]
+    Policy(policy::AppraisalPolicyCommand),
     /// Sign what robots judge each other by while this authority is out of reach
     Bundle(bundle::Bundle),
     /// Add roots of vendors' (or simulators') endorsement certificates
@@ -59,6 +63,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Backup(command) => backup::run(command),
         AuthorityCommand::Parts(command) => parts::run(command, context),
         AuthorityCommand::Reference(arguments) => reference::run(arguments),
+        AuthorityCommand::Policy(command) => policy::run(command),
         AuthorityCommand::Bundle(arguments) => bundle::run(arguments),
         AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),
     }

@@ -2,11 +2,11 @@
 
 use crate::clock::now_ms;
 use crate::commands::files;
-use crate::commands::reference::Learned;
+use crate::commands::reference::{Foreign, Learned};
 use crate::error::{CliError, with_sources};
 use crate::output::Answer;
 use crate::parties::AuthorityArgs;
-use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences};
+use alcub3_attestation::appraisal::RuntimeReferences;
 use alcub3_attestation::ek_certificate::{RootKind, Roots};
 use alcub3_server::{PRODUCTION_ROOTS, SIMULATOR_ROOTS};
 use alcub3_trust_model::RobotId;
@@ -14,9 +14,6 @@ use serde_json::json;
 use std::path::PathBuf;
 
 const LIMIT: u64 = 1024 * 1024;
-
-/// Longest document of reference values, in bytes: those of some 100,000 files.
-const VALUES_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Arguments of `authority reference`.
 #[derive(Debug, clap::Args)]
@@ -26,9 +23,11 @@ pub(crate) struct Reference {
     robot: RobotId,
     #[command(flatten)]
     learned: Option<Learned>,
-    /// Reference values as a JSON document, such as `alcub3 reference learn` writes
+    /// Reference values as a document, TOML, JSON or CoRIM, such as `alcub3 reference learn` writes
     #[arg(long, value_name = "FILE", required_unless_present = "eventlog", conflicts_with_all = ["eventlog", "ima"])]
     values: Option<PathBuf>,
+    #[command(flatten)]
+    foreign: Foreign,
     #[command(flatten)]
     authority: AuthorityArgs,
 }
@@ -39,14 +38,7 @@ pub(crate) fn run(arguments: &Reference) -> Result<Answer, CliError> {
     let bank = authority.enrolment(&arguments.robot)?.nv_map().name_alg();
     let values = match (&arguments.learned, &arguments.values) {
         (Some(learned), _) => learned.references(bank)?,
-        (None, Some(path)) => {
-            let text = files::read(path, "reference values", VALUES_LIMIT)?;
-            let values = ReferenceValues::from_json(&String::from_utf8_lossy(&text));
-            values.map_err(|source| CliError::Reference {
-                path: path.clone(),
-                source,
-            })?
-        }
+        (None, Some(path)) => arguments.foreign.read(path)?.values,
         (None, None) => return Err(CliError::NoInput),
     };
     authority.set_reference(&arguments.robot, &values, now_ms())?;

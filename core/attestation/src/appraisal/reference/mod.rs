@@ -1,8 +1,14 @@
 //! Reference values: what a good robot's boot PCRs hold, in one bank, and which files it may measure while it runs.
+//!
+//! They are one thing in two documents for people and programs, TOML and JSON: [`ReferenceValues::from_text`] reads either.
 
+mod document;
+mod report;
 mod runtime;
 mod state;
 
+pub use document::what_is_in;
+pub use report::{Changed, FileChange, Listed, PcrChange, ReferenceDifferences, ReferenceReport, RuleReport};
 pub(super) use runtime::{BOOT_AGGREGATE, Standing};
 pub use runtime::{RuntimeReferences, Violations};
 pub use state::{Area, StateReferences};
@@ -11,9 +17,6 @@ use crate::event_log::boot_facts::CLAIMS;
 use crate::event_log::{EventLog, EventLogError, PCR_COUNT};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::BOOT;
-use runtime::RuntimeDocument;
-use serde::{Deserialize, Serialize};
-use state::StateDocument;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -55,9 +58,15 @@ struct Parts {
 /// Why a reference document was refused.
 #[derive(Debug, Error)]
 pub enum ReferenceError {
+    /// Not text.
+    #[error("the reference values are not UTF-8")]
+    Text(#[source] core::str::Utf8Error),
     /// Not JSON of the documented form.
     #[error("the reference values are not JSON of the documented form")]
     Json(#[source] serde_json::Error),
+    /// Not TOML of the documented form.
+    #[error("the reference values are not TOML of the documented form")]
+    Toml(#[source] toml::de::Error),
     /// Unknown version.
     #[error("the reference values have the unknown version {0}; version 1 is known")]
     Version(u32),
@@ -128,31 +137,6 @@ pub enum GoldenError {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document {
-    version: u32,
-    bank: String,
-    pcrs: BTreeMap<u8, DocumentRule>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    claims: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    runtime: Option<RuntimeDocument>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    state: Option<StateDocument>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DocumentRule {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    values: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    events: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    any: bool,
-}
-
 impl ReferenceValues {
     /// The values a known good machine's log leads to, for all boot PCRs.
     ///
@@ -203,50 +187,29 @@ impl ReferenceValues {
         })
     }
 
-    /// Rules from their JSON form: `{"version":1,"bank":"sha256","pcrs":{"0":{"values":["hex"]},
-    /// "4":{"events":["hex"]},"1":{"any":true}},"claims":["secure-boot"],"runtime":{"files":{"/usr/bin/driver":["sha256:hex"]},
-    /// "exclude":["/tmp/*"],"violations":"note"}}`. Without `runtime` nothing is said of what the running system measures.
-    /// Unknown fields are refused.
+    /// The same, of values that another document than ours names.
     ///
     /// # Errors
-    /// What is wrong with the document.
-    pub fn from_json(text: &str) -> Result<Self, ReferenceError> {
-        let document: Document = serde_json::from_str(text).map_err(ReferenceError::Json)?;
-        if document.version != 1 {
-            return Err(ReferenceError::Version(document.version));
+    /// [`ReferenceError::Pcr`] for a PCR that has no references.
+    pub(crate) fn of_values(
+        bank: HashAlg,
+        values: BTreeMap<u8, Vec<Digest>>,
+        runtime: Option<RuntimeReferences>,
+    ) -> Result<Self, ReferenceError> {
+        let has_rule = |pcr: &u8| BOOT.contains(pcr) || AGENT.contains(pcr);
+        if let Some(pcr) = values.keys().find(|pcr| !has_rule(pcr)) {
+            return Err(ReferenceError::Pcr(*pcr));
         }
-        let bank = HashAlg::from_name(&document.bank).filter(|bank| bank.is_approved());
-        let bank = bank.ok_or(ReferenceError::Bank(document.bank))?;
-        let rules = document
-            .pcrs
-            .into_iter()
-            .map(|(pcr, rule)| Ok((pcr, rule.parse(bank, pcr)?)));
-        let rules = rules.collect::<Result<_, _>>()?;
-        let runtime = document.runtime.map(RuntimeDocument::parse).transpose()?;
-        Self::of(Parts {
+        Ok(Self::of(Parts {
             bank,
-            rules,
+            rules: values
+                .into_iter()
+                .map(|(pcr, values)| (pcr, Rule::Values(values)))
+                .collect(),
             claims: BTreeSet::new(),
             runtime,
-            state: document.state.map(StateDocument::parse).transpose()?,
-        })
-        .asking(document.claims)
-    }
-
-    /// The JSON form.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let rules = (0_u8..).zip(&self.rules);
-        let pcrs = rules.filter_map(|(pcr, rule)| Some((pcr, DocumentRule::of(rule.as_ref()?))));
-        let document = Document {
-            version: 1,
-            bank: self.bank.name().to_owned(),
-            pcrs: pcrs.collect(),
-            claims: self.claims.iter().map(|claim| (*claim).to_owned()).collect(),
-            runtime: self.runtime.as_ref().map(RuntimeReferences::document),
-            state: self.state.as_ref().map(StateReferences::document),
-        };
-        serde_json::to_string_pretty(&document).unwrap_or_default()
+            state: None,
+        }))
     }
 
     /// The bank they are of.
@@ -314,55 +277,6 @@ impl ReferenceValues {
         };
         references.fingerprint = bank.digest(&[references.to_json().as_bytes()]);
         references
-    }
-}
-
-impl DocumentRule {
-    fn parse(self, bank: HashAlg, pcr: u8) -> Result<Rule, ReferenceError> {
-        // In the agent's PCRs anything less than a value would let a stop hide in the boot's log.
-        let has_rule = BOOT.contains(&pcr) || (AGENT.contains(&pcr) && self.values.is_some());
-        if !has_rule {
-            return Err(ReferenceError::Pcr(pcr));
-        }
-        let digest = |text: String| {
-            let digest = unhex(&text).and_then(|bytes| Digest::from_slice(bank, &bytes));
-            digest.ok_or(ReferenceError::Digest { pcr, bank, text })
-        };
-        match (self.values, self.events, self.any) {
-            (Some(values), None, false) => values
-                .into_iter()
-                .map(digest)
-                .collect::<Result<_, _>>()
-                .map(Rule::Values),
-            (None, Some(events), false) => {
-                let bytes = events
-                    .into_iter()
-                    .map(|text| Ok(digest(text)?.as_bytes().to_vec()));
-                bytes.collect::<Result<_, _>>().map(Rule::Events)
-            }
-            (None, None, true) => Ok(Rule::Any),
-            _ => Err(ReferenceError::Rule(pcr)),
-        }
-    }
-
-    fn of(rule: &Rule) -> Self {
-        match rule {
-            Rule::Values(values) => Self {
-                values: Some(values.iter().map(Digest::to_hex).collect()),
-                ..Self::default()
-            },
-            Rule::Events(events) => {
-                let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                Self {
-                    events: Some(events.iter().map(hex).collect()),
-                    ..Self::default()
-                }
-            }
-            Rule::Any => Self {
-                any: true,
-                ..Self::default()
-            },
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{GoldenError, ReferenceError, unhex};
 use crate::ima::{Entry, FileDigest, ImaLog};
-use alcub3_crypto::HashAlg;
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::pcr_map::IMA;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -61,6 +61,7 @@ pub(in crate::appraisal) enum Standing {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuntimeDocument {
+    #[serde(deserialize_with = "super::document::once")]
     files: BTreeMap<String, Vec<String>>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     exclude: BTreeSet<String>,
@@ -106,6 +107,23 @@ impl RuntimeReferences {
         })
     }
 
+    /// Of files and the digests of their bytes, as another document than ours names them.
+    pub(crate) fn of_files(files: BTreeMap<String, Vec<Digest>>) -> Self {
+        let accepted = |digest: &Digest| Accepted {
+            verity: false,
+            alg: digest.alg(),
+            digest: digest.as_bytes().to_vec(),
+        };
+        let files = files.into_iter().map(|(name, digests)| {
+            let accepted = digests.iter().map(accepted).collect();
+            (name.into_bytes(), accepted)
+        });
+        Self {
+            files: files.collect(),
+            ..Self::default()
+        }
+    }
+
     /// The same, without judging these names. A pattern is a name, or the beginning of one with `*` at its end.
     ///
     /// # Errors
@@ -142,6 +160,18 @@ impl RuntimeReferences {
         self.violations
     }
 
+    /// Each name in order, with its accepted digests as the document writes them.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Vec<String>> {
+        self.document().files
+    }
+
+    /// The patterns of names that are not judged, as the document writes them.
+    #[must_use]
+    pub fn exclusions(&self) -> BTreeSet<String> {
+        self.document().exclude
+    }
+
     pub(in crate::appraisal) fn excludes(&self, name: &[u8]) -> bool {
         let begins = |beginning: &Vec<u8>| name.starts_with(beginning);
         self.excluded.names.contains(name) || self.excluded.beginnings.iter().any(begins)
@@ -158,6 +188,12 @@ impl RuntimeReferences {
         } else {
             Standing::UnknownName
         }
+    }
+
+    /// The digests that a file may have, as the document writes them.
+    pub(in crate::appraisal) fn accepted(&self, name: &[u8]) -> Vec<String> {
+        let accepted = self.files.get(name).into_iter().flatten();
+        accepted.map(ToString::to_string).collect()
     }
 
     pub(super) fn document(&self) -> RuntimeDocument {

@@ -206,6 +206,30 @@ fn digest_text(digest: &Digest) -> String {
 }
 
 impl StateReferences {
+    /// The parts of a state that references can be about, by the document's names.
+    pub const PARTS: &'static [&'static str] = &[
+        "platforms",
+        "firmware",
+        "calibration",
+        "hardware",
+        "software",
+        "modes",
+        "transitions",
+        "payload",
+        "within",
+        "min_battery_permille",
+        "max_speed_mm_per_s",
+    ];
+
+    /// Each part of a state that is held to something, by the document's name of it, and to what.
+    #[must_use]
+    pub fn parts(&self) -> serde_json::Map<String, serde_json::Value> {
+        match serde_json::to_value(self.document()) {
+            Ok(serde_json::Value::Object(parts)) => parts,
+            _ => serde_json::Map::new(),
+        }
+    }
+
     pub(super) fn document(&self) -> StateDocument {
         let texts = |digests: &[Digest]| digests.iter().map(digest_text).collect();
         let firmware = self.firmware.iter().map(|(subsystem, accepted)| {
@@ -404,4 +428,20 @@ fn versions(accepted: &[Accepted]) -> String {
         None => accepted.version.clone(),
     };
     accepted.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_are_the_documents_fields() {
+        let error = serde_json::from_str::<StateDocument>(r#"{"no part":1}"#)
+            .unwrap_err()
+            .to_string();
+        let (_, fields) = error.split_once("expected one of ").unwrap();
+        let fields: Vec<&str> = fields.split('`').skip(1).step_by(2).collect();
+        assert_eq!(fields, StateReferences::PARTS);
+    }
 }

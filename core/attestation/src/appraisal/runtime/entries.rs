@@ -28,9 +28,9 @@ pub(super) fn judge_entries<'e>(
     {
         kinds.boot(&entry, quote);
     } else if first == 0 && proven.peek().is_some() {
-        kinds
-            .aggregates
-            .add(0, || "the first entry is not boot_aggregate".to_owned());
+        kinds.aggregates.add(0, || {
+            "found another first entry, expected boot_aggregate".to_owned()
+        });
     }
     proven.for_each(|entry| kinds.judge(&entry, quote, references));
     findings.extend(kinds.into_findings(first));
@@ -46,7 +46,11 @@ pub(super) fn name_unproven<'e>(
     let mut others = Named::new(Reason::RuntimeOtherPcr);
     for entry in entries.filter(|entry| entry.pcr != IMA) {
         others.add(entry.index, || {
-            format!("{} in PCR {}", entry.name_for_people(), entry.pcr)
+            format!(
+                "found {} in PCR {}, expected in PCR {IMA}",
+                entry.name_for_people(),
+                entry.pcr
+            )
         });
     }
     findings.extend(others.into_findings(first));
@@ -88,7 +92,12 @@ impl Kinds {
         let name = || entry.name_for_people();
         if entry.is_violation() {
             // A violation extends the same ones whatever it names: no name that a list gives it is proven, so none excludes it.
-            let unproven = || format!("{} (the name is not proven)", name());
+            let unproven = || {
+                format!(
+                    "found {} (the name is not proven) changed while it was measured or in use, expected a digest of it",
+                    name()
+                )
+            };
             self.violations.add(entry.index, unproven);
             return;
         }
@@ -98,12 +107,19 @@ impl Kinds {
         }
         match references.standing(entry) {
             Standing::Good => {}
-            Standing::UnknownName => self
-                .files
-                .add(entry.index, || format!("{} has no reference", name())),
+            Standing::UnknownName => self.files.add(entry.index, || {
+                let found = digest_of(entry);
+                format!(
+                    "{} has no reference: found {found}, expected only files that have one",
+                    name()
+                )
+            }),
             Standing::OtherDigest => self.files.add(entry.index, || {
-                let digest = digest_of(entry);
-                format!("{} has another digest than its reference: {digest}", name())
+                let (found, expected) = (digest_of(entry), references.accepted(entry.name()).join(" or "));
+                format!(
+                    "{} has another digest than its reference: found {found}, expected {expected}",
+                    name()
+                )
             }),
         }
     }
@@ -147,13 +163,14 @@ impl Aggregate {
             };
             hasher.update(value.as_bytes());
         }
-        if hasher.finish().as_bytes() == digest.digest {
-            Self::Quoted
-        } else {
-            Self::Wrong(
-                "boot_aggregate is not that of the quoted boot PCRs: the list is of another boot".to_owned(),
-            )
+        let expected = hasher.finish();
+        if expected.as_bytes() == digest.digest {
+            return Self::Quoted;
         }
+        Self::Wrong(format!(
+            "found boot_aggregate {}, expected {expected:?}, which is that of the quoted boot PCRs: the list is of another boot",
+            digest_of(entry)
+        ))
     }
 }
 

@@ -29,6 +29,12 @@ impl RuntimeRecord {
         self.position
     }
 
+    /// Where it may begin if it is to be judged by these references; `None` where other ones judged what came before.
+    #[must_use]
+    pub fn position_under(&self, references: &ReferenceValues) -> Option<RuntimePosition> {
+        (self.references == *references.fingerprint()).then_some(self.position)
+    }
+
     /// Whether it was judged by these references, in the boot of this clock.
     fn holds(&self, references: &Digest, clock: ClockInfo) -> bool {
         self.references == *references && self.position.is_of(clock)
@@ -150,7 +156,7 @@ fn starts(
     });
     judged.ok_or_else(|| {
         let detail = format!(
-            "it begins with entry {}, and {} were judged of this boot; send it from its beginning",
+            "found it to begin with entry {}, expected it to begin with entry {} at most, up to which this boot's were judged",
             log.first,
             known.map_or(0, |known| known.position.entries)
         );
@@ -195,7 +201,7 @@ fn mismatch(list: &ImaLog<'_>, first: u64, quoted: &Digest) -> Finding {
         None => "it is of another boot, was cut, or lost entries".to_owned(),
     };
     let detail = format!(
-        "no beginning of its {} entries leads to {quoted:?}: {what}",
+        "expected {quoted:?}, as quoted, found no beginning of its {} entries that leads there: {what}",
         list.len()
     );
     Finding::new(Reason::RuntimeLogMismatch, detail).at_event(altered)

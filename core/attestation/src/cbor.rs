@@ -1,14 +1,14 @@
-//! CBOR as RFC 9783 §5.1.1 has it: any serialisation of a value, definite lengths only, no key twice.
+//! CBOR of others, as RFC 9783 §5.1.1 has it: any serialisation of a value, definite lengths only, no key twice.
 
 use minicbor::Decoder;
 use minicbor::data::Type;
 
-/// More pairs than a claims-set or a component has.
-const MAX_PAIRS: u64 = 64;
+/// More pairs than any map that is read here has.
+pub(crate) const MAX_PAIRS: u64 = 64;
 
 /// What is wrong with the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum CborError {
+pub enum CborError {
     /// Not well-formed, or a text is not UTF-8.
     #[error("it is not well-formed CBOR, from byte {0}")]
     Malformed(usize),
@@ -19,7 +19,7 @@ pub(super) enum CborError {
     #[error("it is not {0}")]
     Type(&'static str),
     /// Too many elements.
-    #[error("it has {0} elements, more than there are claims")]
+    #[error("it has {0} elements, more than there are things to say")]
     TooMany(u64),
     /// A key of a map comes twice.
     #[error("the key {0} comes twice")]
@@ -31,7 +31,7 @@ pub(super) enum CborError {
 
 /// A key of a claims-set or a component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
+pub enum Key {
     /// A number.
     Number(i64),
     /// A text.
@@ -48,7 +48,7 @@ impl core::fmt::Display for Key {
 }
 
 /// Whether all lengths in `bytes` are definite and every value in it is well-formed.
-pub(super) fn check_definite(bytes: &[u8]) -> Result<(), CborError> {
+pub(crate) fn check_definite(bytes: &[u8]) -> Result<(), CborError> {
     let mut decoder = Decoder::new(bytes);
     while decoder.position() < bytes.len() {
         let at = decoder.position();
@@ -74,7 +74,7 @@ fn check_head(decoder: &mut Decoder<'_>, at: usize) -> Result<(), CborError> {
 }
 
 /// The pairs of the map that fills all of `bytes`, each value as its bytes. Its lengths are known to be definite.
-pub(super) fn pairs(bytes: &[u8]) -> Result<Vec<(Key, &[u8])>, CborError> {
+pub(crate) fn pairs(bytes: &[u8]) -> Result<Vec<(Key, &[u8])>, CborError> {
     let mut decoder = Decoder::new(bytes);
     let count = decoder
         .map()
@@ -95,14 +95,14 @@ pub(super) fn pairs(bytes: &[u8]) -> Result<Vec<(Key, &[u8])>, CborError> {
     Ok(found)
 }
 
-/// The elements of the array that fills all of `bytes`, each as its bytes.
-pub(super) fn elements(bytes: &[u8]) -> Result<Vec<&[u8]>, CborError> {
+/// The elements of the array that fills all of `bytes`, each as its bytes; at most `most`.
+pub(crate) fn elements(bytes: &[u8], most: u64) -> Result<Vec<&[u8]>, CborError> {
     let mut decoder = Decoder::new(bytes);
     let count = decoder
         .array()
         .map_err(|_| CborError::Type("an array"))?
         .unwrap_or(u64::MAX);
-    if count > MAX_PAIRS {
+    if count > most {
         return Err(CborError::TooMany(count));
     }
     let found = (0..count)
@@ -113,18 +113,26 @@ pub(super) fn elements(bytes: &[u8]) -> Result<Vec<&[u8]>, CborError> {
 }
 
 /// A byte string that fills all of `bytes`.
-pub(super) fn byte_string(bytes: &[u8]) -> Result<&[u8], CborError> {
+pub(crate) fn byte_string(bytes: &[u8]) -> Result<&[u8], CborError> {
     whole(bytes, "a byte string", |decoder| decoder.bytes())
 }
 
 /// A text that fills all of `bytes`.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, CborError> {
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, CborError> {
     whole(bytes, "a text", |decoder| decoder.str())
 }
 
 /// A number that fills all of `bytes`.
-pub(super) fn number(bytes: &[u8]) -> Result<i64, CborError> {
+pub(crate) fn number(bytes: &[u8]) -> Result<i64, CborError> {
     whole(bytes, "a number of 64 bits", |decoder| decoder.i64())
+}
+
+/// The number of the tag that begins `bytes`, and what it is of.
+pub(crate) fn tagged(bytes: &[u8]) -> Result<(u64, &[u8]), CborError> {
+    let mut decoder = Decoder::new(bytes);
+    let tag = decoder.tag().map_err(|_| CborError::Type("a tagged value"))?;
+    let rest = bytes.get(decoder.position()..).unwrap_or_default();
+    Ok((tag.as_u64(), rest))
 }
 
 fn whole<'a, T>(

@@ -1,4 +1,10 @@
-//! `reference`: reference values, learned from a machine that is known to be good.
+//! `reference`: reference values, learned from a machine that is known to be good, and what they say.
+
+mod diff;
+mod document;
+mod show;
+
+pub(crate) use document::Foreign;
 
 use super::files;
 use super::ima::read_list;
@@ -17,6 +23,10 @@ use std::path::{Path, PathBuf};
 pub(crate) enum ReferenceCommand {
     /// Write what a good machine measured as a document, to be read, edited and given to `authority reference`
     Learn(Learn),
+    /// Say in words what a document of reference values accepts
+    Show(show::Show),
+    /// Compare two documents of reference values: 0 where they say the same, 1 where they differ
+    Diff(diff::Diff),
 }
 
 /// Arguments of `reference learn`.
@@ -30,6 +40,11 @@ pub(crate) struct Learn {
     /// Where the document goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// How it is written [default: by the file's name, .json as JSON, .corim as CoRIM, else TOML]
+    #[arg(long, value_name = "FORM")]
+    format: Option<document::Format>,
+    #[command(flatten)]
+    names: document::CorimNames,
 }
 
 /// What a good machine measured.
@@ -53,13 +68,25 @@ pub(crate) struct Learned {
     note_violations: bool,
 }
 
-/// Learns.
-pub(crate) fn run(command: &ReferenceCommand, _context: &Context) -> Result<Answer, CliError> {
-    let ReferenceCommand::Learn(arguments) = command;
+/// Runs the command.
+pub(crate) fn run(command: &ReferenceCommand, context: &Context) -> Result<Answer, CliError> {
+    match command {
+        ReferenceCommand::Learn(arguments) => learn(arguments),
+        ReferenceCommand::Show(arguments) => show::run(arguments, context.style()),
+        ReferenceCommand::Diff(arguments) => diff::run(arguments, context.style()),
+    }
+}
+
+fn learn(arguments: &Learn) -> Result<Answer, CliError> {
     let values = arguments.learned.references(arguments.bank)?;
-    files::write_private(&arguments.out, values.to_json().as_bytes())?;
+    let format = arguments
+        .format
+        .unwrap_or_else(|| document::Format::by_name(&arguments.out));
+    let document = format.write(&values, &arguments.names, &arguments.out)?;
+    files::write_private(&arguments.out, &document)?;
     let files = values.runtime().map(RuntimeReferences::len);
-    let json = json!({"out": arguments.out, "bank": values.bank().name(), "files": files});
+    let json =
+        json!({"out": arguments.out, "format": format.name(), "bank": values.bank().name(), "files": files});
     let text = format!(
         "reference values of the {} bank{}: {}",
         values.bank().name(),
