@@ -107,7 +107,8 @@ fn a_program_that_a_good_robot_never_measured_makes_it_untrusted_and_is_named() 
     let untrusted = fleet.no(attest);
     assert_eq!(codes(&untrusted), ["runtime-file", "runtime-file"]);
     assert_eq!(untrusted["lease"], false);
-    let found = &untrusted["findings"][0];
+    let mut findings = untrusted["findings"].as_array().unwrap().iter();
+    let found = findings.find(|found| found["reason"] == "runtime-file").unwrap();
     assert!(
         found["remedy"]
             .as_str()

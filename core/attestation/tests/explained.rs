@@ -67,7 +67,7 @@ fn a_refused_boot_names_the_event_the_value_found_and_the_one_expected() {
         BANK.digest(&[b"other"]),
     );
     verifier.references = with(&golden, |of| {
-        of["pcrs"]["4"] = json!({"values": [other.to_hex()]})
+        of["pcrs"]["4"] = json!({"values": [other.to_hex()]});
     });
     let finding = explained(
         &judged(&robot, &verifier),
@@ -83,7 +83,7 @@ fn a_refused_boot_names_the_event_the_value_found_and_the_one_expected() {
         &["one of", "and 2 more"],
     );
     verifier.references = with(&golden, |of| {
-        of["pcrs"]["9"] = json!({"events": [other.to_hex()]})
+        of["pcrs"]["9"] = json!({"events": [other.to_hex()]});
     });
     let kernel = BANK.digest(&[b"alcub3 reference kernel"]).to_hex();
     let finding = explained(
@@ -124,7 +124,7 @@ fn a_refused_boot_names_the_event_the_value_found_and_the_one_expected() {
         Reason::BootLogMismatch,
         &["PCR 4", &good.to_hex(), "never measured"],
     );
-    let mut extended = robot.clone();
+    let mut extended = robot;
     let mut log = Builder::new(&[HashAlg::Sha1, BANK]).unwrap();
     log.uefi_boot(&Boot::default())
         .event(13, EventType::IPL, b"an extension");
@@ -217,7 +217,7 @@ fn a_refused_list_names_the_file_the_digest_found_and_those_expected() {
     let mut violated = ListBuilder::new();
     violated.boot_aggregate(BANK, &good.pcrs());
     violated.violation("/var/log/x");
-    let mut bad = good.clone();
+    let mut bad = good;
     bad.measured = violated.extends(BANK);
     bad.sent = Some((0, violated.bytes().to_vec()));
     let found = judged(&bad, &verifier);

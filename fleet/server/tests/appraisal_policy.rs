@@ -162,7 +162,7 @@ fn a_bundle_carries_what_is_asked_of_each_robot_and_names_none_without_a_class()
     assert!(peer.references().claims().contains("firmware-pcrs-closed"));
     let refused = world
         .authority
-        .issue_policy_bundle(&[other.id.clone()], 1000, NOW)
+        .issue_policy_bundle(std::slice::from_ref(&other.id), 1000, NOW)
         .unwrap_err();
     assert!(matches!(refused, BundleIssueError::NoClass { .. }), "{refused}");
     assert_eq!(refused.code(), "policy-class");

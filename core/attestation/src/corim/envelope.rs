@@ -235,8 +235,8 @@ fn check_time(
     Ok(())
 }
 
-pub(super) fn unknown(what: String) -> CorimError {
+pub(super) fn unknown(what: impl AsRef<str>) -> CorimError {
     CorimError::Unknown {
-        what: name_for_people(what.as_bytes()),
+        what: name_for_people(what.as_ref().as_bytes()),
     }
 }

@@ -59,8 +59,8 @@ impl Found {
             match key {
                 Key::Number(0) => self.id = Some(identifier(value)?),
                 Key::Number(1) => tags = Some(value),
-                Key::Number(2) => return Err(unknown("dependent manifests".to_owned())),
-                Key::Number(3) => return Err(unknown("a profile".to_owned())),
+                Key::Number(2) => return Err(unknown("dependent manifests")),
+                Key::Number(3) => return Err(unknown("a profile")),
                 Key::Number(4) => check_validity("CoRIM", value, now_s)?,
                 Key::Number(5) => {
                     self.ignored.insert("who made it");
@@ -72,7 +72,7 @@ impl Found {
         for tag in cbor::elements(tags, MAX_PARTS).map_err(malformed("its tags"))? {
             match cbor::tagged(tag).map_err(malformed("a tag"))? {
                 (COMID_TAG, comid) => self.comid(cbor::byte_string(comid).map_err(malformed("a CoMID"))?)?,
-                (505, _) => return Err(unknown("a CoSWID".to_owned())),
+                (505, _) => return Err(unknown("a CoSWID")),
                 (other, _) => return Err(unknown(format!("a tag of the kind {other}"))),
             }
         }
@@ -89,7 +89,7 @@ impl Found {
                 Key::Number(2) => {
                     self.ignored.insert("who made it");
                 }
-                Key::Number(3) => return Err(unknown("links between its tags".to_owned())),
+                Key::Number(3) => return Err(unknown("links between its tags")),
                 Key::Number(4) => triples = Some(value),
                 other => return Err(unknown(format!("{other} in a CoMID"))),
             }
@@ -157,9 +157,7 @@ impl Found {
                 Key::Number(0) => mkey = Some(element(value)?),
                 Key::Number(1) => mval = Some(value),
                 Key::Number(2) => {
-                    return Err(unknown(
-                        "measurements that only some keys may vouch for".to_owned(),
-                    ));
+                    return Err(unknown("measurements that only some keys may vouch for"));
                 }
                 other => return Err(unknown(format!("{other} in a measurement"))),
             }
@@ -182,7 +180,7 @@ impl Found {
                 "the PCR or file that a measurement's digests are of",
             )),
             (_, None, None) => Err(CorimError::Missing("digests in a measurement")),
-            _ => Err(unknown("registers under a key, or beside digests".to_owned())),
+            _ => Err(unknown("registers under a key, or beside digests")),
         }
     }
 
@@ -191,7 +189,7 @@ impl Found {
         let is_alone = group.len() == 1;
         for (number, digests) in group {
             let of = format!("PCR {number}");
-            let pcr = u8::try_from(number).map_err(|_| unknown(of.clone()))?;
+            let pcr = u8::try_from(number).map_err(|_| unknown(&of))?;
             let register = register(&of, digests)?;
             let known = self.registers.entry(pcr).or_default();
             if known.contains(&register) {
@@ -217,9 +215,7 @@ fn identifier(bytes: &[u8]) -> Result<String, CorimError> {
     match (cbor::text(bytes), cbor::byte_string(bytes)) {
         (Ok(text), _) => Ok(name_for_people(text.as_bytes())),
         (_, Ok(uuid)) if uuid.len() == 16 => Ok(hex(uuid)),
-        _ => Err(unknown(
-            "an identifier that is neither a text nor a UUID".to_owned(),
-        )),
+        _ => Err(unknown("an identifier that is neither a text nor a UUID")),
     }
 }
 
@@ -245,7 +241,7 @@ fn element(bytes: &[u8]) -> Result<Key, CorimError> {
     match (cbor::number(bytes), cbor::text(bytes)) {
         (Ok(number), _) => Ok(Key::Number(number)),
         (_, Ok(text)) => Ok(Key::Text(text.to_owned())),
-        _ => Err(unknown("a measurement of neither a PCR nor a file".to_owned())),
+        _ => Err(unknown("a measurement of neither a PCR nor a file")),
     }
 }
 
