@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn any_name_and_version_reads_back(name in "\\PC{1,40}|[\\x00-\\x7f]{1,40}", software in "(?s).{0,60}") {
         let mut document = full();
-        document["runtime"]["files"] = json!({name.clone(): [format!("sha256:{}", "ab".repeat(32))]});
+        document["runtime"]["files"] = json!({name: [format!("sha256:{}", "ab".repeat(32))]});
         document["state"]["software"] = json!([software]);
         same(&of(&document));
     }

@@ -351,7 +351,7 @@ proptest! {
     #[test]
     fn a_policy_only_tightens(
         low in any_asks(), high in any_asks(), robots in prop::sample::select(vec!["r1", "r*", "s*"]),
-        tier in prop::sample::select(HardwareTier::ALL.to_vec()), safe in any::<bool>(), late in 0_u64..20_000, flip in any::<bool>(),
+        tier in prop::sample::select(HardwareTier::ALL.to_vec()), safe in any::<bool>(), late in 0_u64..200_000, flip in any::<bool>(),
     ) {
         let document = json!({"name": "p", "version": 1, "class": [
             {"name": "c", "robots": [robots], "level": {"CUI": low, "SECRET": high}},
