@@ -36,7 +36,14 @@ fn full() -> Value {
             "violations": "note",
         },
         "state": {
-            "firmware": [format!("sha256:{}", digest("i"))],
+            "platforms": ["px4", "custom"],
+            "firmware": {
+                "legs": [{"version": "2.1.0"}, {"version": "2.2.0", "image": format!("sha256:{}", digest("i"))}],
+                "a \"b\" = [c]\n\u{1b}[31m#": [{"version": "1\n[pcrs.9]\nany = true"}],
+            },
+            "calibration": {"lidar": [format!("sha256:{}", digest("j"))]},
+            "transitions": {"idle": ["mission"], "mission": ["idle", "maintenance"]},
+            "payload": {"gripper": 2000},
             "software": ["rover 1.2\n[pcrs.9]\nany = true", "rover 1.3"],
             "modes": ["idle", "mission"],
             "within": [

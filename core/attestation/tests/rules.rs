@@ -116,12 +116,7 @@ fn the_first_class_that_names_a_robot_is_its_and_no_level_is_weaker_than_one_bel
 #[test]
 fn a_wrong_word_is_refused_with_its_line_and_what_there_is() {
     for (before, after, line, named) in [
-        (
-            "\"clock-unsafe\"",
-            "\"clock-unsave\"",
-            11,
-            "there are: state-battery",
-        ),
+        ("\"clock-unsafe\"", "\"clock-unsave\"", 11, "state-battery"),
         ("\"clock-unsafe\"", "\"signature\"", 11, "already; strike it out"),
         ("\"firmware-pcrs-closed\"", "\"secure\"", 15, "secure-boot"),
         ("\"within\"", "\"where\"", 17, "within"),
