@@ -135,6 +135,22 @@ impl Standing {
         self.stops.drain(..surplus);
     }
 
+    /// Notes that persons have rearmed a stop.
+    pub(crate) fn saw_rearmed(&mut self, stop: StopId) {
+        self.saw_stops([stop]);
+        if !self.rearmed.contains(&stop) {
+            self.rearmed.push(stop);
+        }
+        let surplus = self.rearmed.len().saturating_sub(MAX_STOPS);
+        self.rearmed.drain(..surplus);
+    }
+
+    /// The stops that were seen and that nobody rearmed.
+    pub(crate) fn stops_in_force(&self) -> impl Iterator<Item = StopId> {
+        let in_force = self.stops.iter().filter(|stop| !self.rearmed.contains(stop));
+        in_force.copied()
+    }
+
     fn encode(&self) -> Vec<u8> {
         let seen = self.last_seen.is_some();
         let trusted = self.trusted_at_ms.is_some();

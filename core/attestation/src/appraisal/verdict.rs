@@ -80,6 +80,21 @@ impl Verdict {
                 .all(|finding| finding.severity != Severity::Untrusted)
     }
 
+    /// The verdict of a verifier that remembers stops which nobody rearmed. Each boot begins the agent's log anew, and what the
+    /// robot says of itself after it proves no rearm: a remembered stop is in force until it is rearmed.
+    #[must_use]
+    pub fn with_stops_in_force(mut self, remembered: impl IntoIterator<Item = StopId>) -> Self {
+        let Some(stop) = remembered.into_iter().next() else {
+            return self;
+        };
+        if self.attested.is_none() || self.has(Reason::StopInForce) {
+            return self;
+        }
+        let detail = format!("stop {stop} was seen before, and nobody rearmed it since; rearm the robot");
+        self.findings.push(Finding::new(Reason::StopInForce, detail));
+        Self::new(self.findings, self.attested, self.records, self.judged_at_ms)
+    }
+
     /// Everything found, in the order of the checks.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
