@@ -165,6 +165,10 @@ reasons! {
     AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
     /// Agent's log does not explain.
     AgentLogMismatch = "agent-log-mismatch", Untrusted, "the agent's event log does not explain the lockdown or retire PCR";
+    /// Sequence numbers that nobody was shown.
+    EvidenceGap = "evidence-gap", Info, "sequence numbers between the offline evidence and this evidence were not shown";
+    /// A link that no time fits.
+    OfflineClock = "offline-clock", Untrusted, "the TPM's clock went on between links of offline evidence for longer than there was time";
     /// No root of trust.
     NoRoot = "no-root-of-trust", Warning, "the platform has no root of trust: nothing that it says is proven";
     /// Enrolled with a root of trust and shows none.

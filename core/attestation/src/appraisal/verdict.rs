@@ -83,7 +83,7 @@ impl Verdict {
     /// The verdict of a verifier that remembers stops which nobody rearmed. Each boot begins the agent's log anew, and what the
     /// robot says of itself after it proves no rearm: a remembered stop is in force until it is rearmed.
     #[must_use]
-    pub fn with_stops_in_force(mut self, remembered: impl IntoIterator<Item = StopId>) -> Self {
+    pub fn with_stops_in_force(self, remembered: impl IntoIterator<Item = StopId>) -> Self {
         let Some(stop) = remembered.into_iter().next() else {
             return self;
         };
@@ -91,8 +91,31 @@ impl Verdict {
             return self;
         }
         let detail = format!("stop {stop} was seen before, and nobody rearmed it since; rearm the robot");
-        self.findings.push(Finding::new(Reason::StopInForce, detail));
+        self.with(Finding::new(Reason::StopInForce, detail))
+    }
+
+    /// With something more that was found. Nothing found is ever taken away.
+    #[must_use]
+    pub(crate) fn with(mut self, finding: Finding) -> Self {
+        self.findings.push(finding);
         Self::new(self.findings, self.attested, self.records, self.judged_at_ms)
+    }
+
+    /// The verdict of a verifier that was shown offline evidence up to a sequence number: what lies between it and this evidence
+    /// is named.
+    #[must_use]
+    pub fn behind_offline_evidence(self, shown: u64) -> Self {
+        let missing = self.attested.as_ref().map_or(0, |attested| {
+            attested.sequence.saturating_sub(shown).saturating_sub(1)
+        });
+        if missing == 0 {
+            return self;
+        }
+        let detail = format!(
+            "{missing} numbers behind {shown} were not shown: newest links of the queue that were held back, evidence for others \
+             or that was lost, or numbers that a restart of the agent skipped"
+        );
+        self.with(Finding::new(Reason::EvidenceGap, detail))
     }
 
     /// Everything found, in the order of the checks.
