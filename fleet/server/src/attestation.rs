@@ -146,6 +146,7 @@ impl Authority {
         let judged_at = ceiling.unwrap_or(Level::Unclassified);
         self.platform(robot)?;
         let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
+        let verdict = self.behind_offline_evidence(robot, &standing, verdict)?;
         Ok(JudgedMessage {
             message,
             nonce,
@@ -173,6 +174,7 @@ impl Authority {
         } else {
             None
         };
+        self.note_live(&robot, &verdict, lease.as_deref(), now_ms)?;
         let answer = AttestResult {
             session: message.session,
             result: ear.clone().into_bytes(),

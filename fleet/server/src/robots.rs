@@ -76,6 +76,14 @@ pub enum RobotError {
         /// What is wrong.
         source: DecodeError,
     },
+    /// The answers that it may gather offline evidence behind do not read.
+    #[error("the answers to robot {robot}: {source}; restore the state folder from a backup")]
+    OfflineAnchors {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: DecodeError,
+    },
     /// The epochs approved under its name do not read.
     #[error("the approved epochs of robot {robot}: {source}; restore the state folder from a backup")]
     Epochs {

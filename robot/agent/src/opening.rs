@@ -79,6 +79,7 @@ impl Robot {
             adapter_parts,
             hardware: Mutex::default(),
             recovered: Vec::new(),
+            offline: Mutex::default(),
         };
         robot.recovered = robot.stop.recover()?;
         robot.resume(&clock)?;

@@ -56,6 +56,8 @@ pub struct Robot {
     /// Digest of the hardware record that was last measured.
     pub(crate) hardware: Mutex<Option<Digest>>,
     pub(crate) recovered: Vec<StopReport>,
+    /// Whoever holds it reads or writes what is kept of offline evidence.
+    pub(crate) offline: Mutex<()>,
 }
 
 impl Robot {

@@ -53,6 +53,7 @@ impl CliError {
             | Self::Succession(_)
             | Self::Chip(_)
             | Self::SharedKey(_)
+            | Self::Offline(_)
             | Self::PolicyBundle(_)
             | Self::LevelPolicy(_) => self.authority_code("authority"),
             Self::OtherChange => "other-change",

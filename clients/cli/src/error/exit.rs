@@ -77,6 +77,7 @@ impl CliError {
             Self::Chip(error) => Some(error),
             Self::SharedKey(error) => Some(error),
             Self::LevelPolicy(error) => Some(error),
+            Self::Offline(error) => Some(error),
             Self::PolicyBundle(error) => Some(error),
             Self::Agent(AgentError::Link(answer)) => {
                 let answer = answer.0.as_ref();

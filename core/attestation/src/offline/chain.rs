@@ -75,6 +75,21 @@ impl Chain {
         }
     }
 
+    /// The chain that ends before a link, where that is a first one.
+    ///
+    /// # Errors
+    /// [`ChainError`]: it is none.
+    pub fn before(link: &[u8]) -> Result<Self, ChainError> {
+        let mut reader = Reader::new(domain::OFFLINE_LINK, link);
+        let malformed = |source| ChainError::Malformed { index: 0, source };
+        let (found, previous, _) = head(&mut reader).map_err(malformed)?;
+        let previous = Digest::from_slice(ALG, &previous);
+        match previous.filter(|_| found == 0) {
+            Some(previous) => Ok(Self::behind(previous)),
+            None => Err(ChainError::Index { expected: 0, found }),
+        }
+    }
+
     /// How many links it has, which is the next one's index.
     #[must_use]
     pub const fn length(&self) -> u64 {
