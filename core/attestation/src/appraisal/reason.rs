@@ -165,6 +165,8 @@ reasons! {
     AgentLogMalformed = "agent-log-malformed", Untrusted, "the agent's event log is malformed";
     /// Agent's log does not explain.
     AgentLogMismatch = "agent-log-mismatch", Untrusted, "the agent's event log does not explain the lockdown or retire PCR";
+    /// A TPM in the processor.
+    SharedSilicon = "shared-silicon", Warning, "the TPM is a program in the processor's trusted environment: whoever breaks into that part of the system's own silicon has the TPM's secrets";
     /// Sequence numbers that nobody was shown.
     EvidenceGap = "evidence-gap", Info, "sequence numbers between the offline evidence and this evidence were not shown";
     /// A link that no time fits.
