@@ -174,7 +174,7 @@ fn what_is_done_to_a_queue_ends_it_and_newest_links_that_are_held_back_are_named
     put(
         &fleet,
         &OfflineQueue {
-            robot: others.robot.clone(),
+            robot: others.robot,
             ..queue.clone()
         },
     );

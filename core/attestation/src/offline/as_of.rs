@@ -100,7 +100,7 @@ mod tests {
         let links = [
             (clock(1, 500_000), Some(1_450_000)),
             (clock(1, 900_000), None),
-            (clock(2, 100), Some(9)),
+            (clock(2, 5_000_000), Some(9)),
         ];
         let found = bounds((clock(1, 100_000), 1_000_000), &links, 1_100_000, 3_000_000);
         let pair = |at: usize| (found[at].earliest_ms, found[at].latest_ms);
