@@ -1,21 +1,35 @@
 #!/usr/bin/env bash
-# Makes target/validators: a Python environment with the JOSE and COSE libraries, by other hands, that tests have our results
-# validated by. Safe to run again: it does nothing where the environment is there with the versions asked for. Where it cannot be
-# made, as without a network, those tests say that they skip.
+# Python environments with implementations by other hands, from PyPI. Safe to run again: nothing is done for one that is there with
+# the versions asked for. Where one cannot be made, as without a network, what needs it says that it skips.
+#
+# scripts/validators.sh            target/validators: JOSE and COSE libraries, by which tests have our results validated
+# scripts/validators.sh --keylime  target/keylime: Keylime's quote check, which `cargo xtask bench keylime_checkquote_per_s` runs
+#                                  beside ours. Only what that check imports is installed, not what Keylime needs as a service.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly WANTED=core/attestation/tests/results_elsewhere/requirements.txt
-readonly FOLDER=target/validators
+case ${1:-} in
+'')
+    readonly WANTED=core/attestation/tests/results_elsewhere/requirements.txt FOLDER=target/validators
+    ;;
+--keylime)
+    readonly WANTED=robot/agent/benches/design_numbers/keylime/requirements.txt FOLDER=target/keylime
+    ;;
+*)
+    echo "usage: scripts/validators.sh [--keylime]" >&2
+    exit 2
+    ;;
+esac
 readonly INSTALLED=$FOLDER/requirements.txt
 
 cmp -s "$WANTED" "$INSTALLED" && exit 0
 
-# make_with PYTHON: the environment, whole; what an earlier try left goes first. The list is put beside it last.
+# make_with PYTHON: the environment, whole; what an earlier try left goes first. The lists name all that is needed, so nothing
+# else is taken. The list is put beside it last.
 make_with() {
     rm -rf "$FOLDER"
     "$1" -m venv "$FOLDER" &&
-        "$FOLDER/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$WANTED" &&
+        "$FOLDER/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$WANTED" &&
         cp "$WANTED" "$INSTALLED"
 }
 
@@ -25,4 +39,4 @@ for python in python3 /usr/bin/python3; do
     make_with "$python" && exit 0
 done
 rm -rf "$FOLDER"
-echo "validators: no Python environment could be made; tests that need it will say that they skip" >&2
+echo "validators: $FOLDER could not be made; what needs it will say that it skips" >&2

@@ -1,4 +1,4 @@
-//! Samples of what a thousand simulated days are made of (fleet/server/tests/thousand_days.rs), on a TPM: power is cut, the machine
+//! Samples of what a thousand simulated days are made of (fleet/server/tests/thousand_days/main.rs), on a TPM: power is cut, the machine
 //! sleeps, robot and authority start anew, and nobody honest is found untrusted.
 #![allow(
     missing_docs,

@@ -10,6 +10,9 @@
 //! | late | it is trusted, and as old as the interval or older: the robot is silent |
 //! | failing | it is untrusted, whatever its age |
 //! | unknown | there is none, or the clock is behind it |
+//!
+//! A robot of which nothing was heard for an interval is silent, in whatever state it is: a failing one stays failing, and that it
+//! is silent as well is told beside it, from the same moment.
 
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::domain;
@@ -99,9 +102,12 @@ pub struct Health {
     pub state: HealthState,
     /// Since when, UTC in milliseconds since 1970; nothing where it is unknown.
     pub since_ms: Option<u64>,
+    /// Since when it is silent, UTC in milliseconds since 1970: the end of the interval that the last judgement began. Nothing
+    /// while it is not, and where that cannot be said.
+    pub silent_since_ms: Option<u64>,
     /// When the next attestation should be begun, UTC in milliseconds since 1970; now or earlier where it is time.
     pub next_due_ms: u64,
-    /// When the state changes if nothing is heard; nothing where it stays.
+    /// When the state changes, or silence begins, if nothing is heard; nothing where all stays.
     pub next_change_ms: Option<u64>,
     /// Where it goes.
     pub trend: Trend,
@@ -133,19 +139,18 @@ impl History {
     pub fn health(&self, interval_ms: u64, now_ms: u64) -> Health {
         let trend = self.trend();
         let Some(last) = self.judged.last() else {
-            return unknown(now_ms, trend, "it was never judged: ask it for evidence");
+            let why = "nothing was ever heard of it, so it was never judged: ask it for evidence";
+            return unknown(now_ms, trend, why);
         };
         let Some(age_ms) = now_ms.checked_sub(last.at_ms) else {
             let why = "the clock is behind the last judgement: set it right, then ask the robot again";
             return unknown(now_ms, trend, why);
         };
+        let late_ms = last.at_ms.saturating_add(interval_ms);
         if !last.trusted {
-            return self.failing(now_ms, trend);
+            return self.failing(late_ms, (age_ms, interval_ms), now_ms, trend);
         }
-        let (due_ms, late_ms) = (
-            last.at_ms.saturating_add(interval_ms / 4 * 3),
-            last.at_ms.saturating_add(interval_ms),
-        );
+        let due_ms = last.at_ms.saturating_add(interval_ms / 4 * 3);
         let (state, since_ms, next_change_ms) = match now_ms {
             now if now < due_ms => (HealthState::Fresh, self.since_ms, Some(due_ms)),
             now if now < late_ms => (HealthState::Due, Some(due_ms), Some(late_ms)),
@@ -154,6 +159,7 @@ impl History {
         Health {
             state,
             since_ms,
+            silent_since_ms: (state == HealthState::Late).then_some(late_ms),
             next_due_ms: due_ms,
             next_change_ms,
             trend,
@@ -161,16 +167,29 @@ impl History {
         }
     }
 
-    fn failing(&self, now_ms: u64, trend: Trend) -> Health {
-        let why = match self.codes.as_slice() {
+    /// Of a robot whose last judgement, so old, is that it is untrusted, and that is silent from a time on.
+    fn failing(
+        &self,
+        silent_ms: u64,
+        (age_ms, interval_ms): (u64, u64),
+        now_ms: u64,
+        trend: Trend,
+    ) -> Health {
+        let mut why = match self.codes.as_slice() {
             [] => "the last judgement is that it is untrusted".to_owned(),
             codes => format!("the last judgement is that it is untrusted: {}", codes.join(", ")),
         };
+        let is_silent = now_ms >= silent_ms;
+        if is_silent {
+            why.push_str("; and since then ");
+            why.push_str(&in_words(HealthState::Late, age_ms, interval_ms));
+        }
         Health {
             state: HealthState::Failing,
             since_ms: self.since_ms,
+            silent_since_ms: is_silent.then_some(silent_ms),
             next_due_ms: now_ms,
-            next_change_ms: None,
+            next_change_ms: (!is_silent).then_some(silent_ms),
             trend,
             why,
         }
@@ -262,6 +281,7 @@ fn unknown(now_ms: u64, trend: Trend, why: &str) -> Health {
     Health {
         state: HealthState::Unknown,
         since_ms: None,
+        silent_since_ms: None,
         next_due_ms: now_ms,
         next_change_ms: None,
         trend,

@@ -27,6 +27,7 @@ pub mod evidence;
 pub mod health;
 pub mod ima;
 pub mod mission_key;
+pub mod offline;
 pub mod pcr;
 pub mod psa;
 pub mod quote;

@@ -483,6 +483,8 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "runtime-violation-noted",
             "runtime-sha1",
             "runtime-unjudged",
+            "shared-silicon",
+            "evidence-gap",
             "no-root-of-trust"
         ]
     );

@@ -43,7 +43,11 @@ fn a_trusted_robot_is_fresh_then_due_then_late_at_the_moment_that_is_told() {
         (HealthState::Late, 400_000),
     ];
     assert_eq!(seen, expected);
+    let silent = |at| history.health(INTERVAL, AT + at).silent_since_ms;
+    assert_eq!((silent(0), silent(INTERVAL - 1)), (None, None));
+    assert_eq!(silent(INTERVAL), Some(AT + INTERVAL));
     let late = history.health(INTERVAL, AT + 10 * INTERVAL);
+    assert_eq!(late.silent_since_ms, Some(AT + INTERVAL));
     assert_eq!(late.since_ms, Some(AT + INTERVAL), "it stays late, since then");
     assert!(
         late.why.contains("nothing was heard of it for 66 min"),
@@ -61,7 +65,7 @@ fn an_untrusted_robot_is_failing_with_its_reason_until_it_is_trusted() {
             (health.state, health.since_ms),
             (HealthState::Failing, Some(AT + 10))
         );
-        assert!(health.why.ends_with("runtime-file"), "{}", health.why);
+        assert!(health.why.contains("runtime-file"), "{}", health.why);
         assert_eq!(health.next_due_ms, AT + 20 + age, "now");
     }
     history.note(AT + 30, true, &[]);
@@ -73,9 +77,36 @@ fn an_untrusted_robot_is_failing_with_its_reason_until_it_is_trusted() {
 }
 
 #[test]
+fn a_failing_robot_that_falls_silent_is_both_from_the_end_of_its_interval_on() {
+    let history = judged(&[(0, true), (20, false)]);
+    let silent = AT + 20 + INTERVAL;
+    for now in [AT + 20, silent - 1] {
+        let heard = history.health(INTERVAL, now);
+        assert_eq!((heard.state, heard.silent_since_ms), (HealthState::Failing, None));
+        assert_eq!(heard.next_change_ms, Some(silent), "it is told when");
+        assert!(!heard.why.contains("nothing was heard"), "{}", heard.why);
+    }
+    for now in [silent, silent + 100 * INTERVAL] {
+        let both = history.health(INTERVAL, now);
+        assert_eq!(
+            (both.state, both.silent_since_ms),
+            (HealthState::Failing, Some(silent))
+        );
+        assert_eq!((both.since_ms, both.next_change_ms), (Some(AT + 20), None));
+        for word in ["runtime-file", "nothing was heard of it"] {
+            assert!(both.why.contains(word), "{}", both.why);
+        }
+    }
+    // Untrusted again is heard of.
+    let again = judged(&[(0, true), (20, false), (20 + INTERVAL, false)]);
+    assert_eq!(again.health(INTERVAL, silent).silent_since_ms, None);
+}
+
+#[test]
 fn nothing_known_or_a_clock_that_is_behind_is_unknown() {
     let never = History::default().health(INTERVAL, AT);
     assert_eq!((never.state, never.since_ms), (HealthState::Unknown, None));
+    assert!(never.why.contains("nothing was ever heard"), "{}", never.why);
     let behind = judged(&[(10, true)]).health(INTERVAL, AT + 9);
     assert_eq!(behind.state, HealthState::Unknown);
     assert!(behind.why.contains("clock"), "{}", behind.why);

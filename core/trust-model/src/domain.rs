@@ -11,6 +11,16 @@ pub const POLICY_BUNDLE: &str = "alcub3/policy-bundle/v1";
 pub const PEER_ASKED: &str = "alcub3/peer-asked/v1";
 /// What a verifier keeps of a peer between two judgements.
 pub const PEER_RECORD: &str = "alcub3/peer-record/v1";
+/// The nonce of a link of offline evidence: H(domain ‖ digest of the link before ‖ index).
+pub const OFFLINE_EVIDENCE: &str = "alcub3/offline-evidence/v1";
+/// What stands before the first link: H(domain ‖ a signed answer of the authority).
+pub const OFFLINE_ANCHOR: &str = "alcub3/offline-anchor/v1";
+/// A link of offline evidence.
+pub const OFFLINE_LINK: &str = "alcub3/offline-link/v1";
+/// The links that a robot sends once it has an authority in reach.
+pub const OFFLINE_QUEUE: &str = "alcub3/offline-queue/v1";
+/// The authority's answer to them.
+pub const OFFLINE_ANSWER: &str = "alcub3/offline-answer/v1";
 /// What a verifier remembers of its judgements of a robot.
 pub const HEALTH: &str = "alcub3/health/v1";
 /// What a verifier keeps of a platform that it judged good.
@@ -271,4 +281,9 @@ pub const ALL: &[&str] = &[
     PEER_RECORD,
     PLATFORM_RECORD,
     HEALTH,
+    OFFLINE_EVIDENCE,
+    OFFLINE_ANCHOR,
+    OFFLINE_LINK,
+    OFFLINE_QUEUE,
+    OFFLINE_ANSWER,
 ];

@@ -198,6 +198,7 @@ impl Authority {
             (asked, &nonce),
             now_ms,
         )?;
+        let verdict = self.behind_offline_evidence(robot, &standing, verdict)?;
         Ok(JudgedMessage {
             message,
             nonce,
@@ -225,6 +226,7 @@ impl Authority {
         } else {
             None
         };
+        self.note_live(&robot, &verdict, lease.as_deref(), now_ms)?;
         let answer = AttestResult {
             session: message.session,
             result: ear.clone().into_bytes(),
@@ -273,6 +275,7 @@ impl Authority {
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let verdict = appraise(&message.evidence, &policy, now_ms);
+        let verdict = verdict.with_stops_in_force(standing.stops_in_force());
         let verdict = match self.appraisal_rule(&record.robot, ceiling) {
             Some(rule) => verdict.held_to(&rule, &references),
             None => verdict,
@@ -504,22 +507,38 @@ impl Authority {
         Ok(verify_receipt(receipt, &expected))
     }
 
-    /// Notes the stop that a receipt shows.
+    /// Notes the stop that a receipt shows. One that is known says nothing new, whoever sends it again; one that was counted
+    /// before the epoch of the last rearm is rearmed with it.
     fn note_stop(&self, robot: &RobotId, verdict: &ReceiptVerdict, now_ms: u64) -> Result<(), RobotError> {
         let event = verdict.statement.as_ref().map(|statement| &statement.event);
-        if verdict.outcome != Outcome::Refused
-            && let Some(event) = event.filter(|event| event.scope == StopScope::Robot)
-        {
-            let mut standing = self.standing(robot)?;
+        let Some(event) = event.filter(|event| event.scope == StopScope::Robot) else {
+            return Ok(());
+        };
+        if verdict.outcome == Outcome::Refused {
+            return Ok(());
+        }
+        let mut standing = self.standing(robot)?;
+        if self.is_rearmed_since(robot, verdict)? {
+            standing.saw_rearmed(event.stop);
+        } else if !standing.stops.contains(&event.stop) {
             standing.saw_stops([event.stop]);
             // What was found good before the stop says nothing of the robot after it.
             standing.trusted_at_ms = None;
-            standing
-                .history
-                .note(now_ms, false, &[Reason::StopInForce.code()]);
-            robots::put_standing(&self.folder, robot, &standing)?;
+            let codes = [Reason::StopInForce.code()];
+            standing.history.note(now_ms, false, &codes);
         }
-        Ok(())
+        Ok(robots::put_standing(&self.folder, robot, &standing)?)
+    }
+
+    /// Whether the robot's TPM counted the stop of a receipt no later than the epoch that two persons last rearmed.
+    fn is_rearmed_since(&self, robot: &RobotId, verdict: &ReceiptVerdict) -> Result<bool, RobotError> {
+        let key = self.enrolment(robot)?;
+        let rearmed = epochs::rearmed(&self.folder, robot, key.attestation_key())?;
+        Ok(verdict.outcome == Outcome::Proven
+            && verdict
+                .epoch_after
+                .zip(rearmed)
+                .is_some_and(|(stopped, rearmed)| stopped <= rearmed))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::authority::Authority;
 use crate::certificates::{self, CertificationError};
 use crate::endorsement::{self, EndorsementError, RootsError};
 use crate::epochs;
+use crate::offline_anchors;
 use crate::purge;
 use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
@@ -186,6 +187,7 @@ impl Authority {
         robots::put_enrolment(&self.folder, robot, &enrolled.signed_record)?;
         // A new attestation key begins a new history: what was seen under the old one says nothing of this one.
         robots::put_standing(&self.folder, robot, &robots::Standing::default())?;
+        offline_anchors::forget(&self.folder, robot)?;
         self.forget_platform(robot)?;
         purge::enrolled_anew(&self.folder, robot)?;
         Ok((enrolled.record, enrolled.message))

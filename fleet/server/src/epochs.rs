@@ -1,14 +1,17 @@
 //! The highest epoch that was approved under each robot's name. Approvals name a level, a robot's name and epochs, and no
 //! chip: those of a robot that lost its name would fit its successor at the same epoch, so that the successor has to be above.
 
+use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
 use alcub3_trust_model::RobotId;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
 
 use crate::robots::RobotError;
-use crate::store::StateFolder;
+use crate::store::{StateFolder, StoreError};
 
 const COLLECTION: &str = "epochs";
 const DOMAIN: &str = "alcub3/authority-epochs/v1";
+const REARMED: &str = "rearmed-epochs";
+const REARMED_DOMAIN: &str = "alcub3/authority-rearmed-epoch/v1";
 const VERSION: u64 = 1;
 
 /// What is kept under one name.
@@ -93,6 +96,66 @@ pub(crate) fn check(folder: &StateFolder, robot: &RobotId, found: u64) -> Result
     })
 }
 
+/// The epoch that two persons last rearmed, of one chip: stops that it counted no later are over.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Rearmed {
+    epoch: u64,
+    /// Digest of the attestation key, which is of one chip: another chip's counter says nothing of this one's.
+    chip: Digest,
+}
+
+impl Rearmed {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::structure(REARMED_DOMAIN, VERSION, 2);
+        out.u64(2).u64(self.epoch).u64(3).digest(&self.chip);
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(REARMED_DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(REARMED_DOMAIN, VERSION)?;
+        fields.key(r, 2, "epoch")?;
+        let epoch = r.u64("epoch")?;
+        fields.key(r, 3, "chip")?;
+        let chip = r.digest("chip")?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self { epoch, chip })
+    }
+}
+
+fn chip(attestation_key: &VerifyingKey) -> Digest {
+    HashAlg::Sha256.digest(&[&attestation_key.to_spki_der()])
+}
+
+/// Notes the epoch of a rearm.
+pub(crate) fn note_rearmed(
+    folder: &StateFolder,
+    robot: &RobotId,
+    attestation_key: &VerifyingKey,
+    epoch: u64,
+) -> Result<(), StoreError> {
+    let chip = chip(attestation_key);
+    folder.put(REARMED, robot.as_str(), &Rearmed { epoch, chip }.encode())
+}
+
+/// The epoch of the last rearm of the chip with this key; nothing where it has none.
+pub(crate) fn rearmed(
+    folder: &StateFolder,
+    robot: &RobotId,
+    attestation_key: &VerifyingKey,
+) -> Result<Option<u64>, RobotError> {
+    let Some(bytes) = folder.get(REARMED, robot.as_str())? else {
+        return Ok(None);
+    };
+    let rearmed = Rearmed::decode(&bytes).map_err(|source| RobotError::Epochs {
+        robot: robot.clone(),
+        source,
+    })?;
+    Ok((rearmed.chip == chip(attestation_key)).then_some(rearmed.epoch))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +170,17 @@ mod tests {
         assert_eq!(Approved::decode(&bytes).unwrap(), approved);
         for cut in 0..bytes.len() {
             assert!(Approved::decode(&bytes[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_rearmed_epoch_reads_back_exactly() {
+        let chip = HashAlg::Sha256.digest(&[b"key"]);
+        let rearmed = Rearmed { epoch: 9, chip };
+        let bytes = rearmed.encode();
+        assert_eq!(Rearmed::decode(&bytes).unwrap(), rearmed);
+        for cut in 0..bytes.len() {
+            assert!(Rearmed::decode(&bytes[..cut]).is_err());
         }
     }
 }

@@ -196,6 +196,9 @@ impl Authority {
         let record = record.unsigned(self.signing().suite()).sign(self.signing())?;
         self.check_record(&record, &proposal.robot, vault)?;
         self.folder.put(COLLECTION, proposal.robot.as_str(), &record)?;
+        let enrolment = self.active(&proposal.robot)?;
+        let key = enrolment.attestation_key();
+        epochs::note_rearmed(&self.folder, &proposal.robot, key, proposal.robot_epoch)?;
         let mut standing = self.standing(&proposal.robot)?;
         standing.rearmed = proposal.stops;
         robots::put_standing(&self.folder, &proposal.robot, &standing)?;

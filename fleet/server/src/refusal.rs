@@ -10,6 +10,7 @@ use crate::enrolment::EnrolmentError;
 use crate::exchanges::ExchangeError;
 use crate::level_policy::LevelPolicyIssueError;
 use crate::missions::MissionApprovalError;
+use crate::offline::OfflineRefusal;
 use crate::operators::OperatorError;
 use crate::policy_bundle::BundleIssueError;
 use crate::purge::{PurgeApprovalError, PurgeReceiptError};
@@ -76,6 +77,19 @@ impl Refusal for ExchangeError {
             Self::UnknownOrUsed | Self::OtherUse | Self::Expired { .. } => "exchange",
             Self::Record(_) | Self::Store(_) => STATE,
             Self::Entropy(_) => CRYPTOGRAPHY,
+        }
+    }
+}
+
+impl Refusal for OfflineRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Robot(error) => error.code(),
+            Self::Anchor(_) => "offline-anchor",
+            Self::OtherQueue => "offline-other-queue",
+            Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
         }
     }
 }

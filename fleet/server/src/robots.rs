@@ -76,6 +76,14 @@ pub enum RobotError {
         /// What is wrong.
         source: DecodeError,
     },
+    /// The answers that it may gather offline evidence behind do not read.
+    #[error("the answers to robot {robot}: {source}; restore the state folder from a backup")]
+    OfflineAnchors {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: DecodeError,
+    },
     /// The epochs approved under its name do not read.
     #[error("the approved epochs of robot {robot}: {source}; restore the state folder from a backup")]
     Epochs {
@@ -133,6 +141,22 @@ impl Standing {
         }
         let surplus = self.stops.len().saturating_sub(MAX_STOPS);
         self.stops.drain(..surplus);
+    }
+
+    /// Notes that persons have rearmed a stop.
+    pub(crate) fn saw_rearmed(&mut self, stop: StopId) {
+        self.saw_stops([stop]);
+        if !self.rearmed.contains(&stop) {
+            self.rearmed.push(stop);
+        }
+        let surplus = self.rearmed.len().saturating_sub(MAX_STOPS);
+        self.rearmed.drain(..surplus);
+    }
+
+    /// The stops that were seen and that nobody rearmed.
+    pub(crate) fn stops_in_force(&self) -> impl Iterator<Item = StopId> {
+        let in_force = self.stops.iter().filter(|stop| !self.rearmed.contains(stop));
+        in_force.copied()
     }
 
     fn encode(&self) -> Vec<u8> {

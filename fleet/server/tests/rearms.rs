@@ -11,13 +11,16 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use alcub3_attestation::appraisal::{Reason, Verdict};
+use alcub3_attestation::health::HealthState;
+use alcub3_attestation::receipt::Outcome;
 use alcub3_fleet_protocol::rearm::VerifiedRearm;
 use alcub3_server::{MissionApprovalError, OperatorVote, PurgeApprovalError, RearmApprovalError, RobotError};
-use alcub3_trust_model::Level;
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
+use alcub3_trust_model::{Level, StopId};
 use support::approvals::{HOUR, propose, purge, rearm, stopped_world};
 use support::robot::Robot;
-use support::{ALG, NOW};
+use support::{ALG, NOW, World};
 
 #[test]
 fn two_persons_rearm_the_levels_and_epochs_that_the_tpm_certified() {
@@ -165,4 +168,66 @@ fn a_successor_is_served_only_above_every_epoch_approved_for_the_lost_robot() {
     successor.set_counter(NvIndex::RobotEpoch, 9);
     rearm(&mut world, &successor).unwrap();
     purge(&mut world, &successor).unwrap();
+}
+
+/// What the authority finds of the robot's evidence of now.
+fn judged(world: &mut World, robot: &mut Robot) -> Verdict {
+    let request = world.authority.challenge(&robot.id, NOW).unwrap();
+    let evidence = robot.evidence(&request);
+    world.authority.appraise(&evidence, NOW).unwrap().verdict
+}
+
+#[test]
+fn a_stop_that_was_seen_is_in_force_after_a_reboot_whatever_the_robot_says_until_it_is_rearmed() {
+    let (mut world, mut robot) = stopped_world();
+    robot.clock.reset_count += 1;
+    robot.boots_anew();
+    let honest = judged(&mut world, &mut robot);
+    assert!(honest.has(Reason::Stopped) && honest.has(Reason::StopInForce));
+    robot.stopped = false;
+    let denied = judged(&mut world, &mut robot);
+    assert!(denied.has(Reason::StopInForce), "{:?}", denied.findings());
+    assert!(!denied.is_trusted() && denied.boot().is_none());
+    let mut world = world.restarted();
+    assert!(judged(&mut world, &mut robot).has(Reason::StopInForce));
+    rearm(&mut world, &robot).unwrap();
+    let after = judged(&mut world, &mut robot);
+    assert!(after.is_trusted(), "{:?}", after.findings());
+}
+
+#[test]
+fn a_receipt_that_comes_late_or_again_says_nothing_of_a_robot_that_was_rearmed_since() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    let receipts = [1, 2].map(|stop| robot.stop(StopId::new([stop; 16])));
+    let id = robot.id.clone();
+    let judge = |world: &mut World, receipt: &[u8]| {
+        let judged = world.authority.verify_receipt(&id, receipt, NOW).unwrap();
+        assert_eq!(judged.outcome, Outcome::Proven, "{:?}", judged.reasons);
+        world.authority.standing(&id).unwrap()
+    };
+    let stopped = judge(&mut world, &receipts[0]);
+    assert_eq!((stopped.stops.len(), stopped.trusted_at_ms), (1, None));
+    // The receipt of the second stop is lost on its way.
+    rearm(&mut world, &robot).unwrap();
+    robot.stopped = false;
+    assert!(
+        judged(&mut world, &mut robot).has(Reason::StopInForce),
+        "no approval named the second stop"
+    );
+    let shown = judge(&mut world, &receipts[1]);
+    assert_eq!(shown.rearmed, shown.stops, "it was counted before the rearm");
+    let later = robot.stop(StopId::new([3; 16]));
+    robot.stops.pop();
+    robot.stopped = false;
+    assert!(judged(&mut world, &mut robot).is_trusted());
+    let health = |world: &World| world.authority.health(&id, NOW).unwrap().state;
+    for receipt in &receipts {
+        judge(&mut world, receipt);
+        assert_eq!(health(&world), HealthState::Fresh);
+    }
+    // One that the epoch of the rearm does not cover is in force.
+    judge(&mut world, &later);
+    assert_eq!(health(&world), HealthState::Failing);
+    assert!(judged(&mut world, &mut robot).has(Reason::StopInForce));
 }

@@ -113,7 +113,9 @@ impl Robot {
     /// # Errors
     /// Not the authority's, another robot's or run's, or the robot is stopped.
     pub fn take_lease(&self, lease: &[u8]) -> Result<()> {
-        self.commands.renew_lease(self.verified_lease(lease)?)?;
+        let verified = self.verified_lease(lease)?;
+        self.anchor_offline(lease)?;
+        self.commands.renew_lease(verified)?;
         Ok(self.folder.write(LEASE, lease)?)
     }
 
@@ -153,6 +155,6 @@ impl Robot {
         for used in self.commands.used() {
             self.reservations.reserve(&used).map_err(AgentError::Port)?;
         }
-        Ok(())
+        self.run().give_back(&self.folder)
     }
 }

@@ -109,6 +109,9 @@ pub enum AgentError {
     /// Another robot is not asked or judged.
     #[error(transparent)]
     Peer(#[from] crate::peers::PeerError),
+    /// Offline evidence is not made, sent or removed.
+    #[error(transparent)]
+    Offline(#[from] crate::offline::OfflineError),
     /// A lease was refused.
     #[error("the lease: {0}")]
     Lease(#[from] alcub3_command_authority::LeaseError),
@@ -183,6 +186,7 @@ impl AgentError {
             Self::Mission(error) => Some(error.code()),
             Self::Lease(error) => Some(error.code()),
             Self::Peer(error) => Some(error.code()),
+            Self::Offline(error) => Some(error.code()),
             Self::Extension(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
             // The chip or the software failed: nothing was judged.

@@ -82,6 +82,7 @@ impl Robot {
             registers: Mutex::default(),
             admitted: AtomicU64::default(),
             recovered: Vec::new(),
+            offline: Mutex::default(),
         };
         robot.recovered = robot.stop.recover()?;
         robot.resume(&clock)?;

@@ -61,6 +61,8 @@ pub struct Robot {
     pub(crate) registers: Mutex<Confirmed>,
     /// Number of commands that the gate admitted since this robot was opened.
     pub(crate) admitted: AtomicU64,
+    /// Whoever holds it reads or writes what is kept of offline evidence.
+    pub(crate) offline: Mutex<()>,
 }
 
 impl Robot {

@@ -78,6 +78,15 @@ impl Run {
         Ok(sequence)
     }
 
+    /// Gives back what was reserved and not used, where no number is given out any more: the next run goes on without a gap.
+    pub(crate) fn give_back(&mut self, folder: &StateFolder) -> Result<()> {
+        if self.reserved > self.next {
+            self.reserved = self.next;
+            self.save(folder)?;
+        }
+        Ok(())
+    }
+
     fn save(&self, folder: &StateFolder) -> Result<()> {
         let mut out = Encoder::structure(DOMAIN, VERSION, 7);
         out.u64(2)

@@ -6,7 +6,7 @@
 mod contents;
 mod opening;
 
-use crate::ops::{ChipInfo, ClockReading, LockoutState};
+use crate::ops::{ChipInfo, ChipKind, ClockReading, LockoutState};
 use crate::transport::{TransportError, TransportKind};
 use crate::{Chip, TpmError};
 use alcub3_crypto::Suite;
@@ -180,7 +180,9 @@ fn channel_findings(chip: &Chip) -> Vec<Finding> {
 }
 
 fn info_findings(info: &ChipInfo) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = shared_silicon(info.kind, &info.manufacturer)
+        .into_iter()
+        .collect();
     for suite in [Suite::EcdsaP256Sha256, Suite::EcdsaP384Sha384] {
         if let Some(lacking) = info.missing_for(suite) {
             findings.push(missing_suite(suite, lacking));
@@ -224,6 +226,15 @@ fn info_findings(info: &ChipInfo) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// A TPM that is a program in the system's own processor.
+fn shared_silicon(kind: ChipKind, manufacturer: &str) -> Option<Finding> {
+    let what = format!("the TPM is a program in the processor's trusted environment ({manufacturer})");
+    let why = "it shares the system's own silicon: whoever breaks into that environment has its keys";
+    let remedy = "keep the processor's firmware up to date; where that is not enough, fit a discrete chip, and have the level's \
+                  policy ask for one";
+    (kind == ChipKind::Firmware).then(|| Finding::new(Severity::Warning, "shared-silicon", what, why, remedy))
 }
 
 fn missing_suite(suite: Suite, lacking: &'static str) -> Finding {
@@ -293,6 +304,20 @@ fn lockout_findings(state: &LockoutState) -> Vec<Finding> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_tpm_in_the_processor_is_named_and_no_other() {
+        use ChipKind::{Discrete, Firmware, Simulator, Unknown, Virtual};
+        let found = shared_silicon(Firmware, "AMD").unwrap();
+        assert_eq!(
+            (found.code, found.severity),
+            ("shared-silicon", Severity::Warning)
+        );
+        assert!(found.to_string().contains("silicon"), "{found}");
+        for kind in [Discrete, Virtual, Simulator, Unknown] {
+            assert_eq!(shared_silicon(kind, "IFX"), None);
+        }
+    }
 
     #[test]
     fn lockout_says_how_long_to_wait() {

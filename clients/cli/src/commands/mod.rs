@@ -21,6 +21,7 @@ mod level_sealing;
 mod mission;
 mod mission_key;
 mod mission_share;
+mod offline;
 mod parts;
 mod peer;
 mod policy;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Judge another robot from this one, with no authority in reach
     #[command(subcommand)]
     Peer(peer::PeerCommand),
+    /// Evidence gathered while no authority is in reach
+    #[command(subcommand)]
+    Offline(offline::OfflineCommand),
     /// Seal data under a level of this robot
     Seal(level_sealing::Seal),
     /// Recover data that was sealed under a level of this robot
@@ -130,6 +134,7 @@ impl Command {
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
             Self::Peer(command) => peer::run(&command, context),
+            Self::Offline(command) => offline::run(&command, context),
             Self::Seal(arguments) => level_sealing::seal(&arguments, context),
             Self::Unseal(arguments) => level_sealing::unseal(&arguments, context),
             Self::Mission(command) => mission::run(&command, context),

@@ -55,6 +55,7 @@ impl CliError {
             | Self::Succession(_)
             | Self::Chip(_)
             | Self::SharedKey(_)
+            | Self::Offline(_)
             | Self::PolicyBundle(_)
             | Self::LevelPolicy(_)
             | Self::AppraisalPolicy(_) => self.authority_code("authority"),

@@ -80,6 +80,7 @@ impl CliError {
             Self::SharedKey(error) => Some(error),
             Self::LevelPolicy(error) => Some(error),
             Self::AppraisalPolicy(error) => Some(error),
+            Self::Offline(error) => Some(error),
             Self::PolicyBundle(error) => Some(error),
             Self::Agent(AgentError::Link(answer)) => {
                 let answer = answer.0.as_ref();

@@ -141,6 +141,9 @@ pub(crate) enum CliError {
     /// No judgement could be made.
     #[error(transparent)]
     Attestation(#[from] AttestationError),
+    /// Offline evidence was not judged.
+    #[error("the offline evidence is refused: {0}")]
+    Offline(#[from] alcub3_server::OfflineRefusal),
     /// A mission was not approved.
     #[error("the mission is refused: {0}")]
     Mission(#[from] alcub3_server::MissionApprovalError),

@@ -150,6 +150,12 @@ impl<'p> Check<'p> {
                 "a simulated TPM protects nothing from the machine it runs on",
             );
         }
+        if tier == HardwareTier::Firmware {
+            self.find(
+                Reason::SharedSilicon,
+                "its keys fall with the processor: ask for a discrete chip in the level's policy where that is not enough",
+            );
+        }
         if tier < self.policy.min_tier {
             self.find(
                 Reason::Tier,

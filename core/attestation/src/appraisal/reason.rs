@@ -209,6 +209,12 @@ reasons! {
     PolicyState = "policy-state", Untrusted, "the appraisal policy asks that a part of the state is judged, and there are no references for it";
     /// State too old.
     PolicyStateAge = "policy-state-age", Untrusted, "the state's time is farther from the verifier's than the appraisal policy allows";
+    /// A TPM in the processor.
+    SharedSilicon = "shared-silicon", Warning, "the TPM is a program in the processor's trusted environment: whoever breaks into that part of the system's own silicon has the TPM's secrets";
+    /// Sequence numbers that nobody was shown.
+    EvidenceGap = "evidence-gap", Info, "sequence numbers between the offline evidence and this evidence were not shown";
+    /// A link that no time fits.
+    OfflineClock = "offline-clock", Untrusted, "the TPM's clock went on between links of offline evidence for longer than there was time";
     /// No root of trust.
     NoRoot = "no-root-of-trust", Warning, "the platform has no root of trust: nothing that it says is proven";
     /// Enrolled with a root of trust and shows none.

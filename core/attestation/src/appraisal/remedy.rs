@@ -59,6 +59,15 @@ impl Reason {
             "simulator" => "use a robot with a real TPM; a simulator is for tests",
             "sequence" | "reset-count" | "clock-back" => WENT_BACK,
             "clock-unsafe" => "wait: the TPM's clock is safe again within an hour of running",
+            "shared-silicon" => {
+                "use a robot with a separate TPM where the system's own processor is not to be trusted"
+            }
+            "evidence-gap" => {
+                "send the rest of the queue (alcub3 offline send); numbers that were lost or skipped stay unshown"
+            }
+            "offline-clock" => {
+                "look at the robot's TPM and who had access to it; begin a new queue (alcub3 offline drop)"
+            }
             "restarted" => "nothing, if the robot was meant to restart",
             "register-certification" | "register-missing" | "register-mismatch" | "register-history" => {
                 "restart the agent, so that it certifies all of the robot's registers anew"

@@ -68,7 +68,7 @@ impl Verdict {
         asked: Asked<'_>,
         judged_at_ms: u64,
     ) -> Self {
-        let mut verdict = Self {
+        let verdict = Self {
             findings,
             attested,
             records,
@@ -76,16 +76,17 @@ impl Verdict {
             ends_by_ms: asked.scope().map(|scope| scope.not_after_ms),
             judged_at_ms,
         };
-        if !verdict.is_trusted() {
-            verdict.records = Records::default();
-        }
-        verdict
+        verdict.without_records_of_bad()
     }
 
     /// The verdict held to a rule of the fleet's appraisal policy as well: never better than it was. `references` are those that it
     /// was made with.
     #[must_use]
     pub fn held_to(mut self, rule: &RuleInForce, references: &ReferenceValues) -> Self {
+        // What is asked of robots at work is not asked of one that proves its stop: it is trusted by nobody.
+        if self.kind == AttestationKind::Emergency {
+            return self;
+        }
         let state = self
             .attested
             .as_ref()
@@ -97,10 +98,7 @@ impl Verdict {
             references: Some(references),
         };
         rule.hold(&mut self.findings, &judged);
-        if !self.is_trusted() {
-            self.records = Records::default();
-        }
-        self
+        self.without_records_of_bad()
     }
 
     /// Whether the quote holds and nothing found makes the robot untrusted.
@@ -146,6 +144,52 @@ impl Verdict {
     #[must_use]
     pub const fn ends_by_ms(&self) -> Option<u64> {
         self.ends_by_ms
+    }
+
+    /// The verdict of a verifier that remembers stops which nobody rearmed. Each boot begins the agent's log anew, and what the
+    /// robot says of itself after it proves no rearm: a remembered stop is in force until it is rearmed.
+    #[must_use]
+    pub fn with_stops_in_force(self, remembered: impl IntoIterator<Item = StopId>) -> Self {
+        let Some(stop) = remembered.into_iter().next() else {
+            return self;
+        };
+        if self.attested.is_none() || self.has(Reason::StopInForce) {
+            return self;
+        }
+        let detail = format!("stop {stop} was seen before, and nobody rearmed it since; rearm the robot");
+        self.with(Finding::new(Reason::StopInForce, detail))
+    }
+
+    /// With something more that was found. Nothing found is ever taken away.
+    #[must_use]
+    pub(crate) fn with(mut self, finding: Finding) -> Self {
+        self.findings.push(finding);
+        self.without_records_of_bad()
+    }
+
+    /// Only a trusted verdict teaches anything.
+    fn without_records_of_bad(mut self) -> Self {
+        if !self.is_trusted() {
+            self.records = Records::default();
+        }
+        self
+    }
+
+    /// The verdict of a verifier that was shown offline evidence up to a sequence number: what lies between it and this evidence
+    /// is named.
+    #[must_use]
+    pub fn behind_offline_evidence(self, shown: u64) -> Self {
+        let missing = self.attested.as_ref().map_or(0, |attested| {
+            attested.sequence.saturating_sub(shown).saturating_sub(1)
+        });
+        if missing == 0 {
+            return self;
+        }
+        let detail = format!(
+            "{missing} numbers behind {shown} were not shown: newest links of the queue that were held back, evidence for others \
+             or that was lost, or numbers that a restart of the agent skipped"
+        );
+        self.with(Finding::new(Reason::EvidenceGap, detail))
     }
 
     /// Everything found, in the order of the checks.

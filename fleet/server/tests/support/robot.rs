@@ -82,7 +82,10 @@ pub struct Robot {
     pub uefi_log: Vec<u8>,
     /// What its kernel measured.
     pub measured: ListBuilder,
+    /// Stops of the whole robot since its boot.
     pub stops: Vec<StopId>,
+    /// What its agent extended into the retire PCR since its boot.
+    pub retired: Vec<AgentEvent>,
     pub stopped: bool,
     pub sequence: u64,
     pub clock: ClockInfo,
@@ -110,6 +113,7 @@ impl Robot {
             id: new.id,
             root_public: new.root_public,
             stops: new.stops,
+            retired: new.retired,
             stopped: false,
             clock: ClockInfo {
                 clock_ms: 100,
@@ -155,6 +159,7 @@ impl Robot {
                 .clone()
                 .finish(),
             stops: Vec::new(),
+            retired: Vec::new(),
             stopped: false,
             sequence: 0,
             clock: ClockInfo {
@@ -368,7 +373,19 @@ impl Robot {
                 called_utc_ms: NOW,
             })
         };
-        self.stops.iter().map(event).collect()
+        let stops = self.stops.iter().map(event);
+        stops.chain(self.retired.iter().cloned()).collect()
+    }
+
+    /// A boot begins the PCRs, the kernel's list and the agent's log anew; a robot that is stopped ends at once what was armed.
+    #[allow(dead_code, reason = "not every test file boots it anew")]
+    pub fn boots_anew(&mut self) {
+        self.measured = ListBuilder::new();
+        self.stops.clear();
+        self.retired.clear();
+        if self.stopped {
+            self.retired.push(AgentEvent::StoppedStart(self.id.clone()));
+        }
     }
 
     pub fn pcrs(&self) -> PcrValues {

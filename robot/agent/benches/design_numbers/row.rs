@@ -31,6 +31,8 @@ pub struct Row {
     pub must: Must,
     /// Whether `must` is about the ratio instead of the value.
     pub judged_by_ratio: bool,
+    /// Why nothing was measured, and what to do about it. Such a row neither holds nor fails.
+    pub skipped: Option<&'static str>,
 }
 
 impl Row {
@@ -43,6 +45,7 @@ impl Row {
             limit: None,
             must,
             judged_by_ratio: false,
+            skipped: None,
         }
     }
 
@@ -55,6 +58,15 @@ impl Row {
             limit: Some(limit),
             must,
             judged_by_ratio: true,
+            skipped: None,
+        }
+    }
+
+    /// A row that cannot be measured here.
+    pub fn skipped(name: &'static str, unit: &'static str, must: Must, why: &'static str) -> Self {
+        Self {
+            skipped: Some(why),
+            ..Self::of(name, f64::NAN, unit, must)
         }
     }
 
@@ -62,7 +74,12 @@ impl Row {
         self.limit.map(|limit| self.value / limit)
     }
 
-    pub fn holds(&self) -> bool {
+    /// Whether it is as it must be; nothing where it was not measured.
+    pub fn holds(&self) -> Option<bool> {
+        self.skipped.is_none().then(|| self.is_as_it_must_be())
+    }
+
+    fn is_as_it_must_be(&self) -> bool {
         let judged = if self.judged_by_ratio {
             self.ratio().unwrap_or(f64::NAN)
         } else {
@@ -78,13 +95,20 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(why) = self.skipped {
+            return write!(out, "{:<26} skipped: {why}", self.name);
+        }
         let limit = self
             .limit
             .map_or_else(|| "-".to_owned(), |limit| format!("{limit:.3}"));
         let ratio = self
             .ratio()
             .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
-        let holds = if self.holds() { "holds" } else { "DOES NOT HOLD" };
+        let holds = if self.is_as_it_must_be() {
+            "holds"
+        } else {
+            "DOES NOT HOLD"
+        };
         let Self {
             name,
             value,
@@ -99,13 +123,18 @@ impl fmt::Display for Row {
     }
 }
 
-/// One JSON array: the rows, then the counts as rows whose unit is `commands`.
+/// One JSON array: the rows (a skipped one has no value, holds neither way, and says why), then the counts as rows whose unit is `commands`.
 pub fn to_json(rows: &[Row], counts: &[(String, u64)]) -> String {
     let measured = rows.iter().map(|row| {
-        serde_json::json!({
-            "name": row.name, "value": row.value, "unit": row.unit, "limit": row.limit, "ratio": row.ratio(),
+        let value = row.skipped.is_none().then_some(row.value);
+        let mut object = serde_json::json!({
+            "name": row.name, "value": value, "unit": row.unit, "limit": row.limit, "ratio": row.ratio(),
             "must": row.must.to_string(), "holds": row.holds(),
-        })
+        });
+        if let Some(why) = row.skipped {
+            object["skipped"] = why.into();
+        }
+        object
     });
     let counted = counts.iter().map(|(operation, count)| {
         serde_json::json!({

@@ -63,12 +63,38 @@ fn to_json((robot, health): &(String, Standing)) -> Value {
 }
 
 fn row((robot, health): &(String, Standing), style: Style) -> [String; 4] {
-    let name = health.state.name();
+    let is_both = health.state == HealthState::Failing && health.silent_since_ms.is_some();
+    let name = match health.state.name() {
+        name if is_both => format!("{name}, silent"),
+        name => name.to_owned(),
+    };
     let state = match health.state {
-        HealthState::Fresh => style.good(name),
-        HealthState::Due => style.warn(name),
-        HealthState::Late | HealthState::Failing | HealthState::Unknown => style.bad(name),
+        HealthState::Fresh => style.good(&name),
+        HealthState::Due => style.warn(&name),
+        HealthState::Late | HealthState::Failing | HealthState::Unknown => style.bad(&name),
     };
     let trend = format!("{:?}", health.trend).to_lowercase();
     [robot.clone(), state, trend, health.why.clone()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alcub3_attestation::health::History;
+
+    #[test]
+    fn a_failing_robot_that_is_silent_is_shown_as_both() {
+        let mut history = History::default();
+        history.note(1_000, false, &["simulator"]);
+        let shown = |now_ms| {
+            let seen = ("r1".to_owned(), history.health(60_000, now_ms));
+            let [_, state, ..] = row(&seen, Style::of_stdout());
+            (
+                state.contains("silent"),
+                to_json(&seen)["silent_since_ms"].clone(),
+            )
+        };
+        assert_eq!(shown(60_999), (false, Value::Null));
+        assert_eq!(shown(61_000), (true, json!(61_000)));
+    }
 }

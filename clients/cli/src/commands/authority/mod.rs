@@ -26,6 +26,8 @@ pub(crate) enum AuthorityCommand {
     Show(show::Show),
     /// How it stands with robots' attestations: fresh, due, late, failing or unknown
     Health(health::Health),
+    /// Judge evidence that a robot gathered while this authority was out of its reach, as what it was then
+    Offline(super::offline::Judge),
     /// What the authority decided and refused, and why
     Audit(show::Audit),
     /// Persons who command or approve
@@ -57,6 +59,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Init(arguments) => init::run(arguments, context),
         AuthorityCommand::Show(arguments) => show::run(arguments, context),
         AuthorityCommand::Health(arguments) => health::run(arguments, context),
+        AuthorityCommand::Offline(arguments) => super::offline::judge(arguments, context),
         AuthorityCommand::Audit(arguments) => show::audit(arguments),
         AuthorityCommand::Operator(command) => operator::run(command),
         AuthorityCommand::Chip(command) => chip::run(command),

@@ -40,7 +40,8 @@ impl Robot {
         self.stopped = true;
         self.set_counter(NvIndex::RobotEpoch, epoch + 1);
         self.clock.clock_ms += 10;
-        let AgentEvent::Stop(event) = self.events().pop().unwrap() else {
+        let last = self.stops.len() - 1;
+        let AgentEvent::Stop(event) = self.events().swap_remove(last) else {
             panic!("the test reached what it must not")
         };
         self.receipt(event, before, (lockdown, NvIndex::RobotEpoch), epoch_before)
