@@ -16,7 +16,7 @@ use alcub3_agent::{AgentError, OfflineError, OfflineGatherer, OfflineStatus, Pla
 use alcub3_attestation::evidence::Evidence;
 use alcub3_attestation::offline::{Chain, MAX_LINKS, anchor, digest};
 use alcub3_attestation::quote::verify_quote;
-use alcub3_crypto::{Curve, HashAlg, SigningKey};
+use alcub3_crypto::{Curve, SigningKey};
 use alcub3_fleet_protocol::offline::{OfflineAnswer, OfflineQueue};
 use alcub3_testkit::PowerUp;
 use std::sync::Arc;
