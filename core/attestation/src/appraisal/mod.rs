@@ -6,6 +6,7 @@
 mod agent_log;
 mod boot;
 mod check;
+mod judged;
 mod policy;
 mod reason;
 mod record;
@@ -16,8 +17,9 @@ mod state;
 mod verdict;
 
 pub use boot::BootRecord;
+pub use judged::Judged;
+pub(crate) use judged::{Facts, judge_enrolled_tier};
 pub use policy::{LastSeen, Policy};
-pub(crate) use reason::reasons;
 pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
 pub(crate) use reference::unhex;

@@ -161,34 +161,42 @@ pub struct Context<'a> {
 /// A judgement of evidence of whatever kind, as far as a result states it. Only appraisals make such judgements, so that a
 /// result says nothing that nobody has checked.
 pub trait Judgement {
-    /// The overall status.
-    fn status(&self) -> Status;
-    /// Its parts.
+    /// Whether the evidence holds and nothing found makes the robot untrusted.
+    fn is_trusted(&self) -> bool;
+    /// Everything found, in the order of the checks.
+    fn findings(&self) -> &[Finding];
+    /// The parts of the result.
     fn vector(&self) -> TrustVector;
-    /// Codes of all reasons found, in the order of the checks; a code may come more than once.
-    fn reason_codes(&self) -> Vec<&'static str>;
     /// The evidence's sequence number; `None` where the evidence has none, or is not proven to have it.
     fn sequence(&self) -> Option<u64>;
     /// The kind of root of trust that was proven; `None` where nothing is proven.
     fn tier(&self) -> Option<HardwareTier>;
     /// When it was judged, UTC in milliseconds since 1970.
     fn judged_at_ms(&self) -> u64;
-}
 
-impl Judgement for Verdict {
+    /// The overall status.
     fn status(&self) -> Status {
         Status::of(self.is_trusted(), self.findings())
     }
 
-    fn vector(&self) -> TrustVector {
-        TrustVector::of(self)
+    /// Codes of all reasons found, in the order of the checks; a code may come more than once.
+    fn reason_codes(&self) -> Vec<&'static str> {
+        let codes = self.findings().iter().map(|finding| finding.reason.code());
+        codes.collect()
+    }
+}
+
+impl Judgement for Verdict {
+    fn is_trusted(&self) -> bool {
+        Self::is_trusted(self)
     }
 
-    fn reason_codes(&self) -> Vec<&'static str> {
-        self.findings()
-            .iter()
-            .map(|finding| finding.reason.code())
-            .collect()
+    fn findings(&self) -> &[Finding] {
+        Self::findings(self)
+    }
+
+    fn vector(&self) -> TrustVector {
+        TrustVector::of(self)
     }
 
     fn sequence(&self) -> Option<u64> {
@@ -207,7 +215,7 @@ impl Judgement for Verdict {
 impl Ear {
     /// The claims for a judgement.
     #[must_use]
-    pub fn of(judgement: &impl Judgement, context: &Context<'_>) -> Self {
+    pub fn of(judgement: &(impl Judgement + ?Sized), context: &Context<'_>) -> Self {
         let iat = judgement.judged_at_ms() / 1000;
         let result = Submodule::of(judgement, context.policy.clone());
         Self {
@@ -239,7 +247,7 @@ impl Ear {
 }
 
 impl Submodule {
-    fn of(judgement: &impl Judgement, policy: String) -> Self {
+    fn of(judgement: &(impl Judgement + ?Sized), policy: String) -> Self {
         let mut reasons = judgement.reason_codes();
         reasons.dedup();
         let vector = judgement.vector();
@@ -257,7 +265,7 @@ impl Submodule {
 
 impl Status {
     /// The status of a judgement that was reached with these findings.
-    pub(crate) fn of(trusted: bool, findings: &[Finding]) -> Self {
+    fn of(trusted: bool, findings: &[Finding]) -> Self {
         let reserved =
             |finding: &Finding| finding.severity == Severity::Warning || finding.reason == Reason::Simulator;
         match trusted {

@@ -16,7 +16,6 @@ mod claims;
 mod component;
 mod message;
 mod policy;
-mod reason;
 mod verdict;
 
 pub use challenge::challenge;
@@ -26,7 +25,6 @@ pub use policy::{
     Accepted, Certification, CertificationLevel, ComponentReference, Endorsement, Lifecycles, Policy,
     ReferenceError, References,
 };
-pub use reason::{Finding, Reason};
 pub use verdict::{Attested, Verdict};
 
 /// The profile that is known: TF-M's, RFC 9783 §5.2.
