@@ -23,6 +23,7 @@ pub mod enrolment;
 pub mod extension;
 pub mod level_policy;
 pub mod mission;
+pub mod platform;
 pub mod policy_bundle;
 pub mod purge;
 pub mod rearm;

@@ -57,6 +57,12 @@ pub const ENROLLED: &str = "alcub3/enrolled/v1";
 pub const ENROL_PROOF: &str = "alcub3/enrol-proof/v1";
 /// The hierarchy authorisations handed to the authority's custody.
 pub const CUSTODY: &str = "alcub3/custody/v1";
+/// The record of a robot whose root of trust is no TPM, or that has none.
+pub const PLATFORM_ENROLMENT: &str = "alcub3/platform-enrolment/v1";
+/// A verifier's request to such a robot.
+pub const PLATFORM_REQUEST: &str = "alcub3/platform-request/v1";
+/// Its answer.
+pub const PLATFORM_ANSWER: &str = "alcub3/platform-answer/v1";
 /// A robot's hardware facts, bound into its identity.
 pub const HARDWARE_BINDING: &str = "alcub3/hardware-binding/v1";
 /// The outside data of the identity key's creation.
@@ -181,7 +187,7 @@ pub const DICE_EVIDENCE: &str = "alcub3/dice-evidence/v1";
 pub const DICE_STATEMENT: &str = "alcub3/dice-statement/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 83] = [
+pub const ALL: [&str; 86] = [
     ATTEST,
     PSA_CHALLENGE,
     ROBOT_STATE,
@@ -265,4 +271,7 @@ pub const ALL: [&str; 83] = [
     PEER_RECORD,
     PLATFORM_RECORD,
     HEALTH,
+    PLATFORM_ENROLMENT,
+    PLATFORM_REQUEST,
+    PLATFORM_ANSWER,
 ];

@@ -3,9 +3,9 @@
 use std::collections::btree_map::Entry;
 
 use alcub3_attestation::appraisal::{
-    Finding, LastSeen, PlatformRecord, Policy, Reason, RuntimeRecord, Severity, Verdict, appraise,
+    LastSeen, PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise,
 };
-use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
+use alcub3_attestation::ear::{self, Ear, EarError, Judgement, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_attestation::health::Health;
@@ -17,8 +17,9 @@ use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{BelowFloor, Level, RobotId};
+use alcub3_trust_model::{BelowFloor, BootId, LeaseId, Level, RobotId};
 
+use crate::admission::untrusted_codes;
 use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::exchanges::{self, ExchangeError, Purpose};
@@ -26,7 +27,7 @@ use crate::robots::{self, RobotError, Standing};
 use crate::store::StoreError;
 
 /// How far a robot's own time may be from the authority's before the verdict says so, in milliseconds.
-const MAX_STATE_AGE_MS: u64 = 30_000;
+pub(crate) const MAX_STATE_AGE_MS: u64 = 30_000;
 /// The shortest a result holds, in seconds.
 const MIN_RESULT_S: u64 = 15;
 
@@ -168,7 +169,8 @@ impl Authority {
         let ceiling = ceiling?;
         let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.is_trusted() {
-            Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
+            let asked = (&robot, message.boot, message.lease);
+            Some(self.lease(asked, &verdict, &ear, ceiling, now_ms)?)
         } else {
             None
         };
@@ -204,7 +206,7 @@ impl Authority {
             references: &references,
             pcrs: self.config.pcrs,
             enrolled_tier: record.tier,
-            min_tier: self.profile_for(ceiling, record.tier).min_tier,
+            min_tier: self.min_tier(ceiling, record.tier),
             rearmed_stops: &standing.rearmed,
             last_seen: standing.last_seen,
             known_boot: known.and_then(|known| known.boot.as_ref()),
@@ -236,16 +238,11 @@ impl Authority {
         standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
-        let untrusted = |found: &&Finding| found.severity == Severity::Untrusted;
-        let codes: Vec<_> = verdict
-            .findings()
-            .iter()
-            .filter(untrusted)
-            .map(|found| found.reason.code())
-            .collect();
-        standing
-            .history
-            .note(verdict.judged_at_ms(), verdict.is_trusted(), &codes);
+        standing.history.note(
+            verdict.judged_at_ms(),
+            verdict.is_trusted(),
+            &untrusted_codes(verdict.findings()),
+        );
         robots::put_standing(&self.folder, robot, standing)?;
         let known = self.platform(robot)?;
         let record = known.after(verdict);
@@ -274,27 +271,15 @@ impl Authority {
 
     /// The highest level of a robot whose floors its keys, its kind of TPM and this authority's own key meet now.
     pub(crate) fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Result<Level, BelowFloor> {
-        let (record, keys) = (enrolment.record(), enrolment.keys_suite());
-        let meets = |level| {
-            let profile = self.profile_for(level, record.tier);
-            profile.check_robot(keys, record.tier)?;
-            profile.check_suite(self.signing().suite()).map(|()| level)
-        };
-        let served = Level::ALL
-            .into_iter()
-            .rev()
-            .filter(|level| *level <= record.ceiling);
-        // Floors only rise with the level: what is wrong at the lowest is wrong at all.
-        served
-            .map(meets)
-            .find(Result::is_ok)
-            .unwrap_or_else(|| meets(Level::Unclassified))
+        let record = enrolment.record();
+        self.admitted_level(enrolment.keys_suite(), record.tier, record.ceiling)
     }
 
-    fn result(
+    /// The attestation result: an EAR as JWT, in one form whatever the root of trust.
+    pub(crate) fn result(
         &self,
         robot: &RobotId,
-        verdict: &Verdict,
+        verdict: &dyn Judgement,
         nonce: &Nonce,
         ceiling: Level,
     ) -> Result<String, EarError> {
@@ -311,19 +296,20 @@ impl Authority {
         Ear::of(verdict, &context).sign(self.config.curve, self.signing().to_pkcs8().expose())
     }
 
-    fn lease(
+    /// The lease that a robot asks for with its run and the lease's name.
+    pub(crate) fn lease(
         &self,
-        message: &EvidenceMessage,
-        verdict: &Verdict,
+        (robot, boot, lease): (&RobotId, BootId, LeaseId),
+        verdict: &dyn Judgement,
         ear: &str,
         ceiling: Level,
         now_ms: u64,
     ) -> Result<Vec<u8>, SignError> {
         let begins_ms = verdict.judged_at_ms().min(now_ms);
         let lease = AttestationLease {
-            robot: message.robot.clone(),
-            lease: message.lease,
-            boot: message.boot,
+            robot: robot.clone(),
+            lease,
+            boot,
             ceiling,
             not_before_ms: begins_ms,
             not_after_ms: begins_ms.saturating_add(self.profiles().of(ceiling).lease_ms),
@@ -371,10 +357,12 @@ impl Authority {
     /// # Errors
     /// [`RobotError`]: not enrolled, purged, or records that do not read.
     pub fn health(&self, robot: &RobotId, now_ms: u64) -> Result<Health, RobotError> {
+        if let Some(platform) = self.find_platform(robot)? {
+            return self.platform_health(&platform, now_ms);
+        }
         let enrolment = self.active(robot)?;
-        let ceiling = self.lease_ceiling(&enrolment).unwrap_or(Level::Unclassified);
-        let interval_ms = self.profiles().of(ceiling).attestation_freshness_ms;
-        Ok(self.standing(robot)?.history.health(interval_ms, now_ms))
+        let ceiling = self.lease_ceiling(&enrolment);
+        Ok(self.health_at(ceiling, &self.standing(robot)?.history, now_ms))
     }
 
     fn judge_receipt(&self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {

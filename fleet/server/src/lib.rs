@@ -15,6 +15,7 @@
 //! folder: a copy of the folder alone opens nothing, whoever reads both files opens all.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod approval;
 mod attestation;
 mod audit;
@@ -32,6 +33,7 @@ mod extension;
 mod level_policy;
 mod missions;
 mod operators;
+mod platforms;
 mod policy_bundle;
 mod purge;
 mod rearm;
@@ -65,6 +67,7 @@ pub use exchanges::{EXCHANGE_MS, ExchangeError};
 pub use level_policy::LevelPolicyIssueError;
 pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use operators::{Operator, OperatorError, Operators};
+pub use platforms::{AppraisedPlatform, PlatformPlan, PlatformRefusal, PlatformStanding};
 pub use policy_bundle::{BundleIssueError, LONGEST_BUNDLE_MS};
 pub use purge::{PurgeApprovalError, PurgeProposal, PurgeReceiptError};
 pub use rearm::{RearmApprovalError, RearmProposal};

@@ -61,6 +61,20 @@ impl HashValue {
     }
 }
 
+impl AsRef<[u8]> for HashValue {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<&[u8]> for HashValue {
+    type Error = ();
+
+    fn try_from(bytes: &[u8]) -> Result<Self, ()> {
+        Self::new(bytes).ok_or(())
+    }
+}
+
 impl core::fmt::Display for HashValue {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         hexadecimal(&self.0, f)

@@ -14,6 +14,7 @@ mod challenge;
 mod check;
 mod claims;
 mod component;
+mod document;
 mod message;
 mod policy;
 mod verdict;
@@ -21,6 +22,7 @@ mod verdict;
 pub use challenge::challenge;
 pub use claims::{Claims, HashValue, InstanceId, Lifecycle, LifecycleState};
 pub use component::{Component, Version};
+pub use document::{DocumentError, PlatformReferences};
 pub use policy::{
     Accepted, Certification, CertificationLevel, ComponentReference, Endorsement, Lifecycles, Policy,
     ReferenceError, References,
