@@ -12,7 +12,8 @@ use alcub3_attestation::ear::{Context, Ear, Judgement, Status, TrustVector, Veri
 use alcub3_attestation::evidence::Nonce;
 use alcub3_attestation::psa::{
     Accepted, Certification, CertificationLevel, ComponentReference, Endorsement, HashValue, InstanceId,
-    LifecycleState, Lifecycles, Policy, ReferenceError, References, Verdict, Version, appraise, challenge,
+    LifecycleState, Lifecycles, PlatformReferences, Policy, ReferenceError, References, Verdict, Version,
+    appraise, challenge,
 };
 use alcub3_crypto::{Curve, HashAlg, SigningKey, VerifyingKey};
 use alcub3_trust_model::canonical::Encoder;
@@ -554,6 +555,71 @@ fn references_that_accept_nothing_are_refused() {
         Err(ReferenceError::Certification(0))
     );
     assert!(HashValue::new(&[0; 20]).is_none());
+}
+
+const DOCUMENT: &str = r#"{
+    "version": 1,
+    "implementation": "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    "clients": [-1],
+    "lifecycles": "secured",
+    "components": [
+        {"type": "BL", "signer": "A0", "measurements": ["B0"], "required": true},
+        {"type": "App", "signer": "A0", "min-version": "4.0"}
+    ],
+    "certification": {"minimum": "two", "endorsements": [
+        {"reference": "0716053824013-10010", "implementation": "00", "level": "two"}
+    ]}
+}"#;
+
+/// The document with whole values for the two letters that stand for them.
+fn document() -> String {
+    let short = [("\"A0\"", "a0"), ("\"B0\"", "b0"), ("\"00\"", "00")];
+    short.into_iter().fold(DOCUMENT.to_owned(), |text, (from, byte)| {
+        text.replace(from, &format!("\"{}\"", byte.repeat(32)))
+    })
+}
+
+#[test]
+fn references_are_written_and_read_as_a_document_and_a_wrong_one_is_refused() {
+    let read = PlatformReferences::from_json(&document()).unwrap();
+    assert_eq!(PlatformReferences::from_json(&read.to_json()).unwrap(), read);
+    let these = Accepted::Measurements(vec![hash(0xB0, 32)], None);
+    let expected = References::new(vec![
+        reference("BL", hash(0xA0, 32), these, true),
+        reference("App", hash(0xA0, 32), Accepted::SignedFrom(version("4.0")), false),
+    ]);
+    assert_eq!(Ok(&read.components), expected.as_ref());
+    assert_eq!(
+        (read.clients.as_slice(), read.lifecycles),
+        (&[-1][..], Lifecycles::Secured)
+    );
+    for (from, to) in [
+        ("\"version\": 1", "\"version\": 2"),
+        ("\"version\": 1", "\"version\": 1, \"extra\": 1"),
+        ("[-1]", "[]"),
+        ("\"secured\"", "\"decommissioned\""),
+        ("\"min-version\": \"4.0\"", "\"required\": false"),
+        ("\"min-version\": \"4.0\"", "\"min-version\": \"four\""),
+        ("\"measurements\": [\"B0\"]", "\"measurements\": []"),
+        ("\"signer\": \"A0\"", "\"signer\": \"a0a0\""),
+        ("\"two\"", "\"four\""),
+        ("13-10010", "13"),
+        ("101112", "10111"),
+    ] {
+        assert!(DOCUMENT.contains(from), "{from}");
+        let text = document();
+        let (from, to) = (whole(from), whole(to));
+        assert!(text.contains(&from), "{from}");
+        assert!(
+            PlatformReferences::from_json(&text.replacen(&from, &to, 1)).is_err(),
+            "{to}"
+        );
+    }
+}
+
+fn whole(text: &str) -> String {
+    text.replace("\"A0\"", &format!("\"{}\"", "a0".repeat(32)))
+        .replace("\"B0\"", &format!("\"{}\"", "b0".repeat(32)))
 }
 
 #[test]
