@@ -27,6 +27,7 @@ impl CliError {
             | Self::Attestation(AttestationError::Robot(RobotError::NoReference(_))) => {
                 "set them with `alcub3 authority reference ROBOT --eventlog FILE`"
             }
+            Self::Platform(_) => "mend what the reason names, then begin again",
             Self::Attestation(_) => "ask for new evidence (`alcub3 appraise --request`), or attest again",
             Self::Agent(AgentError::Link(_)) if self.code() == "below-every-floor" => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
@@ -82,6 +83,9 @@ impl CliError {
             Self::Approvers { .. } | Self::SameApprover => Some(
                 "give --approver NAME=FILE twice, for two persons with a key each (`authority operator key`)",
             ),
+            Self::PlatformReferences { .. } => {
+                Some("write the document as docs/reference-values.md describes")
+            }
             Self::Reference { .. } => Some("name a document as the authority's documentation describes"),
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
             Self::Token { .. } => Some("restore the state folder, or end the mission"),
