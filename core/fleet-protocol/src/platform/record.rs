@@ -4,7 +4,7 @@ use alcub3_attestation::psa::{DocumentError, InstanceId};
 use alcub3_attestation::{dice, psa};
 use alcub3_command_authority::cose::{CoseError, Message as Cose, Unsigned};
 use alcub3_crypto::{Suite, VerifyingKey};
-use alcub3_trust_model::canonical::{DecodeError, Encoder};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
 use alcub3_trust_model::{HardwareTier, Level, RobotId, domain};
 
 use super::root::{DiceRoot, PsaRoot, RootKind, RootOfTrust};
@@ -194,10 +194,12 @@ fn dice_root(m: &mut Message<'_>) -> Result<DiceRoot, PlatformError> {
     let device_key = wire::key(m.at(7, "device_key")?, "device_key")?;
     let roots = wire::list(m.at(8, "roots")?, "roots", MAX_ROOTS, |r| wire::key(r, "roots"))?;
     let layers = wire::short_text(m.at(9, "layers")?, "layers", MAX_REFERENCES)?;
+    let references = dice::References::from_json(&layers)?;
+    one_form(m, "layers", &layers, &references.to_json())?;
     Ok(DiceRoot {
         device_key,
         roots,
-        references: dice::References::from_json(&layers)?,
+        references,
     })
 }
 
@@ -210,12 +212,22 @@ fn put_psa(out: &mut Encoder, psa: &PsaRoot) {
 fn psa_root(m: &mut Message<'_>) -> Result<PsaRoot, PlatformError> {
     let attestation_key = wire::key(m.at(10, "attestation_key")?, "attestation_key")?;
     let instance = InstanceId(*m.at(11, "instance")?.bytes_of("instance")?);
-    let references = wire::short_text(m.at(12, "references")?, "references", MAX_REFERENCES)?;
+    let text = wire::short_text(m.at(12, "references")?, "references", MAX_REFERENCES)?;
+    let references = psa::PlatformReferences::from_json(&text)?;
+    one_form(m, "references", &text, &references.to_json())?;
     Ok(PsaRoot {
         attestation_key,
         instance,
-        references: psa::PlatformReferences::from_json(&references)?,
+        references,
     })
+}
+
+/// A document in a record is written as its values are written.
+fn one_form(m: &Message<'_>, field: &'static str, given: &str, written: &str) -> Result<(), DecodeError> {
+    match given == written {
+        true => Ok(()),
+        false => Err(m.r.fault(field, Fault::NotCanonical)),
+    }
 }
 
 /// A record that the authority signed.

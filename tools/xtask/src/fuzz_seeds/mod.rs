@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 mod missions;
 mod own_records;
+mod platforms;
 mod psa;
 mod structures;
 #[cfg(test)]
@@ -75,5 +76,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(keys::seeds()?);
     seeds.extend(own_records::seeds()?);
     seeds.extend(psa::seeds()?);
+    seeds.extend(platforms::seeds()?);
     Ok(seeds)
 }
