@@ -95,25 +95,25 @@ pub fn dice_chain() -> Kind {
         genuine.clone(),
         genuine.but("another device's key", |other| other.device = open.device.clone()),
         genuine.but("another maker's root", |other| {
-            other.roots = vec![open.device.clone()]
+            other.roots = vec![open.device.clone()];
         }),
         genuine.but("another robot", |other| {
-            other.robot = RobotId::new("rover-8").unwrap()
+            other.robot = RobotId::new("rover-8").unwrap();
         }),
         genuine.but("a later sequence", |other| other.last_sequence = 10),
         genuine.but("a chip of its own", |other| {
-            other.min_tier = HardwareTier::Discrete
+            other.min_tier = HardwareTier::Discrete;
         }),
         genuine.but("layers swapped", |other| other.layers.reverse()),
         genuine.but("one layer", |other| other.layers.truncate(1)),
         genuine.but("a time before the certificates", |other| {
-            other.now_ms = 1_490_000_000_000
+            other.now_ms = 1_490_000_000_000;
         }),
     ];
     for bit in 0..256 {
         let nonce = Nonce(bit_flipped(&platform.nonce.0, bit));
         verifiers.push(genuine.but(&format!("a nonce with bit {bit} flipped"), |other| {
-            other.nonce = nonce
+            other.nonce = nonce;
         }));
     }
     let (changing, comparing) = (platform.evidence.clone(), platform.evidence.clone());
@@ -363,25 +363,25 @@ pub fn psa_token() -> Kind {
     let mut verifiers = vec![
         genuine.clone(),
         genuine.but("another device's key", |other| {
-            other.key = stranger.verifying_key()
+            other.key = stranger.verifying_key();
         }),
         genuine.but("another robot", |other| other.robot = other_robot.clone()),
         genuine.but("another implementation", |other| other.implementation = [8; 32]),
         genuine.but("another client", |other| other.client = -2),
         genuine.but("another component", |other| other.measured = 4),
         genuine.but("a chip of its own", |other| {
-            other.min_tier = HardwareTier::Discrete
+            other.min_tier = HardwareTier::Discrete;
         }),
     ];
     for bit in 0..256 {
         let nonce = Nonce(bit_flipped(&nonce.0, bit));
         verifiers.push(genuine.but(&format!("a nonce with bit {bit} flipped"), |other| {
-            other.nonce = nonce
+            other.nonce = nonce;
         }));
         let instance = InstanceId(bit_flipped(&genuine.instance.0, bit));
         verifiers.push(
             genuine.but(&format!("an instance with bit {bit} flipped"), |other| {
-                other.instance = instance
+                other.instance = instance;
             }),
         );
     }
