@@ -481,7 +481,10 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "runtime-violation-noted",
             "runtime-sha1",
             "runtime-unjudged",
-            "no-root-of-trust"
+            "no-root-of-trust",
+            "psa-header-ignored",
+            "psa-claim-unknown",
+            "psa-lifecycle-debug"
         ]
     );
 }
