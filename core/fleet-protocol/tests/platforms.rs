@@ -4,13 +4,14 @@
 use alcub3_attestation::dice;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_attestation::psa::{InstanceId, PlatformReferences};
-use alcub3_command_authority::cose::CoseError;
-use alcub3_crypto::{Curve, SigningKey, VerifyingKey};
+use alcub3_command_authority::cose::{CoseError, Unsigned};
+use alcub3_crypto::{Curve, SigningKey, Suite, VerifyingKey};
 use alcub3_fleet_protocol::platform::{
     DiceRoot, PlatformAnswer, PlatformEnrolment, PlatformError, PlatformRequest, PsaRoot, RootEvidence,
     RootKind, RootOfTrust, VerifiedPlatform,
 };
-use alcub3_trust_model::{BootId, HardwareTier, LeaseId, Level, RobotId, SessionId};
+use alcub3_trust_model::canonical::Encoder;
+use alcub3_trust_model::{BootId, HardwareTier, LeaseId, Level, RobotId, SessionId, domain};
 
 const LAYERS: &str = r#"{"version": 1, "layers": [{"tcg": [{"firmware": [["sha256:0000000000000000000000000000000000000000000000000000000000000000"]]}]}]}"#;
 const PSA: &str = r#"{"version": 1, "implementation": "0909090909090909090909090909090909090909090909090909090909090909",
@@ -130,6 +131,25 @@ fn a_kind_of_root_of_trust_has_tiers_of_its_own_and_keys_of_a_suite() {
     root.references = dice::References::from_json(r#"{"version": 1, "layers": []}"#).unwrap();
     let refused = record(RootOfTrust::Dice(root), HardwareTier::Firmware);
     assert!(matches!(refused, Err(PlatformError::NoLayer)));
+}
+
+#[test]
+fn a_document_in_a_record_has_one_form() {
+    let authority = SigningKey::generate(Curve::P256).unwrap();
+    let spki = key(Curve::P256).to_spki_der();
+    let record = |layers: &str| {
+        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, 1, 8);
+        out.u64(2).text("rover-1").u64(3).u64(1).u64(4).u64(3);
+        out.u64(5).u64(0).u64(6).u64(7).u64(7).bytes(&spki);
+        out.u64(8).array(0).u64(9).text(layers);
+        let signed = Unsigned::new(Suite::EcdsaP256Sha256, out.finish()).sign(&authority);
+        VerifiedPlatform::verify(&signed.unwrap(), &authority.verifying_key())
+    };
+    let written = dice::References::from_json(LAYERS).unwrap().to_json();
+    assert!(record(&written).is_ok());
+    for other in [LAYERS, &format!("{written} "), "{}", ""] {
+        assert!(record(other).is_err(), "{other}");
+    }
 }
 
 #[test]

@@ -224,7 +224,8 @@ fn five_robots_of_five_kinds_are_judged_by_one_rule() {
 #[test]
 fn an_authority_of_real_hardware_admits_no_simulated_root_of_whatever_kind() {
     let dir = tempfile::tempdir().unwrap();
-    let config = AuthorityConfig::production(dir.path().join("seal.key"), FleetId::new("test").unwrap());
+    let mut config = AuthorityConfig::production(dir.path().join("seal.key"), FleetId::new("test").unwrap());
+    config.ceiling = Level::Unclassified;
     let mut authority = Authority::create(&dir.path().join("state"), config).unwrap();
     for mut plan in [DiceDevice::new("ros2-1").plan(), PsaDevice::new("px4-1").plan()] {
         plan.tier = Simulator;
@@ -235,6 +236,10 @@ fn an_authority_of_real_hardware_admits_no_simulated_root_of_whatever_kind() {
         assert_eq!(found, Simulator);
     }
     assert!(authority.platforms().unwrap().is_empty());
+    // Nor is any robot admitted above what the authority itself is for.
+    let plan = DiceDevice::new("ros2-1").plan();
+    let platform = authority.enrol_platform(plan, NOW).unwrap();
+    assert_eq!(platform.record().ceiling(), Level::Unclassified);
 }
 
 #[test]
