@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// One line for each finding, and one below it that says what to do, where the reason has something to do.
 pub(super) fn in_words(findings: &[Finding], style: Style) -> String {
     let mut text = String::new();
-    for finding in findings {
+    for (at, finding) in findings.iter().enumerate() {
         let mark = match finding.severity {
             Severity::Untrusted => style.bad("untrusted"),
             Severity::Warning => style.warn("warning  "),
@@ -20,7 +20,10 @@ pub(super) fn in_words(findings: &[Finding], style: Style) -> String {
             finding.reason.code(),
             finding.detail
         );
-        if let Some(remedy) = remedy(finding.reason) {
+        // Once below those that it is for.
+        let to_do = remedy(finding.reason);
+        let next = findings.get(at + 1).and_then(|next| remedy(next.reason));
+        if let Some(remedy) = to_do.filter(|_| next != to_do) {
             let _ = writeln!(text, "             remedy: {remedy}");
         }
     }

@@ -103,20 +103,24 @@ fn enrol(named: &Named, (root, tier): (RootOfTrust, HardwareTier)) -> Result<Ans
 
 fn list(arguments: &List) -> Result<Answer, CliError> {
     let authority = arguments.authority.open_records()?;
-    let (mut json, mut rows) = (Vec::new(), Vec::new());
-    for robot in authority.platforms().map_err(PlatformRefusal::from)? {
-        let (value, row) = described(&authority, &robot)?;
-        json.push(value);
-        rows.push(row);
-    }
-    let header = [
-        "name",
-        "root of trust",
-        "tier",
-        "admitted to",
-        "last found trusted",
-    ];
-    Ok(Answer::done(json!({"robots": json}), table(header, rows)))
+    let (json, rows) = described_all(&authority)?;
+    Ok(Answer::done(json!({"robots": json}), table(HEADER, rows)))
+}
+
+/// What the columns of [`described_all`] are.
+pub(super) const HEADER: [&str; 5] = [
+    "name",
+    "root of trust",
+    "tier",
+    "admitted to",
+    "last found trusted",
+];
+
+/// All of them, for programs and as rows.
+pub(super) fn described_all(authority: &Authority) -> Result<(Vec<Value>, Vec<[String; 5]>), CliError> {
+    let robots = authority.platforms().map_err(PlatformRefusal::from)?;
+    let described = robots.iter().map(|robot| described(authority, robot));
+    Ok(described.collect::<Result<Vec<_>, _>>()?.into_iter().unzip())
 }
 
 fn described(authority: &Authority, robot: &RobotId) -> Result<(Value, [String; 5]), CliError> {
