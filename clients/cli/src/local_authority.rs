@@ -13,7 +13,7 @@ use alcub3_server::{
     Appraised, Authority, BackupApproval, BackupDestination, BackupSubject, Ballot, MissionPlan, OperatorVote,
 };
 use alcub3_tpm::{Tpm, TpmSpec};
-use alcub3_trust_model::{Labels, Level, MissionId, OperatorId, RobotId, SessionId};
+use alcub3_trust_model::{AttestationKind, Labels, Level, MissionId, OperatorId, RobotId, SessionId};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -70,12 +70,23 @@ impl LocalAuthority {
 
     /// Asks a robot for evidence, judges it, and hands the robot the result. It takes the lease where it was trusted.
     pub(crate) fn attest(&mut self, robot: &Robot, logs: &PlatformLogs) -> Result<Appraised, CliError> {
-        let request = self.authority.challenge(robot.robot(), now_ms())?;
-        let surroundings = Surroundings::unknown(robot.keys().hash());
+        let nowhere = Surroundings::unknown();
+        self.attest_as(robot, AttestationKind::Operational, &nowhere, logs)
+    }
+
+    /// As [`Self::attest`], of a kind and with what is known of the robot's parts.
+    pub(crate) fn attest_as(
+        &mut self,
+        robot: &Robot,
+        kind: AttestationKind,
+        surroundings: &Surroundings,
+        logs: &PlatformLogs,
+    ) -> Result<Appraised, CliError> {
+        let request = self.authority.challenge_for(robot.robot(), kind, now_ms())?;
         if !robot.has_measured_hardware() {
             robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
         }
-        let evidence = robot.attest(&request.to_canonical(), &surroundings, logs, now_ms())?;
+        let evidence = robot.attest(&request.to_canonical(), surroundings, logs, now_ms())?;
         let appraised = self.authority.appraise(&evidence, now_ms())?;
         if let Some(lease) = &appraised.answer.lease
             && !robot.is_stopped()

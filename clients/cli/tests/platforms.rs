@@ -14,7 +14,7 @@ use alcub3_attestation::psa::{InstanceId, PROFILE};
 use alcub3_command_authority::cose::Unsigned;
 use alcub3_crypto::{Curve, HashAlg, SigningKey, Suite, VerifyingKey};
 use alcub3_trust_model::canonical::Encoder;
-use alcub3_trust_model::{BootId, HardwareTier, Level, OperationalMode, RobotId, RobotState};
+use alcub3_trust_model::{BootId, HardwareTier, RobotId, RobotState};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
@@ -78,24 +78,8 @@ fn write_layers(path: &Path) {
 }
 
 fn state(robot: &str) -> Vec<u8> {
-    let digest = HashAlg::Sha256.digest(&[b"x"]);
-    RobotState {
-        robot: RobotId::new(robot).unwrap(),
-        boot: BootId::new([1; 16]),
-        time_ms: now_ms(),
-        mode: OperationalMode::Idle,
-        stopped: false,
-        level: Level::Unclassified,
-        missions: Vec::new(),
-        software: "1.0".to_owned(),
-        firmware: digest,
-        calibration: digest,
-        hardware: digest,
-        speed_mm_per_s: 0,
-        battery_permille: 900,
-        position: None,
-    }
-    .to_canonical()
+    let robot = RobotId::new(robot).unwrap();
+    RobotState::at_rest(robot, BootId::new([1; 16]), now_ms(), HashAlg::Sha256).to_canonical()
 }
 
 /// A token over a challenge, whose component measured so.

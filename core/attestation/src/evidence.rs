@@ -3,9 +3,11 @@
 //! Decoding is strict and borrows; it proves nothing. [`crate::appraisal`] judges.
 
 use crate::attest::ClockInfo;
+use crate::certify::Signed;
 use crate::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::nv_map::Register;
 use alcub3_trust_model::{HardwareTier, domain};
 
 const VERSION: u64 = 1;
@@ -15,6 +17,9 @@ const MAX_LOG_BYTES: usize = 4 * 1024 * 1024;
 /// Longest list of what the running system measured: some 120,000 entries.
 const MAX_RUNTIME_BYTES: usize = 32 * 1024 * 1024;
 const MAX_PCRS: usize = 4 * 24;
+const MAX_TOKEN_BYTES: usize = 64 * 1024;
+/// The most that can be measured into one register and shown at once; a robot that measured more shows the end of it.
+pub const MAX_SHOWN: usize = 512;
 
 /// A verifier's nonce: 32 bytes, so that the hashed concatenation has one reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +55,17 @@ impl RuntimePosition {
     }
 }
 
+/// What a verifier knows of a robot's registers, in which boot: those need not be certified again while they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterPositions {
+    /// The TPM's number of resets in that boot.
+    pub reset_count: u32,
+    /// The TPM's number of restarts and resumes in that boot.
+    pub restart_count: u32,
+    /// What each register held, ascending by number.
+    pub values: Vec<(Register, Digest)>,
+}
+
 /// What the running system measured: an IMA list, or its entries from one on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RuntimeLog<'a> {
@@ -57,6 +73,33 @@ pub struct RuntimeLog<'a> {
     pub first: u64,
     /// The entries in the kernel's binary form, with template hashes of SHA-1.
     pub entries: &'a [u8],
+}
+
+/// What one robot register holds: certified by the chip, and the measurements that lead to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterEvidence {
+    /// The register.
+    pub register: Register,
+    /// What it held before these measurements: zero since the chip's start, what the verifier knows, or something older than
+    /// what the robot keeps.
+    pub base: Digest,
+    /// What was measured since, the last as the state says.
+    pub measured: Vec<Digest>,
+    /// TPM2_NV_Certify with the quote's qualifying data.
+    pub certified: Signed,
+}
+
+/// What shows that a mission lives in the chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissionEvidence<'a> {
+    /// The mission token that the authority signed.
+    pub token: &'a [u8],
+    /// TPM2_NV_Certify of the robot's epoch with the quote's qualifying data.
+    pub robot_epoch: Signed,
+    /// The same of the epoch of the mission's level.
+    pub level_epoch: Signed,
+    /// The same of the mission's anchor.
+    pub anchor: Signed,
 }
 
 /// What a robot sends.
@@ -82,6 +125,12 @@ pub struct Evidence<'a> {
     pub agent_log: Option<&'a [u8]>,
     /// What the running system measured; left out where the machine measures nothing.
     pub runtime_log: Option<RuntimeLog<'a>>,
+    /// Robot registers, ascending by number.
+    pub registers: Vec<RegisterEvidence>,
+    /// The mission that it is to prove; for that kind of attestation.
+    pub mission_proof: Option<MissionEvidence<'a>>,
+    /// TPM2_NV_Certify of the robot's epoch with the quote's qualifying data; for the attestation of a stop.
+    pub epoch: Option<Signed>,
 }
 
 /// The quote's extra data: H("alcub3/attest/v1" ‖ nonce ‖ H(state) ‖ mission digest ‖ sequence).
@@ -114,8 +163,11 @@ impl<'a> Evidence<'a> {
     #[must_use]
     pub fn to_canonical(&self) -> Vec<u8> {
         let logs = [(9, self.uefi_log), (10, self.agent_log)];
-        let present =
-            logs.iter().filter(|(_, log)| log.is_some()).count() + usize::from(self.runtime_log.is_some());
+        let present = logs.iter().filter(|(_, log)| log.is_some()).count()
+            + usize::from(self.runtime_log.is_some())
+            + usize::from(!self.registers.is_empty())
+            + usize::from(self.mission_proof.is_some())
+            + usize::from(self.epoch.is_some());
         let mut out = Encoder::structure(domain::EVIDENCE, VERSION, 7 + present);
         out.u64(2).bytes(self.quote).u64(3).bytes(self.signature).u64(4);
         write_pcrs(&mut out, &self.pcrs);
@@ -128,6 +180,18 @@ impl<'a> Evidence<'a> {
         }
         if let Some(log) = &self.runtime_log {
             out.u64(11).array(2).u64(log.first).bytes(log.entries);
+        }
+        if !self.registers.is_empty() {
+            write_registers(out.u64(12), &self.registers);
+        }
+        if let Some(proof) = &self.mission_proof {
+            out.u64(13).array(4).bytes(proof.token);
+            for certified in [&proof.robot_epoch, &proof.level_epoch, &proof.anchor] {
+                write_signed(&mut out, certified);
+            }
+        }
+        if let Some(epoch) = &self.epoch {
+            write_signed(out.u64(14), epoch);
         }
         out.finish()
     }
@@ -163,6 +227,18 @@ impl<'a> Evidence<'a> {
             true => Some(read_runtime_log(r)?),
             false => None,
         };
+        let registers = match fields.optional(r, 12, "registers")? {
+            true => read_registers(r)?,
+            false => Vec::new(),
+        };
+        let mission_proof = match fields.optional(r, 13, "mission_proof")? {
+            true => Some(read_mission(r)?),
+            false => None,
+        };
+        let epoch = match fields.optional(r, 14, "epoch")? {
+            true => Some(read_signed(r, "epoch")?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -176,8 +252,81 @@ impl<'a> Evidence<'a> {
             uefi_log,
             agent_log,
             runtime_log,
+            registers,
+            mission_proof,
+            epoch,
         })
     }
+}
+
+fn write_signed(out: &mut Encoder, signed: &Signed) {
+    out.array(2).bytes(&signed.message).bytes(&signed.signature);
+}
+
+fn read_signed(r: &mut Reader<'_>, field: &'static str) -> Result<Signed, DecodeError> {
+    r.array_of(field, 2)?;
+    Ok(Signed {
+        message: bounded(r, field, MAX_ATTEST_BYTES)?.to_vec(),
+        signature: bounded(r, field, MAX_ATTEST_BYTES)?.to_vec(),
+    })
+}
+
+/// An array of a number, the base, the measurements and the certification for each.
+fn write_registers(out: &mut Encoder, registers: &[RegisterEvidence]) {
+    out.array(registers.len());
+    for shown in registers {
+        out.array(4).u64(shown.register.id().into()).digest(&shown.base);
+        out.array(shown.measured.len());
+        for digest in &shown.measured {
+            out.digest(digest);
+        }
+        write_signed(out, &shown.certified);
+    }
+}
+
+fn read_registers(r: &mut Reader<'_>) -> Result<Vec<RegisterEvidence>, DecodeError> {
+    let count = r.array("registers", Register::ALL.len())?;
+    if count == 0 {
+        return Err(r.fault("registers", Fault::Value));
+    }
+    let mut registers: Vec<RegisterEvidence> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let shown = read_register(r)?;
+        if registers
+            .last()
+            .is_some_and(|last| last.register >= shown.register)
+        {
+            return Err(r.fault("registers", Fault::Order));
+        }
+        registers.push(shown);
+    }
+    Ok(registers)
+}
+
+fn read_register(r: &mut Reader<'_>) -> Result<RegisterEvidence, DecodeError> {
+    r.array_of("register", 4)?;
+    let register = r.id_of("register", Register::from_id)?;
+    let base = r.digest("register base")?;
+    let count = r.array("register measured", MAX_SHOWN)?;
+    let measured = (0..count)
+        .map(|_| r.digest("register measured"))
+        .collect::<Result<_, _>>()?;
+    Ok(RegisterEvidence {
+        register,
+        base,
+        measured,
+        certified: read_signed(r, "register certified")?,
+    })
+}
+
+fn read_mission<'a>(r: &mut Reader<'a>) -> Result<MissionEvidence<'a>, DecodeError> {
+    r.array_of("mission_proof", 4)?;
+    Ok(MissionEvidence {
+        token: bounded(r, "mission token", MAX_TOKEN_BYTES)?,
+        robot_epoch: read_signed(r, "mission robot_epoch")?,
+        level_epoch: read_signed(r, "mission level_epoch")?,
+        anchor: read_signed(r, "mission anchor")?,
+    })
 }
 
 /// An array of the first entry's number and the entries.

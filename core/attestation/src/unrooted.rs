@@ -5,7 +5,7 @@
 
 use crate::appraisal::{Finding, Judged, Reason, Severity};
 use crate::ear::{Judgement, Status, TrustVector};
-use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::{AttestationKind, HardwareTier};
 use core::convert::Infallible;
 
 /// What a verifier holds such a platform to.
@@ -69,6 +69,10 @@ impl Judgement for Verdict {
             hardware: part(Reason::Tier, 96),
             ..TrustVector::default()
         }
+    }
+
+    fn kind(&self) -> Option<AttestationKind> {
+        None
     }
 
     fn sequence(&self) -> Option<u64> {

@@ -471,6 +471,8 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
     assert_eq!(
         mild,
         [
+            "register-history",
+            "state-fault",
             "state-battery",
             "state-speed",
             "state-age",

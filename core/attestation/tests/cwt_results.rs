@@ -274,11 +274,11 @@ fn claims_of_another_form_are_refused_by_name() {
         assert!(matches!(read(claims(odd)), Err(EarError::Profile(_))));
     }
     let unknown = read(claims(Odd {
-        more_in_result: Some(-76_004),
+        more_in_result: Some(-76_005),
         ..plain
     }));
     assert!(
-        matches!(unknown, Err(EarError::UnknownClaim(-76_004))),
+        matches!(unknown, Err(EarError::UnknownClaim(-76_005))),
         "{unknown:?}"
     );
     let cases = [

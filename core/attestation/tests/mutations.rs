@@ -50,6 +50,9 @@ fn no_mutation_of_platform_evidence_is_accepted() {
             "evidence-stopped",
             "evidence-ima",
             "evidence-ima-added",
+            "evidence-register",
+            "evidence-mission",
+            "evidence-emergency",
         ],
         COUNT,
     );
@@ -152,6 +155,7 @@ fn a_verifier_that_checks_no_signature_is_found() {
             let quote = robot.quote(extra.as_bytes(), &values);
             let signature = robot.sign(&quote);
             (evidence.quote, evidence.signature) = (&quote, &signature);
+            evidence.registers = robot.registers(extra.as_bytes());
             setting.judge(&evidence.to_canonical())
         })
     });

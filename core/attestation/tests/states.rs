@@ -9,9 +9,13 @@
 
 mod software_robot;
 
-use alcub3_attestation::appraisal::{Reason, ReferenceError, ReferenceValues, Verdict, appraise};
+use alcub3_attestation::appraisal::{Asked, Reason, ReferenceError, ReferenceValues, Verdict, appraise};
 use alcub3_crypto::HashAlg;
-use alcub3_trust_model::{OperationalMode, Position};
+use alcub3_trust_model::nv_map::Register;
+use alcub3_trust_model::{
+    AttestationKind, FaultSeverity, OperationalMode, Payload, PlatformType, Position, ReportedFault,
+    SubsystemFirmware,
+};
 use serde_json::{Value, json};
 use software_robot::{BANK, NOW_MS, Robot, Verifier};
 
@@ -38,13 +42,15 @@ fn text(digest: &alcub3_crypto::Digest) -> String {
 #[test]
 fn a_state_that_is_as_it_may_be_is_trusted_and_each_part_that_is_not_is_named() {
     let mut robot = Robot::new();
-    robot.state.calibration = BANK.digest(&[b"calibration"]);
-    robot.state.firmware = BANK.digest(&[b"firmware"]);
     robot.state.hardware = BANK.digest(&[b"hardware"]);
+    robot.state.platform = PlatformType::Px4;
     let other = text(&HashAlg::Sha384.digest(&[b"other"]));
+    let image = text(&robot.state.firmware[0].image.unwrap());
+    let calibration = text(&robot.state.calibration[0].calibration);
     let good = json!({
-        "firmware": [other, text(&robot.state.firmware)],
-        "calibration": [text(&robot.state.calibration)],
+        "platforms": ["px4", "dji"],
+        "firmware": {"legs": [{"version": "2.0.0"}, {"version": "2.1.0", "image": image}]},
+        "calibration": {"lidar": [other, calibration]},
         "hardware": [text(&robot.state.hardware)],
         "software": ["alcub3 0.1.0"], "modes": ["idle", "mission"],
         "min_battery_permille": 200, "max_speed_mm_per_s": 1500,
@@ -53,8 +59,18 @@ fn a_state_that_is_as_it_may_be_is_trusted_and_each_part_that_is_not_is_named() 
     assert!(verdict.is_trusted(), "{:?}", verdict.findings());
     assert_eq!(found(&verdict), []);
     for (part, wrong, reason) in [
-        ("firmware", json!([other]), Reason::StateFirmware),
-        ("calibration", json!([other]), Reason::StateCalibration),
+        ("platforms", json!(["dji"]), Reason::StatePlatform),
+        (
+            "firmware",
+            json!({"legs": [{"version": "2.0.0"}]}),
+            Reason::StateFirmware,
+        ),
+        (
+            "firmware",
+            json!({"legs": [{"version": "2.1.0", "image": other}]}),
+            Reason::StateFirmware,
+        ),
+        ("calibration", json!({"lidar": [other]}), Reason::StateCalibration),
         ("hardware", json!([other]), Reason::StateHardware),
         ("software", json!(["alcub3 0.2.0"]), Reason::StateSoftware),
         ("modes", json!(["maintenance"]), Reason::StateMode),
@@ -73,6 +89,98 @@ fn a_state_that_is_as_it_may_be_is_trusted_and_each_part_that_is_not_is_named() 
     let verdict = judged(&robot, good);
     assert_eq!(found(&verdict), [Reason::StateBattery, Reason::StateSpeed]);
     assert!(verdict.is_trusted());
+}
+
+/// A part that the references know is there, and none that they do not know.
+#[test]
+fn parts_are_all_that_the_references_name_and_no_others() {
+    let calibration = text(&Robot::new().state.calibration[0].calibration);
+    let asked = json!({
+        "firmware": {"legs": [{"version": "2.1.0"}]}, "calibration": {"lidar": [calibration]},
+        "payload": {"gripper": 2000},
+    });
+    let found = |change: &dyn Fn(&mut Robot)| {
+        let mut robot = Robot::new();
+        change(&mut robot);
+        found(&judged(&robot, asked.clone()))
+    };
+    assert_eq!(found(&|_| ()), []);
+    let arm = SubsystemFirmware {
+        subsystem: "arm".to_owned(),
+        version: "1".to_owned(),
+        image: None,
+    };
+    let firmware = [Reason::StateFirmware];
+    assert_eq!(
+        found(&|robot| robot.state.firmware.insert(0, arm.clone())),
+        firmware
+    );
+    assert_eq!(found(&|robot| robot.state.firmware.clear()), firmware);
+    assert_eq!(
+        found(&|robot| robot.state.calibration.clear()),
+        [Reason::StateCalibration]
+    );
+    let carried = |mass_g| Payload {
+        name: "gripper".to_owned(),
+        mass_g,
+    };
+    assert_eq!(found(&|robot| robot.state.payload.push(carried(2000))), []);
+    assert_eq!(
+        found(&|robot| robot.state.payload.push(carried(2001))),
+        [Reason::StatePayload]
+    );
+}
+
+/// A fault with which a robot must not work makes it untrusted for work, and says nothing of its platform.
+#[test]
+fn faults_count_by_how_bad_they_are() {
+    let mut robot = Robot::new();
+    let mut found_with = |severity, kind, asked| {
+        robot.state.kind = kind;
+        robot.state.faults = vec![ReportedFault {
+            subsystem: "arm".to_owned(),
+            code: "E-42".to_owned(),
+            severity,
+        }];
+        let mut verifier = Verifier::of(&robot);
+        verifier.references = asking(&robot, json!({})).unwrap();
+        verifier.asked = asked;
+        found(&appraise(&robot.evidence(), &verifier.policy(), NOW_MS))
+    };
+    let mut at_work = |severity| found_with(severity, AttestationKind::Operational, Asked::Operational);
+    assert_eq!(at_work(FaultSeverity::Note), []);
+    assert_eq!(at_work(FaultSeverity::Degraded), [Reason::StateFault]);
+    assert_eq!(at_work(FaultSeverity::Critical), [Reason::StateFaultCritical]);
+    let platform = found_with(
+        FaultSeverity::Critical,
+        AttestationKind::Platform,
+        Asked::Platform,
+    );
+    assert_eq!(platform, []);
+}
+
+/// The register of the mode holds every mode since the chip's start, whatever the state says of now.
+#[test]
+fn modes_follow_each_other_as_the_references_allow() {
+    let judge = |modes: &[OperationalMode]| {
+        let mut robot = Robot::new();
+        let measured = modes.iter().map(|mode| mode.measured(BANK)).collect();
+        robot.measured_before.insert(Register::OperationalMode, measured);
+        let allowed = json!({"transitions": {"idle": ["mission"], "mission": ["idle"], "stopped": ["idle"]}});
+        found(&judged(&robot, allowed))
+    };
+    use OperationalMode::{Idle, Maintenance, Mission, Stopped};
+    assert_eq!(judge(&[]), []);
+    assert_eq!(
+        judge(&[Idle, Mission, Stopped]),
+        [],
+        "a stop may follow every mode"
+    );
+    assert_eq!(judge(&[Maintenance]), [Reason::StateTransition]);
+    assert_eq!(
+        judge(&[Idle, Maintenance]),
+        [Reason::StateTransition, Reason::StateTransition]
+    );
 }
 
 #[test]
@@ -115,7 +223,9 @@ fn a_robot_is_where_it_may_be_or_untrusted() {
 fn references_for_the_state_are_written_and_read_and_a_wrong_document_is_named() {
     let robot = Robot::new();
     let state = json!({
-        "firmware": [text(&robot.state.firmware)], "modes": ["idle"], "software": ["x"], "min_battery_permille": 1,
+        "firmware": {"legs": [{"version": "2.1.0"}]}, "modes": ["idle"], "transitions": {"idle": ["mission"]},
+        "calibration": {"lidar": [text(&robot.state.calibration[0].calibration)]}, "payload": {"gripper": 2000},
+        "platforms": ["px4"], "software": ["x"], "min_battery_permille": 1,
         "within": [{"south_e7_deg": 0, "north_e7_deg": 0, "west_e7_deg": 0, "east_e7_deg": 0, "max_altitude_mm": 0}],
     });
     let references = asking(&robot, state).unwrap();
@@ -129,7 +239,7 @@ fn references_for_the_state_are_written_and_read_and_a_wrong_document_is_named()
         "sha256:ab",
         "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709",
     ] {
-        let refused = error(json!({"firmware": [digest]}));
+        let refused = error(json!({"calibration": {"lidar": [digest]}}));
         assert!(matches!(refused, ReferenceError::StateDigest(_)), "{digest}");
     }
     let upside_down = json!([{"south_e7_deg": 1, "north_e7_deg": 0, "west_e7_deg": 0, "east_e7_deg": 0, "max_altitude_mm": 0}]);
@@ -139,7 +249,12 @@ fn references_for_the_state_are_written_and_read_and_a_wrong_document_is_named()
     ] {
         assert!(matches!(error(wrong), ReferenceError::State(_)));
     }
-    for unknown in [json!({"colour": "red"}), json!({"modes": ["asleep"]})] {
+    for unknown in [
+        json!({"colour": "red"}),
+        json!({"modes": ["asleep"]}),
+        json!({"transitions": {"idle": ["asleep"]}}),
+        json!({"firmware": {"legs": [{"version": "1", "colour": "red"}]}}),
+    ] {
         assert!(matches!(error(unknown), ReferenceError::Json(_)));
     }
 }

@@ -14,16 +14,51 @@ use alcub3_attestation::appraisal::{Policy, Reason, appraise};
 use alcub3_attestation::certify::Signed;
 use alcub3_attestation::checkquote::{parse_pcr_file, public_key};
 use alcub3_attestation::event_log::EventLog;
-use alcub3_attestation::evidence::{Evidence, qualifying_data};
+use alcub3_attestation::evidence::{Evidence, RegisterEvidence, qualifying_data};
 use alcub3_attestation::mission_key::{MissionKeyError, accept};
-use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::policy::{Assertion, Policy as KeyPolicy};
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::HardwareTier;
-use software_robot::{BANK, NONCE, NOW_MS, Robot, Verifier};
+use alcub3_trust_model::nv_map::{NvIndex, Register};
+use software_robot::{BANK, NONCE, NOW_MS, Robot, Verifier, nv};
 use tpm_tools::Tpm;
 
 /// What tpm2_certify 5.4 puts into the extra data; it has no option for it.
 const CERTIFY_DATA: [u8; 4] = [0x00, 0xff, 0x55, 0xaa];
+
+/// Defines the robot registers and extends each for what the robot's state says, with tools that are not ours.
+fn measure_registers(tpm: &Tpm, robot: &Robot) {
+    for register in Register::ALL {
+        let spec = nv().spec(NvIndex::Register(register));
+        let (handle, size, attributes) = (spec.handle, spec.size, spec.attributes);
+        tpm.run(&format!(
+            "tpm2_nvdefine {handle:#x} -C o -s {size} -g sha256 -a {attributes:#x}"
+        ));
+        let data = register.event_data(&robot.state.measured(register, BANK));
+        tpm.write("event", data.as_bytes());
+        tpm.run(&format!("tpm2_nvextend {handle:#x} -C {handle:#x} -i event"));
+    }
+}
+
+fn certified_registers(tpm: &Tpm, robot: &Robot, data: &str) -> Vec<RegisterEvidence> {
+    let certify = |register: &Register| {
+        let handle = NvIndex::Register(*register).handle();
+        tpm.run(&format!(
+            "tpm2_nvcertify {handle:#x} -C ak.ctx -c {handle:#x} -g sha256 -q {data} --size 32 -o nv.sig --attestation nv.msg"
+        ));
+        tpm.flush();
+        RegisterEvidence {
+            register: *register,
+            base: Digest::zero(BANK),
+            measured: robot.measured_into(*register),
+            certified: Signed {
+                message: tpm.read("nv.msg"),
+                signature: tpm.read("nv.sig"),
+            },
+        }
+    };
+    Register::ALL.iter().map(certify).collect()
+}
 
 #[test]
 fn a_tpm_that_measured_a_built_log_is_trusted_and_then_no_more() {
@@ -38,6 +73,7 @@ fn a_tpm_that_measured_a_built_log_is_trusted_and_then_no_more() {
         .collect();
     tpm.run(&format!("tpm2_pcrextend {}", extends.join(" ")));
     tpm.attestation_key("ecc", "sha256", "ecdsa");
+    measure_registers(&tpm, &robot);
     let verifier = Verifier {
         key: public_key(&tpm.read("ak.pub")).unwrap(),
         ..Verifier::of(&robot)
@@ -66,6 +102,9 @@ fn a_tpm_that_measured_a_built_log_is_trusted_and_then_no_more() {
             uefi_log: Some(&robot.uefi_log),
             agent_log: None,
             runtime_log: None,
+            registers: certified_registers(&tpm, &robot, &data.to_hex()),
+            mission_proof: None,
+            epoch: None,
         }
         .to_canonical()
     };

@@ -1,9 +1,13 @@
 //! The messages around an attestation. Evidence and results are made and judged by `alcub3-attestation`; here they are
 //! carried.
 
-use alcub3_attestation::evidence::RuntimePosition;
+use alcub3_attestation::appraisal::MissionScope;
+use alcub3_attestation::evidence::{RegisterPositions, RuntimePosition};
+use alcub3_command_authority::VerifiedMission;
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{BootId, LeaseId, RobotId, SessionId, domain};
+use alcub3_trust_model::nv_map::Register;
+use alcub3_trust_model::{AttestationKind, BootId, LeaseId, RobotId, SessionId, domain};
 
 use crate::wire::{self, Message};
 
@@ -21,22 +25,34 @@ pub struct AttestRequest {
     pub session: SessionId,
     /// The verifier's nonce, 16 to 64 bytes.
     pub nonce: Vec<u8>,
+    /// What is to be proven.
+    pub kind: AttestationKind,
     /// How far the verifier knows what the running system measured, so that only what was added need be sent.
     pub runtime_from: Option<RuntimePosition>,
+    /// What the verifier knows of the robot's registers, so that only those that changed need be certified.
+    pub registers: Option<RegisterPositions>,
 }
 
 impl AttestRequest {
     /// The message.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let fields = 2 + usize::from(self.runtime_from.is_some());
+        let fields = 3 + usize::from(self.runtime_from.is_some()) + usize::from(self.registers.is_some());
         let mut out = Encoder::structure(domain::ATTEST_REQUEST, VERSION, fields);
         out.u64(2)
             .bytes(self.session.as_bytes())
             .u64(3)
             .bytes(&self.nonce);
+        self.kind.encode(out.u64(4));
         if let Some(from) = &self.runtime_from {
-            out.u64(4).array(3).u64(from.entries);
+            out.u64(5).array(3).u64(from.entries);
             out.u64(from.reset_count.into()).u64(from.restart_count.into());
+        }
+        if let Some(known) = &self.registers {
+            out.u64(6).array(3).u64(known.reset_count.into());
+            out.u64(known.restart_count.into()).array(known.values.len());
+            for (register, value) in &known.values {
+                out.array(2).u64(register.id().into()).digest(value);
+            }
         }
         out.finish()
     }
@@ -52,31 +68,72 @@ impl AttestRequest {
         if nonce.len() < 16 {
             return Err(m.r.fault("nonce", Fault::Value));
         }
-        let runtime_from = match m.has(4, "runtime_from")? {
+        let kind = AttestationKind::decode(m.at(4, "kind")?)?;
+        let runtime_from = match m.has(5, "runtime_from")? {
             true => Some(position(&mut m.r)?),
+            false => None,
+        };
+        let registers = match m.has(6, "registers")? {
+            true => Some(registers(&mut m.r)?),
             false => None,
         };
         m.finish()?;
         Ok(Self {
             session,
             nonce,
+            kind,
             runtime_from,
+            registers,
         })
     }
 }
 
 fn position(r: &mut Reader<'_>) -> Result<RuntimePosition, DecodeError> {
     r.array_of("runtime_from", 3)?;
-    let entries = r.u64("runtime_from entries")?;
-    let mut count = |field| {
-        let count = r.u64(field)?;
-        u32::try_from(count).map_err(|_| r.fault(field, Fault::Value))
-    };
     Ok(RuntimePosition {
-        entries,
-        reset_count: count("runtime_from reset_count")?,
-        restart_count: count("runtime_from restart_count")?,
+        entries: r.u64("runtime_from entries")?,
+        reset_count: r.u32("runtime_from reset_count")?,
+        restart_count: r.u32("runtime_from restart_count")?,
     })
+}
+
+fn registers(r: &mut Reader<'_>) -> Result<RegisterPositions, DecodeError> {
+    r.array_of("registers", 3)?;
+    let reset_count = r.u32("registers reset_count")?;
+    let restart_count = r.u32("registers restart_count")?;
+    let count = r.array("registers", Register::ALL.len())?;
+    let mut values: Vec<(Register, Digest)> = Vec::with_capacity(count);
+    for _ in 0..count {
+        r.array_of("register", 2)?;
+        let register = r.id_of("register", Register::from_id)?;
+        if values.last().is_some_and(|(last, _)| *last >= register) {
+            return Err(r.fault("registers", Fault::Order));
+        }
+        values.push((register, r.digest("register value")?));
+    }
+    Ok(RegisterPositions {
+        reset_count,
+        restart_count,
+        values,
+    })
+}
+
+/// An approved mission as an appraisal holds a robot to it.
+pub fn mission_scope(mission: &VerifiedMission, signed: &[u8]) -> MissionScope {
+    let token = mission.token();
+    MissionScope {
+        mission: token.mission,
+        token: HashAlg::Sha256.digest(&[signed]),
+        level: token.labels.level,
+        not_before_ms: token.not_before_ms,
+        not_after_ms: token.not_after_ms,
+        end_clock_ms: token.end_clock_ms,
+        anchor: token.anchor,
+        anchor_value: token.anchor_value,
+        robot_epoch: token.robot_epoch,
+        level_epoch: token.level_epoch,
+        max_reset_count: token.max_reset_count(),
+    }
 }
 
 /// A robot gives evidence.

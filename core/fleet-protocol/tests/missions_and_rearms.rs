@@ -11,7 +11,7 @@ mod fixture;
 
 use std::collections::BTreeMap;
 
-use alcub3_attestation::evidence::RuntimePosition;
+use alcub3_attestation::evidence::{RegisterPositions, RuntimePosition};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, HashAlg, SignatureScheme, SigningKey};
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
@@ -23,10 +23,11 @@ use alcub3_fleet_protocol::rearm::{
     rearm_binding,
 };
 use alcub3_fleet_protocol::{CounterError, EnrolmentRecord, VerifiedEnrolment};
-use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap, Register};
 use alcub3_trust_model::policies::rearm_message;
 use alcub3_trust_model::{
-    BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId, SessionId,
+    AttestationKind, BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId,
+    SessionId,
 };
 use fixture::{Fleet, NOW_MS, SoftChip};
 
@@ -381,13 +382,26 @@ fn every_message_is_read_strictly() {
         reset_count: u32::MAX,
         restart_count: 1,
     };
-    for runtime_from in [None, Some(known)] {
-        let ask = AttestRequest {
-            session: SESSION,
-            nonce: vec![4; 32],
-            runtime_from,
-        };
-        strict(&ask, |m| m.to_canonical(), AttestRequest::from_canonical);
+    let registers = RegisterPositions {
+        reset_count: 3,
+        restart_count: u32::MAX,
+        values: Register::ALL
+            .map(|register| (register, HashAlg::Sha384.digest(&[b"held"])))
+            .to_vec(),
+    };
+    let mission = AttestationKind::Mission(MissionId::new([5; 16]));
+    for kind in AttestationKind::PLAIN.into_iter().chain([mission]) {
+        for (runtime_from, registers) in [(None, None), (Some(known), None), (None, Some(registers.clone()))]
+        {
+            let ask = AttestRequest {
+                session: SESSION,
+                nonce: vec![4; 32],
+                kind,
+                runtime_from,
+                registers,
+            };
+            strict(&ask, |m| m.to_canonical(), AttestRequest::from_canonical);
+        }
     }
     let evidence = EvidenceMessage {
         session: SESSION,
@@ -408,7 +422,9 @@ fn every_message_is_read_strictly() {
     let short = AttestRequest {
         session: SESSION,
         nonce: vec![4; 15],
+        kind: AttestationKind::Operational,
         runtime_from: None,
+        registers: None,
     };
     AttestRequest::from_canonical(&short.to_canonical()).unwrap_err();
 }

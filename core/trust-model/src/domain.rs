@@ -105,6 +105,8 @@ pub const REARM_APPROVAL: &str = "alcub3/rearm-approval/v1";
 pub const SEALED: &str = "alcub3/sealed/v1";
 /// The data in a robot register's extend.
 pub const REGISTER_EVENT: &str = "alcub3/register-event/v1";
+/// The part of the state that a robot register is of.
+pub const REGISTER_CONTENT: &str = "alcub3/register-content/v1";
 
 /// The audit log head that the TPM signs.
 pub const AUDIT_HEAD: &str = "alcub3/audit-head/v1";
@@ -187,7 +189,7 @@ pub const DICE_EVIDENCE: &str = "alcub3/dice-evidence/v1";
 pub const DICE_STATEMENT: &str = "alcub3/dice-statement/v1";
 
 /// Every domain string of what crosses crates, for the test that no two are equal and all have one form.
-pub const ALL: [&str; 86] = [
+pub const ALL: [&str; 87] = [
     ATTEST,
     PSA_CHALLENGE,
     ROBOT_STATE,
@@ -231,6 +233,7 @@ pub const ALL: [&str; 86] = [
     REARM_APPROVAL,
     SEALED,
     REGISTER_EVENT,
+    REGISTER_CONTENT,
     AUDIT_HEAD,
     REPLAY_RESERVATION,
     KEY_DERIVATION,

@@ -11,6 +11,7 @@
 //! [`nv_map::NvIndex`], the table of NV indices; [`RobotState`], what a quote binds.
 #![forbid(unsafe_code)]
 
+mod attestation_kind;
 pub mod canonical;
 pub mod danger;
 pub mod domain;
@@ -29,6 +30,7 @@ pub mod recovery;
 mod robot_state;
 mod tier;
 
+pub use attestation_kind::{AttestationKind, KindParseError};
 pub use ids::{
     BootId, FleetId, IdError, KeyId, KeyLabel, LeaseId, MissionId, MissionKeyId, OperatorId, RobotId,
     SessionId, StopId,
@@ -37,5 +39,8 @@ pub use labels::{Integrity, LabelError, Labels, Marking};
 pub use level::{BelowFloor, Level, LevelParseError, LevelProfile, profile};
 pub use level_profiles::{LevelProfiles, ProfileError};
 pub use mission_key::{MissionKeyPurpose, PurposeParseError};
-pub use robot_state::{OperationalMode, Position, RobotState};
+pub use robot_state::{
+    FaultSeverity, OperationalMode, Payload, PlatformParseError, PlatformType, Position, ReportedFault,
+    RobotState, SensorCalibration, SubsystemFirmware,
+};
 pub use tier::{HardwareTier, TierParseError};

@@ -73,6 +73,11 @@ impl Register {
         }
     }
 
+    /// The register of a number on the wire.
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|register| register.id() == id)
+    }
+
     /// What is extended into the register for a measured digest: H(domain ‖ number ‖ digest), so that nothing measured
     /// for one register counts in another.
     pub fn event_data(self, digest: &Digest) -> Digest {

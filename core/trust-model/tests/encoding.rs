@@ -11,25 +11,48 @@ use std::collections::BTreeSet;
 
 use alcub3_crypto::HashAlg;
 use alcub3_trust_model::canonical::{Encoder, Fault, Fields, Reader};
+use alcub3_trust_model::nv_map::Register;
 use alcub3_trust_model::{
-    BootId, Integrity, Labels, Level, Marking, MissionId, OperationalMode, OperatorId, Position, RobotId,
-    RobotState, StopId,
+    AttestationKind, BootId, FaultSeverity, Integrity, Labels, Level, Marking, MissionId, OperationalMode,
+    OperatorId, Payload, PlatformType, Position, ReportedFault, RobotId, RobotState, SensorCalibration,
+    StopId, SubsystemFirmware,
 };
 use proptest::prelude::*;
 
 fn state() -> RobotState {
+    let digest = |what: &[u8]| HashAlg::Sha256.digest(&[what]);
+    let firmware = |subsystem: &str, image| SubsystemFirmware {
+        subsystem: subsystem.to_owned(),
+        version: "2.1.0".to_owned(),
+        image,
+    };
     RobotState {
         robot: RobotId::new("rover-17").unwrap(),
         boot: BootId::new([1; 16]),
         time_ms: 1_790_000_000_123,
+        kind: AttestationKind::Mission(MissionId::new([2; 16])),
+        platform: PlatformType::BostonDynamicsSpot,
         mode: OperationalMode::Mission,
         stopped: false,
         level: Level::Cui,
         missions: vec![MissionId::new([2; 16]), MissionId::new([3; 16])],
         software: "alcub3 0.1.0".to_owned(),
-        firmware: HashAlg::Sha256.digest(&[b"firmware"]),
-        calibration: HashAlg::Sha256.digest(&[b"calibration"]),
+        firmware: vec![firmware("arm", None), firmware("legs", Some(digest(b"image")))],
+        calibration: vec![SensorCalibration {
+            sensor: "lidar-front".to_owned(),
+            calibration: digest(b"calibration"),
+        }],
         hardware: HashAlg::Sha384.digest(&[b"hardware"]),
+        payload: vec![Payload {
+            name: "gripper".to_owned(),
+            mass_g: 1700,
+        }],
+        command_sequence: 12,
+        faults: vec![ReportedFault {
+            subsystem: "arm".to_owned(),
+            code: "E-42".to_owned(),
+            severity: FaultSeverity::Degraded,
+        }],
         speed_mm_per_s: 1200,
         battery_permille: 875,
         position: Some(Position {
@@ -37,6 +60,7 @@ fn state() -> RobotState {
             longitude_e7_deg: 1_512_108_050,
             altitude_mm: -40,
         }),
+        maintained_at_ms: Some(1_789_000_000_000),
     }
 }
 
@@ -46,7 +70,10 @@ fn state_survives_its_encoding() {
         state(),
         RobotState {
             position: None,
+            maintained_at_ms: None,
             missions: vec![],
+            firmware: vec![],
+            kind: AttestationKind::Emergency,
             ..state()
         },
     ] {
@@ -64,6 +91,47 @@ fn state_is_the_same_bytes_whatever_order_missions_come_in() {
     ];
     assert_eq!(shuffled.to_canonical(), state().to_canonical());
     assert_eq!(shuffled.digest(HashAlg::Sha384), state().digest(HashAlg::Sha384));
+}
+
+/// Parts come in ascending order and once each, by what they are of; what a register measures follows from them alone.
+#[test]
+fn parts_have_one_order_and_are_named_in_printing_ascii() {
+    let mut shuffled = state();
+    shuffled.firmware.reverse();
+    shuffled.firmware.push(shuffled.firmware[0].clone());
+    assert_eq!(shuffled.to_canonical(), state().to_canonical());
+    let measured = |state: &RobotState, register| state.measured(register, HashAlg::Sha256);
+    for register in Register::ALL {
+        assert_eq!(
+            measured(&shuffled, register),
+            measured(&state(), register),
+            "{register:?}"
+        );
+    }
+    let mut other = state();
+    other.firmware[0].version = "2.1.1".to_owned();
+    assert_ne!(
+        measured(&other, Register::SubsystemFirmware),
+        measured(&state(), Register::SubsystemFirmware)
+    );
+    assert_eq!(
+        measured(&other, Register::SensorCalibration),
+        measured(&state(), Register::SensorCalibration)
+    );
+    let fault = |change: fn(&mut RobotState)| {
+        let mut wrong = state();
+        change(&mut wrong);
+        RobotState::from_canonical(&wrong.to_canonical())
+            .unwrap_err()
+            .fault
+    };
+    assert_eq!(fault(|state| state.firmware[0].subsystem.clear()), Fault::Value);
+    assert_eq!(fault(|state| state.payload[0].name.push('\n')), Fault::Value);
+    assert_eq!(fault(|state| state.faults[0].code.push('é')), Fault::Value);
+    assert_eq!(
+        fault(|state| state.calibration[0].sensor = "x".repeat(65)),
+        Fault::TooLong
+    );
 }
 
 /// A changed byte either is refused or gives another state: no two encodings of one state exist.
@@ -101,11 +169,12 @@ fn state_refuses_what_follows_what_is_cut_and_what_is_unknown() {
     assert_eq!(fault(&more), Fault::UnknownField(99));
     let mut fewer = RobotState {
         position: None,
+        maintained_at_ms: None,
         ..state()
     }
     .to_canonical();
     fewer[0] -= 1;
-    let cut = fewer.len() - 4; // battery: key 14, value 0x19 0x03 0x6b
+    let cut = fewer.len() - 4; // battery: key 19, value 0x19 0x03 0x6b
     fewer.truncate(cut);
     assert_eq!(fault(&fewer), Fault::Missing);
     let other_domain = String::from_utf8_lossy(&bytes).into_owned();

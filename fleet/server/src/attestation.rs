@@ -3,11 +3,12 @@
 use std::collections::btree_map::Entry;
 
 use alcub3_attestation::appraisal::{
-    LastSeen, PlatformRecord, Policy, Reason, RuntimeRecord, Verdict, appraise,
+    Asked, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, RuntimeRecord, Verdict,
+    appraise,
 };
 use alcub3_attestation::ear::{self, Ear, EarError, Judgement, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
-use alcub3_attestation::evidence::Nonce;
+use alcub3_attestation::evidence::{Evidence, Nonce};
 use alcub3_attestation::health::Health;
 use alcub3_attestation::receipt::{Expected, Outcome, Receipt, ReceiptVerdict, verify_receipt};
 use alcub3_audit_log::EntryKind;
@@ -15,14 +16,15 @@ use alcub3_command_authority::cose::SignError;
 use alcub3_command_authority::{AttestationLease, VerifiedMission};
 use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::VerifiedEnrolment;
-use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
+use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage, mission_scope};
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{BelowFloor, BootId, LeaseId, Level, RobotId};
+use alcub3_trust_model::{AttestationKind, BelowFloor, BootId, LeaseId, Level, MissionId, RobotId};
 
 use crate::admission::untrusted_codes;
 use crate::audit::Decision;
 use crate::authority::Authority;
-use crate::exchanges::{self, ExchangeError, Purpose};
+use crate::epochs;
+use crate::exchanges::{self, AskedFor, ExchangeError, Purpose};
 use crate::robots::{self, RobotError, Standing};
 use crate::store::StoreError;
 
@@ -46,11 +48,11 @@ pub enum AttestationError {
     /// The message and the state that the TPM signed name different runs of the robot's agent.
     #[error("the evidence is of another run of the robot's agent than the message says: attest again")]
     OtherBoot,
-    /// The evidence has only the end of the list of what the running system measured, and its beginning is not known here.
+    /// The evidence leaves out what this authority said that it knows, and it does not know it any more.
     #[error(
-        "the entries before those in the evidence were judged before this authority was started: attest again"
+        "the evidence leaves out what this authority knew when it asked, and what it has forgotten since: attest again"
     )]
-    RuntimeForgotten,
+    PlatformForgotten,
     /// The robot's keys, its kind of TPM or this authority's key meet the floor of no level any more. What the evidence
     /// shows is noted all the same.
     #[error("no level's floor is met: {0}")]
@@ -72,6 +74,8 @@ pub struct Appraised {
     pub verdict: Verdict,
     /// The signed attestation result: an EAR as JWT.
     pub ear: String,
+    /// When the result ends, UTC in milliseconds.
+    pub not_after_ms: u64,
     /// The answer to the robot. It holds a lease where the robot was found trusted.
     pub answer: AttestResult,
 }
@@ -92,17 +96,41 @@ impl From<StoreError> for AttestationError {
 }
 
 impl Authority {
-    /// Asks a robot for evidence.
+    /// Asks a robot for all that it takes to be commanded: [`AttestationKind::Operational`].
+    ///
+    /// # Errors
+    /// As [`Self::challenge_for`].
+    pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
+        self.challenge_for(robot, AttestationKind::Operational, now_ms)
+    }
+
+    /// Asks a robot for evidence of a kind.
     ///
     /// # Errors
     /// [`AttestationError`]: not enrolled, or the folder refuses.
-    pub fn challenge(&mut self, robot: &RobotId, now_ms: u64) -> Result<AttestRequest, AttestationError> {
-        let exchange = self.open_exchange::<AttestationError>(Purpose::Attestation, robot, now_ms)?;
+    pub fn challenge_for(
+        &mut self,
+        robot: &RobotId,
+        kind: AttestationKind,
+        now_ms: u64,
+    ) -> Result<AttestRequest, AttestationError> {
         let known = self.platform(robot)?;
+        let runtime_from = known.runtime.as_ref().map(RuntimeRecord::position);
+        let registers = known.registers.as_ref().map(RegisterRecord::positions);
+        let asked = AskedFor {
+            kind,
+            spared: runtime_from.is_some() || registers.is_some(),
+        };
+        let exchange =
+            self.open_exchange::<AttestationError>(Purpose::Attestation, robot, Some(asked), now_ms);
+        // Nothing is kept in memory of whoever is not enrolled.
+        let exchange = exchange.inspect_err(|_| drop(self.platforms.remove(robot)))?;
         Ok(AttestRequest {
             session: exchange.session,
             nonce: exchange.nonce.to_vec(),
-            runtime_from: known.runtime.as_ref().map(RuntimeRecord::position),
+            kind,
+            runtime_from,
+            registers,
         })
     }
 
@@ -127,7 +155,7 @@ impl Authority {
         };
         let codes = judged.verdict.findings().iter().map(|found| found.reason.code());
         let decision = decision.because(codes.chain(judged.ceiling.as_ref().err().map(BelowFloor::code)));
-        let is_good = judged.verdict.is_trusted() && judged.ceiling.is_ok();
+        let is_good = judged.verdict.is_proven() && judged.ceiling.is_ok();
         self.judgement_on_record(decision, is_good, now_ms)
             .map_err(RobotError::from)?;
         self.issue(judged, now_ms)
@@ -145,7 +173,16 @@ impl Authority {
         let ceiling = self.lease_ceiling(&enrolment);
         let judged_at = ceiling.unwrap_or(Level::Unclassified);
         self.platform(robot)?;
-        let verdict = self.judge(&enrolment, judged_at, &standing, &message, &nonce, now_ms)?;
+        // An exchange that says nothing of what it asks for was opened by an earlier version.
+        let asked = exchange.asked.ok_or(ExchangeError::UnknownOrUsed)?;
+        let verdict = self.judge(
+            &enrolment,
+            judged_at,
+            &standing,
+            &message,
+            (asked, &nonce),
+            now_ms,
+        )?;
         Ok(JudgedMessage {
             message,
             nonce,
@@ -167,8 +204,8 @@ impl Authority {
         let robot = message.robot.clone();
         self.remember(&robot, &mut standing, &verdict)?;
         let ceiling = ceiling?;
-        let ear = self.result(&robot, &verdict, &nonce, ceiling)?;
-        let lease = if verdict.is_trusted() {
+        let (ear, not_after_ms) = self.result(&robot, &verdict, &nonce, ceiling)?;
+        let lease = if verdict.grants_lease() {
             let asked = (&robot, message.boot, message.lease);
             Some(self.lease(asked, &verdict, &ear, ceiling, now_ms)?)
         } else {
@@ -183,6 +220,7 @@ impl Authority {
             robot,
             verdict,
             ear,
+            not_after_ms,
             answer,
         })
     }
@@ -193,36 +231,76 @@ impl Authority {
         ceiling: Level,
         standing: &Standing,
         message: &EvidenceMessage,
-        nonce: &Nonce,
+        (asked, nonce): (AskedFor, &Nonce),
         now_ms: u64,
     ) -> Result<Verdict, AttestationError> {
         let record = enrolment.record();
+        let scope = asked
+            .kind
+            .mission()
+            .map(|mission| (mission, self.scope(mission, message)));
         let references = robots::reference(&self.folder, &record.robot)?;
         let known = self.platforms.get(&record.robot);
         let policy = Policy {
             attestation_key: enrolment.attestation_key(),
             robot: &record.robot,
             nonce,
+            asked: self.asked(asked.kind, scope.as_ref(), &record.robot)?,
             references: &references,
             pcrs: self.config.pcrs,
+            nv: *enrolment.nv_map(),
             enrolled_tier: record.tier,
             min_tier: self.min_tier(ceiling, record.tier),
             rearmed_stops: &standing.rearmed,
             last_seen: standing.last_seen,
             known_boot: known.and_then(|known| known.boot.as_ref()),
             known_runtime: known.and_then(|known| known.runtime.as_ref()),
+            known_registers: known.and_then(|known| known.registers.as_ref()),
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let verdict = appraise(&message.evidence, &policy, now_ms);
         let state = verdict.attested().and_then(|attested| attested.state.as_ref());
         match state {
             Some(state) if state.boot != message.boot => Err(AttestationError::OtherBoot),
-            // Whether it was this authority that asked for less than the whole list is not known any more.
-            _ if verdict.has(Reason::RuntimeLogHole) && known.is_none_or(|known| known.runtime.is_none()) => {
-                Err(AttestationError::RuntimeForgotten)
+            _ if asked.spared && lacks_what_was_forgotten(&verdict, known) => {
+                Err(AttestationError::PlatformForgotten)
             }
             _ => Ok(verdict),
         }
+    }
+
+    /// What a kind of attestation is held to.
+    fn asked<'s>(
+        &self,
+        kind: AttestationKind,
+        scope: Option<&'s (MissionId, Option<MissionScope>)>,
+        robot: &RobotId,
+    ) -> Result<Asked<'s>, RobotError> {
+        Ok(match (kind, scope) {
+            (_, Some((_, Some(scope)))) => Asked::Mission(scope),
+            (AttestationKind::Mission(mission), _) => Asked::UnapprovedMission(mission),
+            (AttestationKind::Platform, _) => Asked::Platform,
+            (AttestationKind::Sensor, _) => Asked::Sensor,
+            (AttestationKind::Operational, _) => Asked::Operational,
+            (AttestationKind::Emergency, _) => Asked::Emergency {
+                approved_epoch: epochs::approved(&self.folder, robot)?,
+            },
+        })
+    }
+
+    /// A mission as the token in the evidence has it, if this authority approved it for this robot. Its end is not later than the
+    /// one approved last: a robot may not have heard of an end that moved.
+    fn scope(&self, mission: MissionId, message: &EvidenceMessage) -> Option<MissionScope> {
+        let evidence = Evidence::from_canonical(&message.evidence).ok()?;
+        let token = evidence.mission_proof?.token;
+        let shown = VerifiedMission::as_approved(token, &self.verifying_key(), &message.robot).ok()?;
+        let (_, approved) = self.approved_mission(mission, &message.robot).ok()?;
+        let (mut scope, approved) = (mission_scope(&shown, token), mission_scope(&approved, &[]));
+        let is_it = scope.mission == mission
+            && (scope.anchor, scope.anchor_value) == (approved.anchor, approved.anchor_value);
+        scope.not_after_ms = scope.not_after_ms.min(approved.not_after_ms);
+        scope.end_clock_ms = scope.end_clock_ms.min(approved.end_clock_ms);
+        is_it.then_some(scope)
     }
 
     /// Notes what the TPM signed, before anything is issued on it.
@@ -237,6 +315,11 @@ impl Authority {
         };
         standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
+        // Good evidence of a part says nothing of the rest; bad evidence of a part is bad.
+        if verdict.is_trusted() && !verdict.kind().grants_lease() {
+            robots::put_standing(&self.folder, robot, standing)?;
+            return self.remember_platform(robot, verdict);
+        }
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
         standing.history.note(
             verdict.judged_at_ms(),
@@ -244,6 +327,10 @@ impl Authority {
             &untrusted_codes(verdict.findings()),
         );
         robots::put_standing(&self.folder, robot, standing)?;
+        self.remember_platform(robot, verdict)
+    }
+
+    fn remember_platform(&mut self, robot: &RobotId, verdict: &Verdict) -> Result<(), RobotError> {
         let known = self.platform(robot)?;
         let record = known.after(verdict);
         // In the steady state nothing of it changes, and nothing is written.
@@ -282,7 +369,7 @@ impl Authority {
         verdict: &dyn Judgement,
         nonce: &Nonce,
         ceiling: Level,
-    ) -> Result<String, EarError> {
+    ) -> Result<(String, u64), EarError> {
         let context = ear::Context {
             robot,
             nonce,
@@ -293,7 +380,9 @@ impl Authority {
             policy: self.policy_name().to_owned(),
             lifetime_s: (self.profiles().of(ceiling).lease_ms / 1000).max(MIN_RESULT_S),
         };
-        Ear::of(verdict, &context).sign(self.config.curve, self.signing().to_pkcs8().expose())
+        let result = Ear::of(verdict, &context);
+        let signed = result.sign(self.config.curve, self.signing().to_pkcs8().expose())?;
+        Ok((signed, result.exp.saturating_mul(1000)))
     }
 
     /// The lease that a robot asks for with its run and the lease's name.
@@ -306,13 +395,15 @@ impl Authority {
         now_ms: u64,
     ) -> Result<Vec<u8>, SignError> {
         let begins_ms = verdict.judged_at_ms().min(now_ms);
+        let ends_by_ms = verdict.ends_by_ms().unwrap_or(u64::MAX);
+        let not_after_ms = begins_ms.saturating_add(self.profiles().of(ceiling).lease_ms);
         let lease = AttestationLease {
             robot: robot.clone(),
             lease,
             boot,
             ceiling,
             not_before_ms: begins_ms,
-            not_after_ms: begins_ms.saturating_add(self.profiles().of(ceiling).lease_ms),
+            not_after_ms: not_after_ms.min(ends_by_ms),
             verdict: HashAlg::Sha256.digest(&[ear.as_bytes()]),
         };
         lease.unsigned(self.signing().suite()).sign(self.signing())
@@ -398,4 +489,11 @@ impl Authority {
         }
         Ok(())
     }
+}
+
+/// Whether something is missing that is not known here any more.
+fn lacks_what_was_forgotten(verdict: &Verdict, known: Option<&PlatformRecord>) -> bool {
+    let is_unknown = |part: fn(&PlatformRecord) -> bool| !known.is_some_and(part);
+    (verdict.has(Reason::RuntimeLogHole) && is_unknown(|known| known.runtime.is_some()))
+        || (verdict.has(Reason::RegisterMissing) && is_unknown(|known| known.registers.is_some()))
 }

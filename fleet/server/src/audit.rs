@@ -13,7 +13,7 @@ use alcub3_trust_model::{BootId, RobotId, SessionId};
 
 use crate::approval::OperatorVote;
 use crate::authority::Authority;
-use crate::exchanges::{self, ExchangeError, Purpose};
+use crate::exchanges::{self, AskedFor, ExchangeError, Purpose};
 use crate::refusal::Refusal;
 use crate::robots::RobotError;
 use crate::store::{StateFolder, StoreError};
@@ -268,6 +268,7 @@ impl Authority {
         &mut self,
         purpose: Purpose,
         robot: &RobotId,
+        asked: Option<AskedFor>,
         now_ms: u64,
     ) -> Result<exchanges::Exchange, E>
     where
@@ -284,6 +285,7 @@ impl Authority {
                 &mut entropy,
                 purpose,
                 robot,
+                asked,
                 now_ms,
             )?)
         });
@@ -301,7 +303,7 @@ impl Authority {
     where
         E: Refusal + From<StoreError> + From<RobotError> + From<ExchangeError>,
     {
-        Ok(self.open_exchange::<E>(purpose, robot, now_ms)?.session)
+        Ok(self.open_exchange::<E>(purpose, robot, None, now_ms)?.session)
     }
 }
 

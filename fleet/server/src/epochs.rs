@@ -68,6 +68,11 @@ pub(crate) fn note_approved(folder: &StateFolder, robot: &RobotId, epoch: u64) -
     )?)
 }
 
+/// The highest epoch that persons approved for a robot; 0 where none was.
+pub(crate) fn approved(folder: &StateFolder, robot: &RobotId) -> Result<u64, RobotError> {
+    Ok(Approved::load(folder, robot)?.highest)
+}
+
 /// Another chip takes the name: nothing that was approved so far may fit it.
 pub(crate) fn succeed(folder: &StateFolder, robot: &RobotId) -> Result<(), RobotError> {
     let mut approved = Approved::load(folder, robot)?;

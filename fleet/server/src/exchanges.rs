@@ -3,7 +3,7 @@
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Entropy, EntropyError};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{RobotId, SessionId};
+use alcub3_trust_model::{AttestationKind, RobotId, SessionId};
 
 use crate::store::{StateFolder, StoreError};
 
@@ -87,6 +87,15 @@ impl Purpose {
     }
 }
 
+/// What an exchange for an attestation asks for.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct AskedFor {
+    /// What is to be proven.
+    pub(crate) kind: AttestationKind,
+    /// Whether the robot was told that something need not be sent again.
+    pub(crate) spared: bool,
+}
+
 /// An exchange as it was opened.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Exchange {
@@ -94,6 +103,8 @@ pub(crate) struct Exchange {
     pub(crate) session: SessionId,
     /// Its nonce.
     pub(crate) nonce: [u8; 32],
+    /// What it asks for; for an attestation.
+    pub(crate) asked: Option<AskedFor>,
 }
 
 /// Why an exchange was not opened, or does not count.
@@ -127,16 +138,21 @@ struct Opened {
     robot: RobotId,
     nonce: [u8; 32],
     expires_ms: u64,
+    asked: Option<AskedFor>,
 }
 
 impl Opened {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 4);
+        let mut out = Encoder::structure(DOMAIN, VERSION, 4 + usize::from(self.asked.is_some()));
         out.u64(2)
             .u64(self.purpose.id().into())
             .u64(3)
             .text(self.robot.as_str());
         out.u64(4).bytes(&self.nonce).u64(5).u64(self.expires_ms);
+        if let Some(asked) = &self.asked {
+            asked.kind.encode(out.u64(6).array(2));
+            out.bool(asked.spared);
+        }
         out.finish()
     }
 
@@ -153,6 +169,10 @@ impl Opened {
         let nonce = *r.bytes_of("nonce")?;
         fields.key(r, 5, "expires_ms")?;
         let expires_ms = r.u64("expires_ms")?;
+        let asked = match fields.optional(r, 6, "asked")? {
+            true => Some(decode_asked(r)?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -160,8 +180,17 @@ impl Opened {
             robot,
             nonce,
             expires_ms,
+            asked,
         })
     }
+}
+
+fn decode_asked(r: &mut Reader<'_>) -> Result<AskedFor, DecodeError> {
+    r.array_of("asked", 2)?;
+    Ok(AskedFor {
+        kind: AttestationKind::decode(r)?,
+        spared: r.bool("asked spared")?,
+    })
 }
 
 /// Opens an exchange, durably, so that it counts after a restart as well.
@@ -170,6 +199,7 @@ pub(crate) fn open(
     entropy: &mut dyn Entropy,
     purpose: Purpose,
     robot: &RobotId,
+    asked: Option<AskedFor>,
     now_ms: u64,
 ) -> Result<Exchange, ExchangeError> {
     make_room(folder, robot, now_ms)?;
@@ -182,9 +212,14 @@ pub(crate) fn open(
         robot: robot.clone(),
         nonce,
         expires_ms: now_ms.saturating_add(EXCHANGE_MS),
+        asked,
     };
     folder.put(COLLECTION, &session.to_string(), &opened.encode())?;
-    Ok(Exchange { session, nonce })
+    Ok(Exchange {
+        session,
+        nonce,
+        asked,
+    })
 }
 
 /// Uses an exchange up, durably, and only then says whether it counts: whatever happens after, it never counts again.
@@ -231,6 +266,7 @@ fn judge(
         None => Ok(Exchange {
             session,
             nonce: opened.nonce,
+            asked: opened.asked,
         }),
         Some(late_ms) => Err(ExchangeError::Expired { late_ms }),
     }

@@ -151,7 +151,7 @@ impl Refusal for AttestationError {
             Self::Exchange(error) => error.code(),
             Self::Robot(error) => error.code(),
             Self::OtherBoot => "other-boot",
-            Self::RuntimeForgotten => "runtime-log-forgotten",
+            Self::PlatformForgotten => "platform-forgotten",
             Self::BelowFloor(below) => below.code(),
             Self::Result(_) | Self::Lease(_) => CRYPTOGRAPHY,
         }

@@ -155,7 +155,7 @@ fn an_authority_that_was_restarted_between_request_and_evidence_makes_nobody_unt
     world = world.restarted();
     let evidence = robot.evidence(&open);
     let error = world.authority.appraise(&evidence, NOW).unwrap_err();
-    assert!(matches!(error, AttestationError::RuntimeForgotten), "{error}");
+    assert!(matches!(error, AttestationError::PlatformForgotten), "{error}");
     let again = ask(&mut world, &robot);
     assert!(answer(&mut world, &mut robot, &again).is_trusted());
 }

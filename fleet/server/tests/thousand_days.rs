@@ -204,7 +204,7 @@ impl Fleet {
             let judged = self.world.authority.appraise(&evidence, self.now);
             let verdict = match judged {
                 Ok(appraised) => appraised.verdict,
-                Err(AttestationError::RuntimeForgotten) => {
+                Err(AttestationError::PlatformForgotten) => {
                     self.count("asked again");
                     continue;
                 }

@@ -4,60 +4,85 @@ use crate::platform_logs::PlatformLogs;
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_attestation::attest::Attest;
-use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog, RuntimePosition, qualifying_data};
+use alcub3_attestation::certify::Signed;
+use alcub3_attestation::evidence::{
+    Evidence, MissionEvidence, Nonce, RegisterPositions, RuntimeLog, RuntimePosition, qualifying_data,
+};
 use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_crypto::{Digest, HashAlg};
+use alcub3_crypto::Digest;
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
+use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::{BOOT, IMA};
-use alcub3_trust_model::{OperationalMode, Position, RobotState};
+use alcub3_trust_model::{
+    AttestationKind, Level, MissionId, OperationalMode, Payload, PlatformType, Position, ReportedFault,
+    RobotState, SensorCalibration, SubsystemFirmware,
+};
+use std::sync::atomic::Ordering;
 
 /// What the robot knows of itself beside its keys.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// Digest of the subsystems' firmware inventory.
-    pub firmware: Digest,
-    /// Digest of the sensors' calibration.
-    pub calibration: Digest,
+    /// What kind of machine it is.
+    pub platform: PlatformType,
+    /// Its subsystems' firmware.
+    pub firmware: Vec<SubsystemFirmware>,
+    /// Its sensors' calibration.
+    pub calibration: Vec<SensorCalibration>,
+    /// What it carries.
+    pub payload: Vec<Payload>,
+    /// Its faults.
+    pub faults: Vec<ReportedFault>,
     /// Speed over ground in millimetres per second.
     pub speed_mm_per_s: u32,
     /// Charge in thousandths of full.
     pub battery_permille: u16,
     /// Position, where it knows.
     pub position: Option<Position>,
+    /// When it was maintained last, UTC in milliseconds since 1970, where that is known.
+    pub maintained_at_ms: Option<u64>,
 }
 
 impl Surroundings {
-    /// A robot at rest whose firmware and calibration have not been inventoried: their digests are those of nothing.
-    pub fn unknown(alg: HashAlg) -> Self {
-        let nothing = alg.digest(&[]);
+    /// A robot at rest of whose parts nothing is known.
+    pub const fn unknown() -> Self {
         Self {
-            firmware: nothing,
-            calibration: nothing,
+            platform: PlatformType::Custom,
+            firmware: Vec::new(),
+            calibration: Vec::new(),
+            payload: Vec::new(),
+            faults: Vec::new(),
             speed_mm_per_s: 0,
             battery_permille: 1000,
             position: None,
+            maintained_at_ms: None,
         }
     }
 }
 
 /// What a verifier asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// Its nonce.
     pub nonce: Nonce,
+    /// What is to be proven.
+    pub kind: AttestationKind,
     /// How far it knows what this boot's system measured; nothing where it does not.
     pub runtime_from: Option<RuntimePosition>,
+    /// What it knows of the registers; nothing where it does not.
+    pub registers: Option<RegisterPositions>,
 }
 
 impl Asked {
-    /// Everything, under this nonce.
+    /// All that it takes to be commanded, under this nonce, of a verifier that knows nothing.
     #[must_use]
     pub const fn all(nonce: Nonce) -> Self {
         Self {
             nonce,
+            kind: AttestationKind::Operational,
             runtime_from: None,
+            registers: None,
         }
     }
 
@@ -67,13 +92,25 @@ impl Asked {
             nonce: Nonce(nonce.map_err(|_| AgentError::Evidence {
                 what: "the nonce is not 32 bytes",
             })?),
+            kind: request.kind,
             runtime_from: request.runtime_from,
+            registers: request.registers.clone(),
         })
     }
 }
 
+/// What shows that a mission lives in the chip, with the token that it goes by.
+struct MissionProof {
+    token: Vec<u8>,
+    robot_epoch: Signed,
+    level_epoch: Signed,
+    anchor: Signed,
+}
+
 impl Robot {
-    /// Answers a verifier's request with evidence. Commands: 1 Quote in the steady state; PCR_Read when PCRs changed.
+    /// Answers a verifier's request with evidence. Commands: 1 Quote in the steady state; PCR_Read when PCRs changed. For each robot
+    /// register that changed since, 1 NV_Extend and 1 NV_Certify; at the first evidence of a start, 1 NV_Read more for each. A
+    /// mission's proof takes 3 NV_Certify, a stop's 1.
     ///
     /// # Errors
     /// A malformed request, the chip's, or a boot log that cannot be read.
@@ -115,7 +152,10 @@ impl Robot {
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
         let alg = self.keys.hash();
-        let state = self.state(surroundings, now_utc_ms)?;
+        // A part that no verifier would read is named here.
+        let state = self.state(surroundings, asked.kind, now_utc_ms).to_canonical();
+        let state = RobotState::from_canonical(&state).map_err(AgentError::Surroundings)?;
+        self.measure_state(&state)?;
         let mission = self.commands.mission_digest(alg);
         let sequence = self.run().next_sequence(&self.folder)?;
         let qualifying = qualifying_data(alg, &asked.nonce, &state.digest(alg), &mission, sequence).ok_or(
@@ -127,6 +167,16 @@ impl Robot {
         let pcrs: Vec<u8> = BOOT.chain([IMA, map.retire(), map.lockdown()]).collect();
         let mask = pcrs.iter().fold(0u32, |mask, pcr| mask | 1 << pcr);
         let quoted = self.keys.quote(qualifying, mask, &self.cache)?;
+        let signed = (quoted.quote.message.as_slice(), &qualifying);
+        let registers = self.certify_registers(&state, asked.registers.as_ref(), signed)?;
+        let proof = match asked.kind {
+            AttestationKind::Mission(mission) => Some(self.mission_proof(mission, &qualifying)?),
+            _ => None,
+        };
+        let epoch = match asked.kind {
+            AttestationKind::Emergency => Some(self.certified_index(NvIndex::RobotEpoch, &qualifying)?),
+            _ => None,
+        };
         let selection = PcrSelection::of(alg, &pcrs).map_err(|_| AgentError::Evidence {
             what: "the selection",
         })?;
@@ -158,11 +208,31 @@ impl Robot {
                 first: *first,
                 entries,
             }),
+            registers,
+            mission_proof: proof.as_ref().map(|proof| MissionEvidence {
+                token: &proof.token,
+                robot_epoch: proof.robot_epoch.clone(),
+                level_epoch: proof.level_epoch.clone(),
+                anchor: proof.anchor.clone(),
+            }),
+            epoch,
         };
         Ok(evidence.to_canonical())
     }
 
-    fn state(&self, surroundings: &Surroundings, now_utc_ms: u64) -> Result<RobotState> {
+    /// The counters that a mission lives by, certified with the quote's qualifying data. Commands: 3 NV_Certify.
+    fn mission_proof(&self, mission: MissionId, qualifying: &Digest) -> Result<MissionProof> {
+        let record = self.keys.mission(mission)?;
+        let certify = |index| self.certified_index(index, qualifying);
+        Ok(MissionProof {
+            robot_epoch: certify(NvIndex::RobotEpoch)?,
+            level_epoch: certify(NvIndex::LevelEpoch(record.level))?,
+            anchor: certify(NvIndex::MissionAnchor(record.anchor))?,
+            token: record.token_in_force().to_vec(),
+        })
+    }
+
+    fn state(&self, surroundings: &Surroundings, kind: AttestationKind, now_utc_ms: u64) -> RobotState {
         let missions = self.commands.missions();
         let stopped = self.is_stopped();
         let mode = match (stopped, missions.is_empty()) {
@@ -170,29 +240,30 @@ impl Robot {
             (false, true) => OperationalMode::Idle,
             (false, false) => OperationalMode::Mission,
         };
-        Ok(RobotState {
+        let levels = self.keys.record().parents.iter().map(|parent| parent.level);
+        let seen = surroundings.clone();
+        RobotState {
+            kind,
+            platform: seen.platform,
+            mode,
+            stopped,
+            level: levels.max().unwrap_or(Level::Unclassified),
+            missions,
+            software: concat!("alcub3 ", env!("CARGO_PKG_VERSION")).to_owned(),
+            firmware: seen.firmware,
+            calibration: seen.calibration,
+            hardware: self.hardware().unwrap_or_else(|| self.keys.hash().digest(&[])),
+            payload: seen.payload,
+            command_sequence: self.admitted.load(Ordering::Relaxed),
+            faults: seen.faults,
+            speed_mm_per_s: seen.speed_mm_per_s,
+            battery_permille: seen.battery_permille,
+            position: seen.position,
+            maintained_at_ms: seen.maintained_at_ms,
             robot: self.robot().clone(),
             boot: self.boot(),
             time_ms: now_utc_ms,
-            mode,
-            stopped,
-            level: self
-                .keys
-                .record()
-                .parents
-                .iter()
-                .map(|p| p.level)
-                .max()
-                .unwrap_or(alcub3_trust_model::Level::Unclassified),
-            missions,
-            software: concat!("alcub3 ", env!("CARGO_PKG_VERSION")).to_owned(),
-            firmware: surroundings.firmware,
-            calibration: surroundings.calibration,
-            hardware: self.hardware().unwrap_or_else(|| self.keys.hash().digest(&[])),
-            speed_mm_per_s: surroundings.speed_mm_per_s,
-            battery_permille: surroundings.battery_permille,
-            position: surroundings.position,
-        })
+        }
     }
 }
 

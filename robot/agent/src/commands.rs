@@ -8,6 +8,7 @@ use alcub3_crypto::{Digest, HashAlg};
 use alcub3_keys::StateFolder;
 use alcub3_security_hal::{ChipMac, GateVerdict, PortError, ReplayStore};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const LEASE: &str = "lease.cose";
 const FOLDER: &str = "replay";
@@ -61,6 +62,9 @@ impl Robot {
         let verdict = self
             .commands
             .validate_with_tag(envelope, now_utc_ms, |asked| self.chip_mac(asked));
+        if matches!(verdict, GateVerdict::Admitted(_)) {
+            self.admitted.fetch_add(1, Ordering::Relaxed);
+        }
         let (subject, outcome, reasons) = match &verdict {
             GateVerdict::Admitted(admitted) => {
                 (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())

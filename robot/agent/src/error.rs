@@ -31,6 +31,9 @@ pub enum AgentError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// What is known of the robot cannot be part of its state.
+    #[error("the robot's state cannot be attested: {0}; look at what its platform says of its parts")]
+    Surroundings(#[source] DecodeError),
     /// The enrolment exchange failed.
     #[error("enrolment: {0}")]
     Enrolment(#[from] alcub3_fleet_protocol::enrolment::EnrolError),

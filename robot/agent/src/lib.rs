@@ -33,6 +33,7 @@ mod platform_logs;
 mod provision;
 mod purging;
 mod refused;
+mod registers;
 mod replacement;
 mod robot;
 mod run;

@@ -24,6 +24,7 @@ use alcub3_trust_model::hardware::{Part, PartSource};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{BootId, Integrity, Labels, Level};
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ impl Robot {
             tier,
             adapter_parts,
             hardware: Mutex::default(),
+            registers: Mutex::default(),
+            admitted: AtomicU64::default(),
             recovered: Vec::new(),
         };
         robot.recovered = robot.stop.recover()?;

@@ -6,7 +6,9 @@
 use crate::robot::Robot;
 use crate::run::random_id;
 use crate::{AgentError, Result};
-use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, Policy, RuntimeRecord, Verdict, appraise};
+use alcub3_attestation::appraisal::{
+    Asked, LastSeen, PlatformRecord, Policy, RegisterRecord, RuntimeRecord, Verdict, appraise,
+};
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_audit_log::{EntryKind, Outcome};
@@ -15,7 +17,7 @@ use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::policy_bundle::{PolicyBundleError, VerifiedBundle, VerifiedPeer};
 use alcub3_tpm::OsEntropy;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{RobotId, SessionId, domain};
+use alcub3_trust_model::{AttestationKind, RobotId, SessionId, domain};
 
 const BUNDLE: &str = "policy-bundle.cose";
 const FOLDER: &str = "peers";
@@ -171,7 +173,9 @@ impl Robot {
         let request = AttestRequest {
             session,
             nonce: nonce.to_vec(),
+            kind: AttestationKind::Operational,
             runtime_from: record.platform.runtime.as_ref().map(RuntimeRecord::position),
+            registers: record.platform.registers.as_ref().map(RegisterRecord::positions),
         };
         Ok(request.to_canonical())
     }
@@ -274,14 +278,17 @@ fn policy<'p>(
         attestation_key: enrolment.attestation_key(),
         robot: &enrolment.record().robot,
         nonce: &asked.nonce,
+        asked: Asked::Operational,
         references: peer.references(),
         pcrs: robot.keys.pcrs(),
+        nv: *enrolment.nv_map(),
         enrolled_tier: enrolment.record().tier,
         min_tier: peer.policy().min_tier,
         rearmed_stops: &peer.policy().rearmed,
         last_seen: known.last_seen,
         known_boot: known.platform.boot.as_ref(),
         known_runtime: known.platform.runtime.as_ref(),
+        known_registers: known.platform.registers.as_ref(),
         max_state_age_ms: CLOCKS_APART_MS,
     }
 }

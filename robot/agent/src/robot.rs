@@ -6,6 +6,7 @@ use crate::commands::Reservations;
 use crate::ending::Ending;
 use crate::events::AgentLog;
 use crate::expiry::ExpiryTimer;
+use crate::registers::Confirmed;
 use crate::run::Run;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
@@ -25,6 +26,7 @@ use alcub3_trust_model::hardware::Part;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{BootId, HardwareTier, LeaseId, Level, MissionId};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) const JOURNAL: &str = "stops";
@@ -56,6 +58,9 @@ pub struct Robot {
     /// Digest of the hardware record that was last measured.
     pub(crate) hardware: Mutex<Option<Digest>>,
     pub(crate) recovered: Vec<StopReport>,
+    pub(crate) registers: Mutex<Confirmed>,
+    /// Number of commands that the gate admitted since this robot was opened.
+    pub(crate) admitted: AtomicU64,
 }
 
 impl Robot {
@@ -232,6 +237,10 @@ impl Robot {
     /// Digest of the hardware record that was last measured.
     pub(crate) fn hardware(&self) -> MutexGuard<'_, Option<Digest>> {
         self.hardware.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn registers(&self) -> MutexGuard<'_, Confirmed> {
+        self.registers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, AgentLog> {

@@ -11,7 +11,6 @@ mod support;
 
 use alcub3_agent::{Asked, PlatformLogs, Surroundings};
 use alcub3_attestation::receipt::{Expected, Outcome, verify_receipt};
-use alcub3_crypto::HashAlg;
 use alcub3_tpm::ResponseCode;
 use support::{Life, NOW_MS, digest, nonce};
 
@@ -38,7 +37,7 @@ fn a_robot_lives_from_provisioning_to_a_proven_stop() {
     life.robot()
         .evidence(
             &Asked::all(nonce(1)),
-            &Surroundings::unknown(HashAlg::Sha256),
+            &Surroundings::unknown(),
             &PlatformLogs::NONE,
             NOW_MS,
         )

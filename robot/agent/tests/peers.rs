@@ -114,7 +114,7 @@ impl Pair {
 fn answered(life: &Life, asked: &[u8], now_ms: u64) -> Vec<u8> {
     let logs = PlatformLogs::uefi(LogSource::Bytes(boot_log()));
     life.robot()
-        .attest(asked, &Surroundings::unknown(BANK), &logs, now_ms)
+        .attest(asked, &Surroundings::unknown(), &logs, now_ms)
         .unwrap()
 }
 

@@ -254,7 +254,7 @@ fn a_register_that_the_folder_does_not_explain_proves_nothing_until_the_next_boo
     let mut repaired = Repaired::new();
     repaired.measured();
     repaired.life.robot = None;
-    fs::remove_file(repaired.life.path().join("hardware-register.cbor")).unwrap();
+    fs::remove_file(repaired.life.path().join("registers/hardware-inventory.cbor")).unwrap();
     repaired.life.open();
     let root = repaired.machine.path().to_owned();
     let refused = repaired.life.ask_replacement(Some(&root), &new_lidar("L-2"));

@@ -1,5 +1,6 @@
 //! Robot registers: NV indices that only extend and that a TPM Reset or Restart empties (DESIGN §4).
 
+use crate::provisioning::nv_public;
 use crate::robot::RobotKeys;
 use crate::{KeysError, Result};
 use alcub3_crypto::Digest;
@@ -8,14 +9,15 @@ use alcub3_trust_model::nv_map::{NvIndex, Register};
 
 impl RobotKeys {
     /// What a register holds; none where nothing was extended since the last reset. Commands: 1 NV_Read where it was
-    /// written; 2 NV_ReadPublic more at its first use.
+    /// written; at its first use 1 NV_ReadPublic more, 2 where it was not.
     ///
     /// # Errors
     /// The chip's.
     pub fn register(&self, register: Register) -> Result<Option<Digest>> {
-        let (handle, alg) = (NvIndex::Register(register).handle(), self.hash());
+        let expected = nv_public(&self.nv.spec(NvIndex::Register(register)));
+        let (handle, alg) = (expected.index, self.hash());
         let value = self.run(Lane::Background, move |chip| {
-            if chip.nv_read_public(handle)?.is_written() {
+            if chip.nv_expect(&expected)?.is_written() {
                 chip.nv_read(handle).map(Some)
             } else {
                 Ok(None)

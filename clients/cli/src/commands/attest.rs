@@ -1,19 +1,19 @@
 //! `attest` and `appraise`: evidence, and the judgement of it.
 
 use super::platform::{self, Judged, Offline};
-use super::{files, findings};
+use super::{files, findings, surroundings};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs};
 use crate::style::Style;
-use alcub3_agent::{LogSource, PlatformLogs, Surroundings};
+use alcub3_agent::{LogSource, PlatformLogs};
 use alcub3_attestation::appraisal::Verdict;
 use alcub3_fleet_protocol::attestation::AttestResult;
 use alcub3_fleet_protocol::platform::PlatformAnswer;
 use alcub3_server::{Appraised, AppraisedPlatform};
-use alcub3_trust_model::RobotId;
+use alcub3_trust_model::{AttestationKind, RobotId};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -31,6 +31,12 @@ pub(crate) struct Attest {
     /// Take the result of an authority elsewhere, with the lease in it
     #[arg(long, value_name = "FILE")]
     take: Option<PathBuf>,
+    /// What is to be proven: platform, sensor, operational, emergency, or mission:ID
+    #[arg(long, value_name = "KIND", default_value_t = AttestationKind::Operational, conflicts_with_all = ["request", "take"])]
+    kind: AttestationKind,
+    /// What the robot's platform knows of it, as JSON: firmware, calibration, payload, faults, place
+    #[arg(long, value_name = "FILE", conflicts_with = "take")]
+    surroundings: Option<PathBuf>,
     /// The UEFI event log [default: the machine's own, where it has one]
     #[arg(long, value_name = "FILE")]
     eventlog: Option<PathBuf>,
@@ -53,8 +59,8 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
     }
     if let (Some(request), Some(out)) = (&arguments.request, &arguments.out) {
         let request = files::read(request, "a request", LIMIT)?;
+        let surroundings = surroundings::read(arguments.surroundings.as_ref())?;
         let evidence = parties::with_robot(context, |robot, _| {
-            let surroundings = Surroundings::unknown(robot.keys().hash());
             Ok(robot.attest(&request, &surroundings, &logs, now_ms())?)
         })?;
         files::write_private(out, &evidence)?;
@@ -65,7 +71,10 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
         ));
     }
     let mut authority = arguments.authority.open()?;
-    let appraised = parties::with_robot(context, |robot, _| authority.attest(robot, &logs))?;
+    let surroundings = surroundings::read(arguments.surroundings.as_ref())?;
+    let appraised = parties::with_robot(context, |robot, _| {
+        authority.attest_as(robot, arguments.kind, &surroundings, &logs)
+    })?;
     Ok(answer(&appraised, context.style()))
 }
 
@@ -77,7 +86,7 @@ fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
         return Ok(Answer::verdict(
             false,
             json,
-            "the authority found the robot untrusted: there is no lease",
+            "there is no lease: the authority found the robot untrusted, or asked for something that gives none",
         ));
     };
     let lease = parties::with_robot(context, |robot, _| {
@@ -106,6 +115,9 @@ pub(crate) struct Appraise {
     /// Ask this robot for evidence: write the request to the file of --out
     #[arg(long, value_name = "ROBOT", requires = "out")]
     request: Option<RobotId>,
+    /// What the robot is to prove: platform, sensor, operational, emergency, or mission:ID
+    #[arg(long, value_name = "KIND", default_value_t = AttestationKind::Operational, requires = "request")]
+    kind: AttestationKind,
     /// Where the request, or the result for the robot, goes
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -124,11 +136,11 @@ pub(crate) fn appraise(arguments: &Appraise, context: &Context) -> Result<Answer
             let request = authority.challenge_platform(robot, now_ms())?;
             (request.to_canonical(), request.session)
         } else {
-            let request = authority.challenge(robot, now_ms())?;
+            let request = authority.challenge_for(robot, arguments.kind, now_ms())?;
             (request.to_canonical(), request.session)
         };
         files::write_private(out, &request)?;
-        let json = json!({"request": out, "robot": robot, "session": session});
+        let json = json!({"request": out, "robot": robot, "session": session, "kind": arguments.kind});
         return Ok(Answer::done(
             json,
             format!("request for {robot}: {}", out.display()),
@@ -169,29 +181,31 @@ fn platform_answer(appraised: &AppraisedPlatform, style: Style) -> Answer {
 fn answer(appraised: &Appraised, style: Style) -> Answer {
     let (robot, verdict) = (&appraised.robot, &appraised.verdict);
     let (json, text) = (to_json(robot, verdict), in_words(robot, verdict, style));
-    Answer::verdict(verdict.is_trusted(), json, text).with_fields([
+    Answer::verdict(verdict.is_proven(), json, text).with_fields([
         ("result", json!(appraised.ear)),
         ("lease", json!(appraised.answer.lease.is_some())),
+        ("not_after_ms", json!(appraised.not_after_ms)),
     ])
 }
 
 /// A verdict as JSON.
 pub(super) fn to_json(robot: &RobotId, verdict: &Verdict) -> Value {
     json!({
-        "robot": robot, "trusted": verdict.is_trusted(), "findings": verdict.findings(),
-        "judged_at_ms": verdict.judged_at_ms(),
+        "robot": robot, "kind": verdict.kind(), "trusted": verdict.is_trusted(), "proven": verdict.is_proven(),
+        "findings": verdict.findings(), "judged_at_ms": verdict.judged_at_ms(), "not_before_ms": verdict.judged_at_ms(),
     })
 }
 
 /// A verdict for people.
 pub(super) fn in_words(robot: &RobotId, verdict: &Verdict, style: Style) -> String {
-    let word = if verdict.is_trusted() {
-        style.good("trusted")
-    } else {
-        style.bad("untrusted")
+    let word = match (verdict.is_trusted(), verdict.is_proven()) {
+        (true, _) => style.good("trusted"),
+        (false, true) => style.warn("stopped, and the stop is proven"),
+        (false, false) => style.bad("untrusted"),
     };
     format!(
-        "{robot}: {word}\n{}",
+        "{robot}: {word} ({})\n{}",
+        verdict.kind(),
         findings::in_words(verdict.findings(), style)
     )
 }

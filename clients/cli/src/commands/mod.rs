@@ -29,6 +29,7 @@ mod provision;
 mod purge;
 mod receipt;
 mod reference;
+mod surroundings;
 mod tpm;
 
 pub(crate) use ima::ImaFileError;

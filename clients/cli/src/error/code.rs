@@ -85,9 +85,13 @@ impl CliError {
             Self::NoCertificate => "no-certificate",
             Self::SignCommand(_) | Self::Crypto(_) => "cryptography",
             Self::Testkit(_) | Self::NotASimulator => "simulator",
-            Self::Id(_) | Self::Role(_) | Self::Argument(_) | Self::Hardware(_) | Self::Message { .. } => {
-                "bad-value"
-            }
+            Self::Id(_)
+            | Self::Role(_)
+            | Self::Argument(_)
+            | Self::Hardware(_)
+            | Self::Parts { .. }
+            | Self::PartDigest { .. }
+            | Self::Message { .. } => "bad-value",
             Self::Golden(_) => "bad-event-log",
             Self::Folder(_) => "no-temporary-folder",
             Self::Demo(_) => "not-proven",

@@ -330,6 +330,22 @@ pub(crate) enum CliError {
     /// No reference values could be made of a log.
     #[error("no reference values can be made of the event log: {0}")]
     Golden(#[source] alcub3_attestation::appraisal::GoldenError),
+    /// What is known of the robot's parts is not of the documented form.
+    #[error("{}: {source}", path.display())]
+    Parts {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A digest of a part that is none.
+    #[error("{}: {text:?} is no digest; write it as sha256:HEX", path.display())]
+    PartDigest {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        text: String,
+    },
     /// A message is malformed.
     #[error(transparent)]
     Message {

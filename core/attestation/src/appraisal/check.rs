@@ -17,10 +17,16 @@ use alcub3_trust_model::pcr_map::BOOT;
 use alcub3_trust_model::{HardwareTier, RobotState};
 use std::borrow::Cow;
 
+/// A quote that holds, and the qualifying data that it was made with: certifications beside it carry the same.
+pub(super) struct Quoted {
+    pub(super) quote: VerifiedQuote,
+    pub(super) binding: Digest,
+}
+
 /// One appraisal while it goes on.
 pub(super) struct Check<'p> {
     pub(super) policy: &'p Policy<'p>,
-    now_ms: u64,
+    pub(super) now_ms: u64,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -38,18 +44,21 @@ impl<'p> Check<'p> {
         let mut evidence = decoded
             .map_err(|error| self.find(Reason::Malformed, error.to_string()))
             .ok()?;
-        let quote = self.quote(&mut evidence)?;
+        let quoted = self.quote(&mut evidence)?;
+        let quote = &quoted.quote;
         let state = self.state(evidence.state);
         let tier = self.tier(evidence.tier);
         self.freshness(evidence.sequence, quote.clock());
-        self.quoted(&quote);
-        let boot = self.boot(evidence.uefi_log, &quote);
-        let stops = self.agent_log(evidence.agent_log, &quote, boot.as_deref());
+        self.quoted(quote);
+        let boot = self.boot(evidence.uefi_log, quote);
+        let stops = self.agent_log(evidence.agent_log, quote, boot.as_deref());
         let stops = self.stops(stops, state.as_ref());
+        let epoch = self.content(&evidence, &quoted, state.as_ref());
+        let registers = self.registers(&evidence.registers, &quoted, state.as_ref());
         let runtime = runtime::judge(
             evidence.runtime_log.as_ref(),
             self.policy.known_runtime,
-            &quote,
+            quote,
             self.policy.references,
             &mut self.findings,
         );
@@ -60,14 +69,19 @@ impl<'p> Check<'p> {
         };
         Some((
             Attested {
-                quote,
+                quote: quoted.quote,
                 state,
                 mission,
                 sequence,
                 tier,
                 stops,
+                epoch,
             },
-            Records { boot, runtime },
+            Records {
+                boot,
+                runtime,
+                registers,
+            },
         ))
     }
 
@@ -79,7 +93,7 @@ impl<'p> Check<'p> {
         self.policy.references.bank()
     }
 
-    fn quote(&mut self, evidence: &mut Evidence<'_>) -> Option<VerifiedQuote> {
+    fn quote(&mut self, evidence: &mut Evidence<'_>) -> Option<Quoted> {
         let signature = Signature::from_tpmt_signature(evidence.signature);
         let signature = signature
             .map_err(|error| self.find(Reason::Signature, error.to_string()))
@@ -93,7 +107,7 @@ impl<'p> Check<'p> {
             &evidence.mission,
             evidence.sequence,
         );
-        let Some(expected) = expected else {
+        let Some(binding) = expected else {
             let detail = format!(
                 "the mission digest is not of the signature's hash, {}",
                 alg.name()
@@ -103,10 +117,11 @@ impl<'p> Check<'p> {
         };
         let key = self.policy.attestation_key;
         let pcrs = core::mem::replace(&mut evidence.pcrs, PcrValues::EMPTY);
-        let quote = verify_quote(key, &signature, evidence.quote, expected.as_bytes(), pcrs);
-        quote
+        let quote = verify_quote(key, &signature, evidence.quote, binding.as_bytes(), pcrs);
+        let quote = quote
             .map_err(|error| self.find(reason_of(&error), error.to_string()))
-            .ok()
+            .ok()?;
+        Some(Quoted { quote, binding })
     }
 
     fn state(&mut self, bytes: &[u8]) -> Option<RobotState> {
@@ -115,6 +130,7 @@ impl<'p> Check<'p> {
             now_ms: self.now_ms,
             max_age_ms: self.policy.max_state_age_ms,
             references: self.policy.references.state(),
+            kind: self.policy.asked.kind(),
         };
         rule.judge(bytes, &mut self.findings)
     }

@@ -3,7 +3,7 @@
 
 use super::reason::{Finding, Reason, Severity};
 use crate::ear::{Judgement, TrustVector};
-use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::{AttestationKind, HardwareTier};
 
 /// The judgement of one piece of evidence, with `F` as what it proves. Only an appraisal makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl<F: Facts> Judgement for Judged<F> {
     fn vector(&self) -> TrustVector {
         let vector = self.attested.as_ref().map(|facts| facts.vector(self));
         vector.unwrap_or(TrustVector::UNPROVEN)
+    }
+
+    /// Such a root of trust is asked for what a robot is and does, and for nothing else.
+    fn kind(&self) -> Option<AttestationKind> {
+        Some(AttestationKind::Operational)
     }
 
     fn sequence(&self) -> Option<u64> {

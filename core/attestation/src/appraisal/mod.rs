@@ -4,18 +4,22 @@
 //! trusted only when nothing of severity [`Severity::Untrusted`] was found, and only an appraisal makes one.
 
 mod agent_log;
+mod asked;
 mod boot;
 mod check;
+mod content;
 mod judged;
 mod policy;
 mod reason;
 mod record;
 mod reference;
+mod registers;
 mod report;
 mod runtime;
 mod state;
 mod verdict;
 
+pub use asked::{Asked, MissionScope};
 pub use boot::BootRecord;
 pub use judged::Judged;
 pub(crate) use judged::{Facts, judge_enrolled_tier};
@@ -26,6 +30,7 @@ pub(crate) use reference::unhex;
 pub use reference::{
     Area, GoldenError, ReferenceError, ReferenceValues, Rule, RuntimeReferences, StateReferences, Violations,
 };
+pub use registers::RegisterRecord;
 pub use report::{AttestedReport, VerdictReport};
 pub use runtime::RuntimeRecord;
 pub(crate) use state::StateRule;
@@ -41,7 +46,13 @@ use check::Check;
 pub fn appraise(evidence: &[u8], policy: &Policy<'_>, now_ms: u64) -> Verdict {
     let mut check = Check::new(policy, now_ms);
     let (attested, records) = check.run(evidence).unzip();
-    Verdict::new(check.findings, attested, records.unwrap_or_default(), now_ms)
+    Verdict::new(
+        check.findings,
+        attested,
+        records.unwrap_or_default(),
+        policy.asked,
+        now_ms,
+    )
 }
 
 /// Judges what a quote says of the platform that made it, whoever asked for it and with whatever software: do the logs explain

@@ -1,10 +1,13 @@
+use super::asked::Asked;
 use super::boot::BootRecord;
 use super::reference::ReferenceValues;
+use super::registers::RegisterRecord;
 use super::runtime::RuntimeRecord;
 use super::verdict::{Attested, Verdict};
 use crate::attest::ClockInfo;
 use crate::evidence::Nonce;
 use alcub3_crypto::VerifyingKey;
+use alcub3_trust_model::nv_map::NvMap;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{HardwareTier, RobotId, StopId};
 
@@ -17,10 +20,14 @@ pub struct Policy<'a> {
     pub robot: &'a RobotId,
     /// The nonce of this request. The caller never accepts one twice.
     pub nonce: &'a Nonce,
+    /// What it was asked to prove.
+    pub asked: Asked<'a>,
     /// What its boot PCRs may hold; their bank is the bank that is judged.
     pub references: &'a ReferenceValues,
     /// Which PCRs are the agent's.
     pub pcrs: PcrMap,
+    /// How its NV indices are defined.
+    pub nv: NvMap,
     /// The kind of TPM that its endorsement certificate showed at enrolment.
     pub enrolled_tier: HardwareTier,
     /// The lowest kind of TPM admitted. In production above [`HardwareTier::Simulator`].
@@ -33,6 +40,8 @@ pub struct Policy<'a> {
     pub known_boot: Option<&'a BootRecord>,
     /// How far the running system's list was judged good, so that only what was added need be sent.
     pub known_runtime: Option<&'a RuntimeRecord>,
+    /// What its registers were certified to hold, so that only those that changed need be.
+    pub known_registers: Option<&'a RegisterRecord>,
     /// How far the state's time may be from the verifier's, in milliseconds, before it is worth a warning.
     pub max_state_age_ms: u64,
 }

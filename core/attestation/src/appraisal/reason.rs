@@ -77,10 +77,42 @@ reasons! {
     StateMalformed = "state-malformed", Untrusted, "the robot's state is malformed";
     /// State of another robot.
     StateRobot = "state-robot", Untrusted, "the state is of another robot";
+    /// Another kind.
+    Kind = "attestation-kind", Untrusted, "the evidence was made to prove something else than was asked for";
+    /// Content that the kind asks for.
+    ContentMissing = "content-missing", Untrusted, "the evidence lacks what its kind of attestation must hold";
+    /// Content that the kind does not know.
+    ContentUnexpected = "content-unexpected", Untrusted, "the evidence holds what belongs to another kind of attestation";
+    /// A certification of an NV index.
+    Register = "register-certification", Untrusted, "the certification of a robot register or counter does not hold";
+    /// A register that was not shown.
+    RegisterMissing = "register-missing", Untrusted, "a robot register is neither certified nor known from this boot";
+    /// A register that holds something else.
+    RegisterMismatch = "register-mismatch", Untrusted, "a robot register does not hold what the state says";
+    /// What a register held before is not shown.
+    RegisterHistory = "register-history", Warning, "what was measured into a robot register before is not shown";
+    /// No approval of the mission.
+    MissionUnknown = "mission-unknown", Untrusted, "the mission is not one that was approved for this robot";
+    /// Outside of the mission's time.
+    MissionWindow = "mission-window", Untrusted, "the mission has not begun, or its time is over";
+    /// The mission's keys would not work.
+    MissionOver = "mission-over", Untrusted, "the mission does not live in the robot's TPM: its keys would be refused";
+    /// No stop where one was to be proven.
+    NotStopped = "not-stopped", Untrusted, "a stop was to be proven, and the robot is not stopped";
+    /// A mode that may not follow.
+    StateTransition = "state-transition", Untrusted, "the robot went into a mode that it may not enter from the one before";
+    /// A fault.
+    StateFault = "state-fault", Warning, "the robot reports a fault of its own";
+    /// A fault with which it must not work.
+    StateFaultCritical = "state-fault-critical", Untrusted, "the robot reports a fault with which it must not work";
+    /// Kind of machine.
+    StatePlatform = "state-platform", Untrusted, "the robot is not of the kind of machine that the references are for";
+    /// Payload.
+    StatePayload = "state-payload", Untrusted, "the robot carries something that it may not, or too much";
     /// Firmware of subsystems.
-    StateFirmware = "state-firmware", Untrusted, "the firmware of the robot's subsystems is not among the reference values";
+    StateFirmware = "state-firmware", Untrusted, "a subsystem's firmware is not among the reference values";
     /// Calibration of sensors.
-    StateCalibration = "state-calibration", Untrusted, "the calibration of the robot's sensors is not among the reference values";
+    StateCalibration = "state-calibration", Untrusted, "a sensor's calibration is not the enrolled one";
     /// Hardware inventory.
     StateHardware = "state-hardware", Untrusted, "the robot's hardware inventory is not among the reference values";
     /// Version of the software.

@@ -1,6 +1,7 @@
 //! What a verifier keeps of a platform between two appraisals, and over its own restarts.
 
 use super::boot::BootRecord;
+use super::registers::{Held, RegisterRecord};
 use super::runtime::RuntimeRecord;
 use super::verdict::Verdict;
 use crate::event_log::PCR_COUNT;
@@ -9,6 +10,8 @@ use crate::ima::{ImaReplay, TemplateHashing};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::domain;
+use alcub3_trust_model::nv_map::Register;
+use std::collections::BTreeMap;
 
 const VERSION: u64 = 1;
 
@@ -21,6 +24,8 @@ pub struct PlatformRecord {
     pub boot: Option<BootRecord>,
     /// What the running system had measured.
     pub runtime: Option<RuntimeRecord>,
+    /// What its registers were certified to hold.
+    pub registers: Option<RegisterRecord>,
 }
 
 impl PlatformRecord {
@@ -33,13 +38,16 @@ impl PlatformRecord {
         Self {
             boot: verdict.boot().or(self.boot.as_ref()).cloned(),
             runtime: verdict.runtime().cloned(),
+            registers: verdict.registers().cloned(),
         }
     }
 
     /// The canonical CBOR.
     #[must_use]
     pub fn to_canonical(&self) -> Vec<u8> {
-        let present = usize::from(self.boot.is_some()) + usize::from(self.runtime.is_some());
+        let present = usize::from(self.boot.is_some())
+            + usize::from(self.runtime.is_some())
+            + usize::from(self.registers.is_some());
         let mut out = Encoder::structure(domain::PLATFORM_RECORD, VERSION, present);
         if let Some(boot) = &self.boot {
             out.u64(2)
@@ -65,6 +73,15 @@ impl PlatformRecord {
                 .u64(restart_count.into())
                 .digest(&runtime.references);
         }
+        if let Some(registers) = &self.registers {
+            out.u64(4).array(3).u64(registers.reset_count.into());
+            out.u64(registers.restart_count.into())
+                .array(registers.held.len());
+            for (register, held) in &registers.held {
+                out.array(3).u64(register.id().into());
+                out.digest(&held.value).digest(&held.last);
+            }
+        }
         out.finish()
     }
 
@@ -84,9 +101,17 @@ impl PlatformRecord {
             true => Some(read_runtime(r)?),
             false => None,
         };
+        let registers = match fields.optional(r, 4, "registers")? {
+            true => Some(read_registers(r)?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self { boot, runtime })
+        Ok(Self {
+            boot,
+            runtime,
+            registers,
+        })
     }
 }
 
@@ -126,6 +151,25 @@ fn read_runtime(r: &mut Reader<'_>) -> Result<RuntimeRecord, DecodeError> {
     })
 }
 
+fn read_registers(r: &mut Reader<'_>) -> Result<RegisterRecord, DecodeError> {
+    r.array_of("registers", 3)?;
+    let reset_count = r.u32("reset_count")?;
+    let restart_count = r.u32("restart_count")?;
+    let count = r.array("registers", Register::ALL.len())?;
+    let mut held = BTreeMap::new();
+    for _ in 0..count {
+        r.array_of("register", 3)?;
+        let register = r.id_of("register", Register::from_id)?;
+        let (value, last) = (r.digest("value")?, r.digest("last")?);
+        held.insert(register, Held { value, last });
+    }
+    Ok(RegisterRecord {
+        reset_count,
+        restart_count,
+        held,
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -148,10 +192,25 @@ mod tests {
             },
             references: digest(b"references"),
         };
+        let held = Held {
+            value: digest(b"register"),
+            last: digest(b"measured"),
+        };
+        let registers = RegisterRecord {
+            reset_count: 3,
+            restart_count: 1,
+            held: Register::ALL
+                .into_iter()
+                .map(|register| (register, held))
+                .collect(),
+        };
         for boot in [None, Some(boot)] {
             for runtime in [None, Some(runtime.clone())] {
-                let boot = boot.clone();
-                let record = PlatformRecord { boot, runtime };
+                let record = PlatformRecord {
+                    boot: boot.clone(),
+                    registers: runtime.is_some().then(|| registers.clone()),
+                    runtime,
+                };
                 let bytes = record.to_canonical();
                 assert_eq!(PlatformRecord::from_canonical(&bytes).unwrap(), record);
                 let cut = |length| bytes.get(..length).unwrap();

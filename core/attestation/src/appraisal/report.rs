@@ -1,5 +1,5 @@
 use super::{Finding, Verdict};
-use alcub3_trust_model::{HardwareTier, Level, OperationalMode, RobotId, StopId};
+use alcub3_trust_model::{HardwareTier, Level, MissionId, OperationalMode, RobotId, StopId};
 use serde::Serialize;
 
 /// A verdict for people and programs; serializes as the command line's `--json` form.
@@ -7,10 +7,20 @@ use serde::Serialize;
 pub struct VerdictReport {
     /// `trusted` or `untrusted`.
     pub verdict: &'static str,
+    /// What was asked for: `platform`, `mission`, `sensor`, `operational` or `emergency`.
+    pub kind: &'static str,
+    /// The mission, where one was to be proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mission: Option<MissionId>,
+    /// Whether the evidence proves what its kind is asked to prove; a stop can be proven, and the robot is untrusted then.
+    pub proven: bool,
     /// Everything found, in the order of the checks.
     pub findings: Vec<Finding>,
     /// When it was judged, UTC in milliseconds.
     pub judged_at_ms: u64,
+    /// When nothing that rests on it holds any more, whatever else bounds it: the mission's end, UTC in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_by_ms: Option<u64>,
     /// What the TPM signed; absent when the quote does not hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attested: Option<AttestedReport>,
@@ -48,6 +58,9 @@ pub struct AttestedReport {
     pub quoted: String,
     /// Stops of the whole robot since its last boot.
     pub stops: Vec<StopId>,
+    /// The robot's epoch, where it was proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 impl VerdictReport {
@@ -60,8 +73,12 @@ impl VerdictReport {
             } else {
                 "untrusted"
             },
+            kind: verdict.kind().name(),
+            mission: verdict.kind().mission(),
+            proven: verdict.is_proven(),
             findings: verdict.findings().to_vec(),
             judged_at_ms: verdict.judged_at_ms(),
+            ends_by_ms: verdict.ends_by_ms(),
             attested: verdict.attested().map(AttestedReport::of),
         }
     }
@@ -84,6 +101,7 @@ impl AttestedReport {
             firmware_version: format!("{:#018x}", attested.quote.firmware_version()),
             quoted: attested.quote.pcrs().selection().to_string(),
             stops: attested.stops.clone(),
+            epoch: attested.epoch,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::reason::{Finding, Reason};
 use super::reference::StateReferences;
-use alcub3_trust_model::{RobotId, RobotState};
+use alcub3_trust_model::{AttestationKind, FaultSeverity, ReportedFault, RobotId, RobotState};
 
 /// What a signed state is held to.
 pub(crate) struct StateRule<'a> {
@@ -12,6 +12,8 @@ pub(crate) struct StateRule<'a> {
     pub(crate) now_ms: u64,
     /// How far the state's time may be from it, in milliseconds, before it is worth a warning.
     pub(crate) max_age_ms: u64,
+    /// What it was asked to prove.
+    pub(crate) kind: AttestationKind,
     /// What else is held to something.
     pub(crate) references: Option<&'a StateReferences>,
 }
@@ -42,9 +44,32 @@ impl StateRule<'_> {
                 format!("{apart_ms} ms apart; check the robot's clock"),
             );
         }
+        if state.kind != self.kind {
+            let detail = format!(
+                "asked for was {}, the state was made for {}",
+                self.kind, state.kind
+            );
+            findings.push(Finding::new(Reason::Kind, detail));
+        }
+        if self.kind.grants_lease() {
+            findings.extend(state.faults.iter().filter_map(fault));
+        }
         if let Some(references) = self.references {
-            findings.extend(references.judge(&state));
+            findings.extend(references.judge(&state, self.kind));
         }
         Some(state)
     }
+}
+
+/// What a fault that the robot reports means for its work.
+fn fault(fault: &ReportedFault) -> Option<Finding> {
+    let reason = match fault.severity {
+        FaultSeverity::Critical => Reason::StateFaultCritical,
+        FaultSeverity::Degraded => Reason::StateFault,
+        FaultSeverity::Note => return None,
+    };
+    Some(Finding::new(
+        reason,
+        format!("{}: {}", fault.subsystem, fault.code),
+    ))
 }

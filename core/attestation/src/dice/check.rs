@@ -5,7 +5,7 @@ use super::evidence::{Evidence, Statement};
 use super::policy::Policy;
 use super::verdict::Attested;
 use crate::appraisal::{Finding, Reason, StateRule, judge_enrolled_tier};
-use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::{AttestationKind, HardwareTier};
 
 /// One appraisal while it goes on.
 pub(super) struct Check<'p> {
@@ -64,6 +64,8 @@ impl<'p> Check<'p> {
             robot: self.policy.robot,
             now_ms: self.now_ms,
             max_age_ms: self.policy.max_state_age_ms,
+            // A chain is asked for all that it can show.
+            kind: AttestationKind::Operational,
             references: None,
         };
         let state = rule.judge(state, &mut self.findings);

@@ -6,8 +6,8 @@
 use super::{Ear, EarError, MAX_TOKEN_BYTES, Status, Submodule, TrustVector, VerifierId};
 use crate::evidence::Nonce;
 use alcub3_crypto::{Curve, SignatureScheme, SigningKey, Suite, VerifyingKey};
-use alcub3_trust_model::HardwareTier;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
+use alcub3_trust_model::{AttestationKind, HardwareTier};
 use coset::{
     CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, TaggedCborSerializable, iana,
 };
@@ -32,6 +32,8 @@ const REASONS: i64 = -76_001;
 const SEQUENCE: i64 = -76_002;
 /// The kind of root of trust, by its number on the wire.
 const TIER: i64 = -76_003;
+/// What was to be proven, as text.
+const KIND: i64 = -76_004;
 
 const STRUCTURE: &str = "attestation result";
 const MAX_SUBMODULES: usize = 64;
@@ -214,7 +216,9 @@ impl Keys {
 
 impl Submodule {
     fn write(&self, out: &mut Encoder) {
-        let optional = usize::from(self.sequence.is_some()) + usize::from(self.tier.is_some());
+        let optional = usize::from(self.sequence.is_some())
+            + usize::from(self.tier.is_some())
+            + usize::from(self.kind.is_some());
         out.map(5 + optional).u64(EAT_PROFILE).text(&self.eat_profile);
         out.u64(STATUS).u64(self.status.claim());
         self.vector.write(out.u64(VECTOR));
@@ -228,6 +232,9 @@ impl Submodule {
         }
         if let Some(tier) = self.tier {
             out.i64(TIER).u64(tier.id().into());
+        }
+        if let Some(kind) = self.kind {
+            out.i64(KIND).text(&kind.to_string());
         }
     }
 
@@ -256,6 +263,10 @@ impl Submodule {
             true => Some(r.id_of("alcub3.hardware-tier", HardwareTier::from_id)?),
             false => None,
         };
+        let kind = match keys.is_next(r, KIND, "alcub3.attestation")? {
+            true => Some(read_kind(r)?),
+            false => None,
+        };
         keys.finish(r)?;
         Ok(Self {
             eat_profile,
@@ -263,10 +274,16 @@ impl Submodule {
             vector,
             policy,
             reasons,
+            kind,
             sequence,
             tier,
         })
     }
+}
+
+fn read_kind(r: &mut Reader<'_>) -> Result<AttestationKind, DecodeError> {
+    let kind = r.text("alcub3.attestation")?.parse();
+    kind.map_err(|_| r.fault("alcub3.attestation", Fault::Value))
 }
 
 impl Status {

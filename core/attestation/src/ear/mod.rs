@@ -15,7 +15,7 @@ use crate::appraisal::{Finding, Reason, Severity, Verdict};
 use crate::evidence::Nonce;
 use alcub3_crypto::CryptoError;
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{HardwareTier, RobotId};
+use alcub3_trust_model::{AttestationKind, HardwareTier, RobotId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -69,6 +69,13 @@ pub struct Submodule {
     /// Codes of all reasons found.
     #[serde(rename = "alcub3.reasons")]
     pub reasons: Vec<String>,
+    /// What was to be proven; absent when that was not asked.
+    #[serde(
+        rename = "alcub3.attestation",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub kind: Option<AttestationKind>,
     /// The evidence's sequence number; absent when nothing is proven.
     #[serde(rename = "alcub3.sequence", default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
@@ -167,6 +174,12 @@ pub trait Judgement {
     fn findings(&self) -> &[Finding];
     /// The parts of the result.
     fn vector(&self) -> TrustVector;
+    /// What was to be proven; `None` where the platform cannot be asked.
+    fn kind(&self) -> Option<AttestationKind>;
+    /// When a result must have ended, UTC in milliseconds since 1970, however long its verifier would let it hold.
+    fn ends_by_ms(&self) -> Option<u64> {
+        None
+    }
     /// The evidence's sequence number; `None` where the evidence has none, or is not proven to have it.
     fn sequence(&self) -> Option<u64>;
     /// The kind of root of trust that was proven; `None` where nothing is proven.
@@ -199,6 +212,14 @@ impl Judgement for Verdict {
         TrustVector::of(self)
     }
 
+    fn kind(&self) -> Option<AttestationKind> {
+        Some(Self::kind(self))
+    }
+
+    fn ends_by_ms(&self) -> Option<u64> {
+        Self::ends_by_ms(self)
+    }
+
     fn sequence(&self) -> Option<u64> {
         self.attested().map(|attested| attested.sequence)
     }
@@ -217,11 +238,12 @@ impl Ear {
     #[must_use]
     pub fn of(judgement: &(impl Judgement + ?Sized), context: &Context<'_>) -> Self {
         let iat = judgement.judged_at_ms() / 1000;
+        let ends_by = judgement.ends_by_ms().map_or(u64::MAX, |by_ms| by_ms / 1000);
         let result = Submodule::of(judgement, context.policy.clone());
         Self {
             eat_profile: EAR_PROFILE.to_owned(),
             iat,
-            exp: iat.saturating_add(context.lifetime_s),
+            exp: iat.saturating_add(context.lifetime_s).min(ends_by),
             eat_nonce: *context.nonce,
             verifier: context.verifier.clone(),
             submods: BTreeMap::from([(context.robot.to_string(), result)]),
@@ -257,6 +279,7 @@ impl Submodule {
             vector,
             policy,
             reasons: reasons.into_iter().map(ToOwned::to_owned).collect(),
+            kind: judgement.kind(),
             sequence: judgement.sequence(),
             tier: judgement.tier(),
         }

@@ -7,7 +7,7 @@ use super::message;
 use super::policy::{Accepted, ComponentReference, Policy};
 use super::verdict::Attested;
 use crate::appraisal::{Finding, Reason, StateRule, judge_enrolled_tier};
-use alcub3_trust_model::{HardwareTier, RobotState};
+use alcub3_trust_model::{AttestationKind, HardwareTier, RobotState};
 
 /// One appraisal while it goes on.
 pub(super) struct Check<'p> {
@@ -150,6 +150,8 @@ impl<'p> Check<'p> {
             robot: self.policy.robot,
             now_ms: self.now_ms,
             max_age_ms: self.policy.max_state_age_ms,
+            // A token is asked for all that it can show.
+            kind: AttestationKind::Operational,
             references: None,
         };
         rule.judge(bytes, &mut self.findings)

@@ -55,8 +55,9 @@ def digest(data):
 def state():
     some = digest(b"x")
     return canonical({
-        0: "alcub3/robot-state/v1", 1: 1, 2: ROBOT, 3: bytes([1] * 16), 4: NOW_MS, 5: 0, 6: False, 7: 0, 8: [],
-        9: "alcub3 0.1.0", 10: some, 11: some, 12: some, 13: 0, 14: 900,
+        0: "alcub3/robot-state/v1", 1: 1, 2: ROBOT, 3: bytes([1] * 16), 4: NOW_MS, 5: [3], 6: 0, 7: 0, 8: False, 9: 0,
+        10: [], 11: "alcub3 0.1.0", 12: [["legs", "2.1.0"]], 13: [["lidar", some]], 14: some, 15: [], 16: 0, 17: [],
+        18: 0, 19: 900,
     })
 
 

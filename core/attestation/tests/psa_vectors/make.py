@@ -40,8 +40,8 @@ HASHES = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 def state(robot=ROBOT, stopped=False, time_ms=TIME_MS):
     digest = [0x000B, bytes([7] * 32)]
-    fields = ["alcub3/robot-state/v1", 1, robot, bytes([1] * 16), time_ms, 3 if stopped else 0, stopped, 0, []]
-    fields += ["alcub3 0.1.0", digest, digest, digest, 0, 900]
+    fields = ["alcub3/robot-state/v1", 1, robot, bytes([1] * 16), time_ms, [3], 0, 3 if stopped else 0, stopped, 0, []]
+    fields += ["alcub3 0.1.0", [["legs", "2.1.0"]], [["lidar", digest]], digest, [], 0, [], 0, 900]
     return cbor2.dumps(dict(enumerate(fields)))
 
 

@@ -1,20 +1,34 @@
 //! A robot whose attestation key is in software: makes evidence of every kind, good and bad, fast.
 #![allow(dead_code, unreachable_pub)]
 
-use alcub3_attestation::appraisal::{LastSeen, Policy, ReferenceValues};
+use alcub3_attestation::appraisal::{Asked, LastSeen, Policy, ReferenceValues, RegisterRecord};
 use alcub3_attestation::attest::ClockInfo;
+use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
-use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog, qualifying_data};
+use alcub3_attestation::evidence::{
+    Evidence, MissionEvidence, Nonce, RegisterEvidence, RegisterPositions, RuntimeLog, qualifying_data,
+};
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, Digest, HashAlg, SignatureScheme, SigningKey, VerifyingKey};
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap, Register};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, HardwareTier, Level, OperationalMode, RobotId, RobotState, StopId};
+use alcub3_trust_model::{
+    AttestationKind, BootId, HardwareTier, Level, RobotId, RobotState, SensorCalibration, StopId,
+    SubsystemFirmware,
+};
+use std::collections::BTreeMap;
 
 pub const BANK: HashAlg = HashAlg::Sha256;
 pub const NOW_MS: u64 = 1_790_000_000_000;
+/// The counters that a mission of the level UNCLASSIFIED with the first anchor lives by.
+pub const MISSION_COUNTERS: [NvIndex; 3] = [
+    NvIndex::RobotEpoch,
+    NvIndex::LevelEpoch(Level::Unclassified),
+    NvIndex::MissionAnchor(MissionAnchor::new(0).unwrap()),
+];
 pub const NONCE: Nonce = Nonce([0x42; 32]);
 
 #[derive(Clone)]
@@ -34,6 +48,18 @@ pub struct Robot {
     pub measured: Vec<Digest>,
     /// The measurement list that it sends: the number of its first entry, and the entries.
     pub sent: Option<(u64, Vec<u8>)>,
+    /// What was measured into its registers before what its state says now.
+    pub measured_before: BTreeMap<Register, Vec<Digest>>,
+    /// What the verifier says that it knows of the registers.
+    pub known: Option<RegisterPositions>,
+    /// Its counters.
+    pub counters: BTreeMap<NvIndex, u64>,
+    /// The token of the mission that it is to prove.
+    pub token: Vec<u8>,
+}
+
+pub fn nv() -> NvMap {
+    NvMap::new(BANK).unwrap()
 }
 
 pub fn uefi_log(boot: &Boot<'_>) -> Vec<u8> {
@@ -47,22 +73,19 @@ pub fn uefi_log(boot: &Boot<'_>) -> Vec<u8> {
 impl Robot {
     pub fn new() -> Self {
         let id = RobotId::new("r1").unwrap();
-        let digest = BANK.digest(&[b"x"]);
         let state = RobotState {
-            robot: id.clone(),
-            boot: BootId::new([1; 16]),
-            time_ms: NOW_MS,
-            mode: OperationalMode::Idle,
-            stopped: false,
-            level: Level::Unclassified,
-            missions: Vec::new(),
             software: "alcub3 0.1.0".to_owned(),
-            firmware: digest,
-            calibration: digest,
-            hardware: digest,
-            speed_mm_per_s: 0,
+            firmware: vec![SubsystemFirmware {
+                subsystem: "legs".to_owned(),
+                version: "2.1.0".to_owned(),
+                image: Some(BANK.digest(&[b"image"])),
+            }],
+            calibration: vec![SensorCalibration {
+                sensor: "lidar".to_owned(),
+                calibration: BANK.digest(&[b"calibration"]),
+            }],
             battery_permille: 900,
-            position: None,
+            ..RobotState::at_rest(id.clone(), BootId::new([1; 16]), NOW_MS, BANK)
         };
         Self {
             key: std::sync::Arc::new(SigningKey::generate(Curve::P256).unwrap()),
@@ -83,7 +106,75 @@ impl Robot {
             selected: (0..=15).chain([23]).collect(),
             measured: Vec::new(),
             sent: None,
+            measured_before: BTreeMap::new(),
+            known: None,
+            counters: BTreeMap::new(),
+            token: Vec::new(),
         }
+    }
+
+    /// A TPM2_NV_Certify of an index's contents.
+    pub fn certify(&self, index: NvIndex, contents: &[u8], extra_data: &[u8]) -> Signed {
+        let name = nv().spec(index).tpm_name(true);
+        let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();
+        let attested = [sized(name.as_bytes()), vec![0, 0], sized(contents)].concat();
+        let message = self.attest(0x8014, extra_data, &attested);
+        Signed {
+            signature: self.sign(&message),
+            message,
+        }
+    }
+
+    pub fn counter(&self, index: NvIndex, extra_data: &[u8]) -> Signed {
+        let value = self.counters.get(&index).copied().unwrap_or(1);
+        self.certify(index, &value.to_be_bytes(), extra_data)
+    }
+
+    /// Everything that was measured into a register in this boot.
+    pub fn measured_into(&self, register: Register) -> Vec<Digest> {
+        let mut measured = self.measured_before.get(&register).cloned().unwrap_or_default();
+        let now = self.state.measured(register, BANK);
+        if measured.last() != Some(&now) {
+            measured.push(now);
+        }
+        measured
+    }
+
+    /// The registers that its kind of attestation shows, but for those that the verifier knows.
+    pub fn registers(&self, extra_data: &[u8]) -> Vec<RegisterEvidence> {
+        let kind = self.state.kind;
+        let shown = kind.registers().iter().filter_map(|register| {
+            let mut measured = self.measured_into(*register);
+            let (zero, mut base) = (Digest::zero(BANK), Digest::zero(BANK));
+            let value = register.replay(zero, &measured);
+            let known = self.known.iter().flat_map(|known| &known.values);
+            if let Some((_, known)) = known.clone().find(|(known, _)| known == register) {
+                if *known == value && !kind.certifies_anew() {
+                    return None;
+                }
+                let from = (0..=measured.len()).find(|to| register.replay(zero, &measured[..*to]) == *known);
+                measured.drain(..from.unwrap());
+                base = *known;
+            }
+            Some(RegisterEvidence {
+                register: *register,
+                base,
+                measured,
+                certified: self.certify(NvIndex::Register(*register), value.as_bytes(), extra_data),
+            })
+        });
+        shown.collect()
+    }
+
+    fn mission_proof(&self, extra_data: &[u8]) -> Option<MissionEvidence<'_>> {
+        let scope = MISSION_COUNTERS.map(|index| self.counter(index, extra_data));
+        let [robot_epoch, level_epoch, anchor] = scope;
+        self.state.kind.mission().map(|_| MissionEvidence {
+            token: &self.token,
+            robot_epoch,
+            level_epoch,
+            anchor,
+        })
     }
 
     pub fn verifying_key(&self) -> VerifyingKey {
@@ -191,6 +282,10 @@ impl Robot {
                 first: *first,
                 entries,
             }),
+            registers: self.registers(data.as_bytes()),
+            mission_proof: self.mission_proof(data.as_bytes()),
+            epoch: (self.state.kind == AttestationKind::Emergency)
+                .then(|| self.counter(NvIndex::RobotEpoch, data.as_bytes())),
         }
         .to_canonical()
     }
@@ -203,6 +298,8 @@ pub struct Verifier {
     pub references: ReferenceValues,
     pub rearmed: Vec<StopId>,
     pub last_seen: Option<LastSeen>,
+    pub asked: Asked<'static>,
+    pub registers: Option<RegisterRecord>,
 }
 
 impl Verifier {
@@ -213,6 +310,8 @@ impl Verifier {
             references: robot.references(),
             rearmed: Vec::new(),
             last_seen: None,
+            asked: Asked::Operational,
+            registers: None,
         }
     }
 
@@ -221,14 +320,17 @@ impl Verifier {
             attestation_key: &self.key,
             robot: &self.id,
             nonce: &NONCE,
+            asked: self.asked,
             references: &self.references,
             pcrs: PcrMap::DEFAULT,
+            nv: nv(),
             enrolled_tier: HardwareTier::Discrete,
             min_tier: HardwareTier::Firmware,
             rearmed_stops: &self.rearmed,
             last_seen: self.last_seen,
             known_boot: None,
             known_runtime: None,
+            known_registers: self.registers.as_ref(),
             max_state_age_ms: 60_000,
         }
     }

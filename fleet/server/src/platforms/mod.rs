@@ -289,7 +289,7 @@ impl Authority {
     ) -> Result<PlatformRequest, PlatformRefusal> {
         let root = self.platform_enrolment(robot)?.record().root().kind();
         let mut entropy = self.entropy;
-        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Platform, robot, now_ms)?;
+        let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Platform, robot, None, now_ms)?;
         Ok(PlatformRequest {
             session: exchange.session,
             root,
@@ -396,7 +396,7 @@ impl Authority {
             Err(below) if is_trusted => return Err(below.into()),
             Err(_) => Level::Unclassified,
         };
-        let ear = self.result(robot, judgement, &nonce, level)?;
+        let (ear, _) = self.result(robot, judgement, &nonce, level)?;
         let asked = (robot, answer.boot, answer.lease);
         let lease = match is_trusted {
             true => Some(self.lease(asked, judgement, &ear, level, now_ms)?),

@@ -12,9 +12,7 @@ use alcub3_fleet_protocol::platform::{
 };
 use alcub3_server::PlatformPlan;
 use alcub3_trust_model::canonical::Encoder;
-use alcub3_trust_model::{
-    BootId, HardwareTier, LeaseId, Level, OperationalMode, RobotId, RobotState, SessionId,
-};
+use alcub3_trust_model::{BootId, HardwareTier, LeaseId, Level, RobotId, RobotState, SessionId};
 
 use super::NOW;
 use super::robot::Robot;
@@ -47,23 +45,7 @@ pub fn certified_key(name: &str) -> VerifyingKey {
 }
 
 pub fn state(robot: &RobotId) -> RobotState {
-    let digest = HashAlg::Sha256.digest(&[b"x"]);
-    RobotState {
-        robot: robot.clone(),
-        boot: BOOT,
-        time_ms: NOW,
-        mode: OperationalMode::Idle,
-        stopped: false,
-        level: Level::Unclassified,
-        missions: Vec::new(),
-        software: "1.0".to_owned(),
-        firmware: digest,
-        calibration: digest,
-        hardware: digest,
-        speed_mm_per_s: 0,
-        battery_permille: 900,
-        position: None,
-    }
+    RobotState::at_rest(robot.clone(), BOOT, NOW, HashAlg::Sha256)
 }
 
 pub fn answer(session: SessionId, robot: &RobotId, evidence: RootEvidence) -> Vec<u8> {

@@ -10,7 +10,9 @@ use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::event_log::builder::{Boot, Builder};
-use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog, qualifying_data};
+use alcub3_attestation::evidence::{
+    Evidence, MissionEvidence, Nonce, RegisterEvidence, RuntimeLog, qualifying_data,
+};
 use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::ima::builder::ListBuilder;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
@@ -30,12 +32,12 @@ use alcub3_fleet_protocol::rearm::{RearmRequest, rearm_binding};
 use alcub3_fleet_protocol::shared_key::{SharedKeyRequest, shared_key_binding};
 use alcub3_fleet_protocol::{HierarchyAuthorisations, identity_binding};
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory};
-use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
+use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap, Register};
 use alcub3_trust_model::pcr_map::{IMA, PcrMap};
 use alcub3_trust_model::policies::{mission_pcr_mask, parent_policy};
 use alcub3_trust_model::{
-    BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, MissionKeyPurpose, OperationalMode,
-    RobotId, RobotState, SessionId, StopId, profile,
+    AttestationKind, BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, MissionKeyPurpose,
+    OperationalMode, RobotId, RobotState, SensorCalibration, SessionId, StopId, SubsystemFirmware, profile,
 };
 use aws_lc_rs::agreement::{self, ECDH_P384, PrivateKey};
 
@@ -86,6 +88,16 @@ pub struct Robot {
     pub clock: ClockInfo,
     pub counters: BTreeMap<u32, u64>,
     pub custody: HierarchyAuthorisations,
+    /// Its active missions.
+    pub missions: Vec<MissionId>,
+    /// The token and the level of the mission that it is to prove.
+    pub token: Vec<u8>,
+    pub mission_level: Level,
+    /// The version of its one subsystem.
+    pub firmware: &'static str,
+    /// What was measured into its registers, in the run of this reset count.
+    registers: BTreeMap<Register, Vec<Digest>>,
+    measured_in: u32,
 }
 
 impl Robot {
@@ -157,6 +169,12 @@ impl Robot {
                 endorsement: Secret::from_slice(&[2; 32]),
                 lockout: Secret::from_slice(&[3; 32]),
             },
+            missions: Vec::new(),
+            token: Vec::new(),
+            mission_level: Level::Unclassified,
+            firmware: "2.1.0",
+            registers: BTreeMap::new(),
+            measured_in: 3,
         }
     }
 
@@ -271,23 +289,73 @@ impl Robot {
     }
 
     pub fn state(&self) -> RobotState {
-        let digest = self.alg().digest(&[b"x"]);
+        let mode = match (self.stopped, self.missions.is_empty()) {
+            (true, _) => OperationalMode::Stopped,
+            (false, true) => OperationalMode::Idle,
+            (false, false) => OperationalMode::Mission,
+        };
         RobotState {
-            robot: self.id.clone(),
-            boot: self.boot(),
-            time_ms: NOW,
-            mode: OperationalMode::Idle,
+            mode,
             stopped: self.stopped,
-            level: Level::Unclassified,
-            missions: Vec::new(),
+            missions: self.missions.clone(),
             software: "alcub3".to_owned(),
-            firmware: digest,
-            calibration: digest,
-            hardware: digest,
-            speed_mm_per_s: 0,
+            firmware: vec![SubsystemFirmware {
+                subsystem: "legs".to_owned(),
+                version: self.firmware.to_owned(),
+                image: None,
+            }],
+            calibration: vec![SensorCalibration {
+                sensor: "lidar".to_owned(),
+                calibration: self.alg().digest(&[b"calibration"]),
+            }],
             battery_permille: 900,
-            position: None,
+            ..RobotState::at_rest(self.id.clone(), self.boot(), NOW, self.alg())
         }
+    }
+
+    /// Measures what a state says, and certifies what this kind of attestation shows to a verifier that knows what it asks with.
+    fn show_registers(
+        &mut self,
+        state: &RobotState,
+        request: &AttestRequest,
+        extra: &Digest,
+    ) -> Vec<RegisterEvidence> {
+        let run = self.clock.reset_count;
+        if self.measured_in != run {
+            (self.measured_in, self.registers) = (run, BTreeMap::new());
+        }
+        let (alg, zero) = (self.alg(), Digest::zero(self.alg()));
+        let known = request.registers.as_ref().filter(|known| {
+            (known.reset_count, known.restart_count) == (self.clock.reset_count, self.clock.restart_count)
+        });
+        let mut shown = Vec::new();
+        for register in state.kind.registers() {
+            let measured = self.registers.entry(*register).or_default();
+            let now = state.measured(*register, alg);
+            if measured.last() != Some(&now) {
+                measured.push(now);
+            }
+            let (mut measured, mut base) = (measured.clone(), zero);
+            let value = register.replay(zero, &measured);
+            let before = known.and_then(|known| known.values.iter().find(|(known, _)| known == register));
+            if let Some((_, before)) = before {
+                if *before == value && !state.kind.certifies_anew() {
+                    continue;
+                }
+                let from = (0..=measured.len()).find(|to| register.replay(zero, &measured[..*to]) == *before);
+                if let Some(from) = from {
+                    measured.drain(..from);
+                    base = *before;
+                }
+            }
+            shown.push(RegisterEvidence {
+                register: *register,
+                base,
+                measured,
+                certified: self.certify_index(NvIndex::Register(*register), value.as_bytes(), extra),
+            });
+        }
+        shown
     }
 
     fn events(&self) -> Vec<AgentEvent> {
@@ -328,7 +396,11 @@ impl Robot {
     pub fn evidence_of(&mut self, request: &AttestRequest, pcrs: PcrValues) -> Vec<u8> {
         self.sequence += 1;
         self.clock.clock_ms += 100;
-        let (state, mission) = (self.state().to_canonical(), self.alg().digest(&[b"no missions"]));
+        let said = RobotState {
+            kind: request.kind,
+            ..self.state()
+        };
+        let (state, mission) = (said.to_canonical(), self.alg().digest(&[b"no missions"]));
         let nonce = Nonce(request.nonce.as_slice().try_into().unwrap());
         let extra = qualifying_data(
             self.alg(),
@@ -344,6 +416,7 @@ impl Robot {
         ]
         .concat();
         let quote = self.sign(self.attest(0x8018, extra.as_bytes(), &attested));
+        let registers = self.show_registers(&said, request, &extra);
         let mut log = Builder::new(&[BANK]).unwrap();
         let events = self.events();
         for event in &events {
@@ -367,6 +440,15 @@ impl Robot {
                 first: first as u64,
                 entries: measured.bytes_from(first),
             }),
+            registers,
+            mission_proof: request.kind.mission().map(|_| MissionEvidence {
+                token: &self.token,
+                robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &extra),
+                level_epoch: self.certify_counter(NvIndex::LevelEpoch(self.mission_level), &extra),
+                anchor: self.certify_counter(NvIndex::MissionAnchor(MissionAnchor::new(2).unwrap()), &extra),
+            }),
+            epoch: (request.kind == AttestationKind::Emergency)
+                .then(|| self.certify_counter(NvIndex::RobotEpoch, &extra)),
         };
         let evidence = evidence.to_canonical();
         let (robot, boot, lease) = (self.id.clone(), self.boot(), LeaseId::new([9; 16]));
@@ -382,9 +464,14 @@ impl Robot {
 
     /// TPM2_NV_Certify of a counter.
     fn certify_counter(&self, index: NvIndex, extra: &Digest) -> Signed {
-        let name = NvMap::new(self.alg()).unwrap().spec(index).tpm_name(true);
         let value = self.counters.get(&index.handle()).copied().unwrap_or(1);
-        let attested = [sized(name.as_bytes()), vec![0, 0], sized(&value.to_be_bytes())].concat();
+        self.certify_index(index, &value.to_be_bytes(), extra)
+    }
+
+    /// TPM2_NV_Certify of an index's contents.
+    fn certify_index(&self, index: NvIndex, contents: &[u8], extra: &Digest) -> Signed {
+        let name = NvMap::new(self.alg()).unwrap().spec(index).tpm_name(true);
+        let attested = [sized(name.as_bytes()), vec![0, 0], sized(contents)].concat();
         self.sign(self.attest(0x8014, extra.as_bytes(), &attested))
     }
 

@@ -1,9 +1,8 @@
 //! What attesting costs against the bare command on the same swtpm.
 
 use crate::row::{Must, Row, in_turn};
-use crate::support::{LONG, Life, NOW_MS, nonce};
-use alcub3_agent::{Asked, PlatformLogs, Surroundings};
-use alcub3_crypto::HashAlg;
+use crate::support::{LONG, Life, NOW_MS, steady};
+use alcub3_agent::{PlatformLogs, Surroundings};
 use alcub3_tpm::transport::Transport;
 use alcub3_trust_model::handle_map;
 use std::time::Instant;
@@ -26,13 +25,14 @@ fn raw_quote() -> Vec<u8> {
 pub fn attest_over_raw_quote() -> Vec<Row> {
     let life = Life::running();
     let (mut bare, command) = (life.swtpm.transport(), raw_quote());
-    let surroundings = Surroundings::unknown(HashAlg::Sha256);
+    let surroundings = Surroundings::unknown();
+    let asked = steady(life.robot());
     let mut response = Vec::new();
     let (attest, raw) = in_turn(
         ROUNDS,
         || {
             life.robot()
-                .evidence(&Asked::all(nonce(1)), &surroundings, &PlatformLogs::NONE, NOW_MS)
+                .evidence(&asked, &surroundings, &PlatformLogs::NONE, NOW_MS)
                 .unwrap();
         },
         || {

@@ -3,11 +3,11 @@
 use crate::missions::{Commander, command_secret, share};
 use crate::row::{Must, Row, median, millis, timed};
 use crate::stop::intent;
-use crate::support::{LONG, Life, NOW_MS, digest, nonce, open_tpm};
-use alcub3_agent::{Asked, PlatformLogs, Surroundings};
+use crate::support::{LONG, Life, NOW_MS, digest, open_tpm, steady};
+use alcub3_agent::{PlatformLogs, Surroundings};
 use alcub3_crypto::tpm::attribute;
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::{Curve, HashAlg, Secret};
+use alcub3_crypto::{Curve, Secret};
 use alcub3_keys::RobotZeroizer;
 use alcub3_security_hal::{GateVerdict, Zeroizer};
 use alcub3_tpm::ops::{Key, PersistentKey};
@@ -53,11 +53,12 @@ impl Robot {
 
     fn figures(mut self) -> Figures {
         let (keygen, seal) = (self.ms(20, generate_key), self.ms(20, seal));
-        let surroundings = Surroundings::unknown(HashAlg::Sha256);
+        let surroundings = Surroundings::unknown();
+        let asked = steady(self.life.robot());
         let attest = self.ms(20, |life| {
-            let evidence =
-                life.robot()
-                    .evidence(&Asked::all(nonce(1)), &surroundings, &PlatformLogs::NONE, NOW_MS);
+            let evidence = life
+                .robot()
+                .evidence(&asked, &surroundings, &PlatformLogs::NONE, NOW_MS);
             evidence.unwrap();
         });
         let mission = self.life.start_mission(600_000);

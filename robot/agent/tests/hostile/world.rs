@@ -204,7 +204,7 @@ pub fn live_until_the_stop(
     let evidence = failures.attempt("evidence", || {
         robot.evidence(
             &Asked::all(nonce(7)),
-            &Surroundings::unknown(HashAlg::Sha256),
+            &Surroundings::unknown(),
             &PlatformLogs::NONE,
             NOW_MS,
         )

@@ -1,23 +1,23 @@
 //! How many TPM commands each operation of a robot's life takes.
 
-use super::*;
+use super::{steady as support_steady, *};
 use alcub3_agent::{Asked, PlatformLogs};
-use alcub3_crypto::{HashAlg, Secret};
+use alcub3_crypto::Secret;
 use alcub3_fleet_protocol::certificate::DeviceKeyKind;
 use alcub3_keys::DerivedPurpose;
 use alcub3_tpm::Lane;
-use alcub3_trust_model::Level;
+use alcub3_trust_model::{AttestationKind, Level};
 
 /// Every operation of a robot's life with the number of TPM commands it takes in the steady state.
 pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     let mut counts = Vec::new();
-    let surroundings = alcub3_agent::Surroundings::unknown(HashAlg::Sha256);
-    let evidence = |life: &Life| {
+    let surroundings = alcub3_agent::Surroundings::unknown();
+    let mut steady = None;
+    let evidence = |life: &Life, asked: &Asked| {
         life.robot()
-            .evidence(&Asked::all(nonce(9)), &surroundings, &PlatformLogs::NONE, NOW_MS)
+            .evidence(asked, &surroundings, &PlatformLogs::NONE, NOW_MS)
             .unwrap();
     };
-    evidence(life);
     let mut count = |life: &mut Life, operation: &str, work: &mut dyn FnMut(&mut Life)| {
         // What an earlier operation dropped is flushed before the count starts.
         life.tpm
@@ -30,7 +30,34 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
             .unwrap();
         counts.push((operation.to_owned(), life.counts.total() - before));
     };
-    count(life, "attest: evidence for a nonce", &mut |life| evidence(life));
+    count(life, "attest: the first after a start of the chip", &mut |life| {
+        steady = Some(support_steady(life.robot()));
+    });
+    let steady = steady.unwrap();
+    count(life, "attest: evidence for a nonce", &mut |life| {
+        evidence(life, &steady);
+    });
+    for kind in [
+        AttestationKind::Platform,
+        AttestationKind::Sensor,
+        AttestationKind::Emergency,
+    ] {
+        let asked = Asked {
+            kind,
+            ..steady.clone()
+        };
+        count(life, &format!("attest: {kind}"), &mut |life| {
+            evidence(life, &asked);
+        });
+    }
+    let unknown = Asked::all(nonce(9));
+    count(
+        life,
+        "attest: to a verifier that knows no register",
+        &mut |life| {
+            evidence(life, &unknown);
+        },
+    );
     life.create_identity().unwrap();
     count(life, "identity: renew the local device key", &mut |life| {
         life.renew_identity().unwrap();
@@ -68,7 +95,7 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
         robot.take().unwrap().take_replacement(&answer, NOW_MS).unwrap();
     });
     life.open();
-    evidence(life);
+    evidence(life, &steady);
     count(life, "rearm: request for two levels", &mut |life| {
         let session = life.next_session();
         life.robot()

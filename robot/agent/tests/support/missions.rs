@@ -1,7 +1,8 @@
 //! What an authority does for running missions, with its keys in software: later ends, shared keys, leases.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use crate::support::{LEVEL, LONG, Life, NOW_MS, SoftAuthority, open_tpm, robot_id};
+use crate::support::{LEVEL, LONG, Life, NOW_MS, SoftAuthority, open_tpm, robot_id, steady};
+use alcub3_agent::{Asked, PlatformLogs, Surroundings};
 use alcub3_command_authority::{
     Arguments, AttestationLease, CommandEnvelope, CommandName, MissionToken, Value, VerifiedMission,
 };
@@ -16,7 +17,9 @@ use alcub3_testkit::Swtpm;
 use alcub3_tpm::ops::{Key, PolicyInputs};
 use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{Integrity, Labels, LevelProfiles, MissionKeyPurpose, OperatorId, SessionId};
+use alcub3_trust_model::{
+    AttestationKind, Integrity, Labels, LevelProfiles, MissionKeyPurpose, OperatorId, SessionId,
+};
 
 pub fn alice() -> OperatorId {
     OperatorId::new("alice").unwrap()
@@ -261,6 +264,16 @@ pub fn counted_mission_operations(life: &mut Life) -> Vec<(String, u64)> {
     let mission = life.start_mission(3_600_000);
     let id = mission.mission;
     let mut session = life.next_session();
+    let (asked, nowhere) = (steady(life.robot()), Surroundings::unknown());
+    let asked = Asked {
+        kind: AttestationKind::Mission(mission.mission),
+        ..asked
+    };
+    count(life, "attest: mission", &mut |life| {
+        life.robot()
+            .evidence(&asked, &nowhere, &PlatformLogs::NONE, NOW_MS)
+            .unwrap();
+    });
     count(life, "shared key: request", &mut |life| {
         let purpose = MissionKeyPurpose::CommandMac;
         life.robot().shared_key_request(session, id, purpose).unwrap();

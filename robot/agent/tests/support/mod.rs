@@ -7,9 +7,11 @@ mod certifier;
 pub mod counts;
 
 use alcub3_agent::{
-    AgentError, DeclaredAnew, Identity, ProvisionRequest, Robot, TakenReplacement, provision,
+    AgentError, Asked, DeclaredAnew, Identity, PlatformLogs, ProvisionRequest, Robot, Surroundings,
+    TakenReplacement, provision,
 };
-use alcub3_attestation::evidence::Nonce;
+use alcub3_attestation::attest::Attest;
+use alcub3_attestation::evidence::{Evidence, Nonce, RegisterEvidence, RegisterPositions};
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Curve, Digest, HashAlg, Secret};
 use alcub3_keys::{DeviceKey, MissionKey, MissionRecord, StateFolder};
@@ -251,6 +253,26 @@ pub fn digest() -> Digest {
 
 pub fn nonce(n: u8) -> Nonce {
     Nonce([n; 32])
+}
+
+/// What a verifier asks for that has judged this robot's registers before.
+pub fn steady(robot: &Robot) -> Asked {
+    let (first, surroundings) = (Asked::all(nonce(1)), Surroundings::unknown());
+    let bytes = robot
+        .evidence(&first, &surroundings, &PlatformLogs::NONE, NOW_MS)
+        .unwrap();
+    let evidence = Evidence::from_canonical(&bytes).unwrap();
+    let clock = Attest::parse(evidence.quote).unwrap().clock;
+    let held =
+        |shown: &RegisterEvidence| (shown.register, shown.register.replay(shown.base, &shown.measured));
+    Asked {
+        registers: Some(RegisterPositions {
+            reset_count: clock.reset_count,
+            restart_count: clock.restart_count,
+            values: evidence.registers.iter().map(held).collect(),
+        }),
+        ..first
+    }
 }
 
 /// Copies a state folder, as a thief of the disk would.

@@ -111,7 +111,7 @@ pub fn log_explains_the_pcrs(life: &Life) -> bool {
         .robot()
         .evidence(
             &Asked::all(nonce(3)),
-            &Surroundings::unknown(alg),
+            &Surroundings::unknown(),
             &PlatformLogs::NONE,
             NOW_MS,
         )
@@ -130,7 +130,7 @@ pub fn log_explains_the_pcrs(life: &Life) -> bool {
 
 /// The missions whose commands the gate judges, as the robot's evidence says.
 pub fn in_the_gate(life: &Life) -> Vec<MissionId> {
-    let nowhere = Surroundings::unknown(HashAlg::Sha256);
+    let nowhere = Surroundings::unknown();
     let evidence = life
         .robot()
         .evidence(&Asked::all(nonce(4)), &nowhere, &PlatformLogs::NONE, NOW_MS)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alcub3_attestation::certify::Signed;
-use alcub3_attestation::evidence::RuntimePosition;
+use alcub3_attestation::evidence::{RegisterPositions, RuntimePosition};
 use alcub3_command_authority::Reservation;
 use alcub3_command_authority::cose::Unsigned;
 use alcub3_crypto::tpm::{Public, PublicTemplate, Signature};
@@ -24,10 +24,10 @@ use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 use alcub3_security_hal::{LevelApproval, RearmRecord, StopCause, StopIntent, StopOrder, StopScope};
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
-use alcub3_trust_model::nv_map::MissionAnchor;
+use alcub3_trust_model::nv_map::{MissionAnchor, Register};
 use alcub3_trust_model::{
-    BootId, FleetId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId,
-    SessionId, StopId,
+    AttestationKind, BootId, FleetId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId,
+    RobotId, SessionId, StopId,
 };
 
 use super::authority::payload;
@@ -344,10 +344,16 @@ fn messages() -> SeedResult<Vec<Seed>> {
     let request = AttestRequest {
         session: SESSION,
         nonce: vec![4; 32],
+        kind: AttestationKind::Mission(MissionId::new([7; 16])),
         runtime_from: Some(RuntimePosition {
             entries: 780,
             reset_count: 3,
             restart_count: 1,
+        }),
+        registers: Some(RegisterPositions {
+            reset_count: 3,
+            restart_count: 1,
+            values: vec![(Register::OperationalMode, HashAlg::Sha256.digest(&[b"mode"]))],
         }),
     };
     let chip = ChipAnswer {

@@ -4,7 +4,10 @@ use alcub3_attestation::event_log::builder::{Boot, Builder};
 use alcub3_audit_log::{Checkpoint, Entry, EntryKind, NoteSignature, Outcome, SignedNote, Step, leaf_hash};
 use alcub3_crypto::HashAlg;
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, Level, MissionId, OperationalMode, Position, RobotId, RobotState};
+use alcub3_trust_model::{
+    BootId, FaultSeverity, Level, MissionId, OperationalMode, Payload, Position, ReportedFault, RobotId,
+    RobotState, SensorCalibration, SubsystemFirmware,
+};
 
 use super::authority::agent_events;
 use super::{Seed, SeedResult, seed};
@@ -177,23 +180,42 @@ fn framed(entries: &[&[u8]]) -> SeedResult<Vec<u8>> {
 pub(super) fn robot_state(missions: &[MissionId], position: Option<Position>) -> SeedResult<RobotState> {
     let digest = HashAlg::Sha384.digest(&[b"inventory"]);
     Ok(RobotState {
-        robot: RobotId::new("robot-17")?,
-        boot: BootId::new([3; 16]),
-        time_ms: 1_790_000_000_000,
         mode: if missions.is_empty() {
             OperationalMode::Idle
         } else {
             OperationalMode::Mission
         },
-        stopped: false,
         level: Level::Confidential,
         missions: missions.to_vec(),
         software: "0.1.0".to_owned(),
-        firmware: digest,
-        calibration: digest,
+        firmware: vec![SubsystemFirmware {
+            subsystem: "legs".to_owned(),
+            version: "2.1.0".to_owned(),
+            image: Some(digest),
+        }],
+        calibration: vec![SensorCalibration {
+            sensor: "lidar".to_owned(),
+            calibration: digest,
+        }],
         hardware: digest,
+        payload: vec![Payload {
+            name: "gripper".to_owned(),
+            mass_g: 1_700,
+        }],
+        faults: vec![ReportedFault {
+            subsystem: "arm".to_owned(),
+            code: "E-42".to_owned(),
+            severity: FaultSeverity::Degraded,
+        }],
+        maintained_at_ms: position.map(|_| 1_780_000_000_000),
         speed_mm_per_s: 1_200,
         battery_permille: 870,
         position,
+        ..RobotState::at_rest(
+            RobotId::new("robot-17")?,
+            BootId::new([3; 16]),
+            1_790_000_000_000,
+            HashAlg::Sha384,
+        )
     })
 }

@@ -1,17 +1,19 @@
 //! Seeds of what a verifier reads and writes: evidence, reference values, attestation results, EK certificates.
 
 use alcub3_attestation::appraisal::{ReferenceValues, RuntimeReferences};
+use alcub3_attestation::certify::Signed;
 use alcub3_attestation::dice;
 use alcub3_attestation::ear::{EAR_PROFILE, Ear, PROFILE, Status, Submodule, TrustVector, VerifierId};
 use alcub3_attestation::event_log::EventLog;
-use alcub3_attestation::evidence::{Evidence, Nonce, RuntimeLog};
+use alcub3_attestation::evidence::{Evidence, MissionEvidence, Nonce, RegisterEvidence, RuntimeLog};
 use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::ima::builder::ListBuilder;
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::{Curve, Digest, HashAlg, SigningKey};
 use alcub3_testkit::SimulatorCa;
-use alcub3_trust_model::HardwareTier;
 use alcub3_trust_model::canonical::Reader;
+use alcub3_trust_model::nv_map::Register;
+use alcub3_trust_model::{AttestationKind, HardwareTier};
 use serde_json::json;
 
 use super::logs::{boot_log, robot_state};
@@ -97,6 +99,7 @@ fn ear(tier: Option<HardwareTier>, status: Status) -> Ear {
         vector: TrustVector::default(),
         policy: "urn:alcub3:policy:seed".to_owned(),
         reasons: vec!["clock-unsafe".to_owned()],
+        kind: tier.map(|_| AttestationKind::Operational),
         sequence: tier.map(|_| 7),
         tier,
     };
@@ -129,6 +132,13 @@ fn evidence() -> SeedResult<Vec<Seed>> {
         uefi_log: None,
         agent_log: None,
         runtime_log: None,
+        registers: Vec::new(),
+        mission_proof: None,
+        epoch: None,
+    };
+    let certified = || Signed {
+        message: vec![4; 140],
+        signature: vec![5; 72],
     };
     let mut list = ListBuilder::new();
     list.boot_aggregate(HashAlg::Sha256, &short.pcrs)
@@ -140,6 +150,19 @@ fn evidence() -> SeedResult<Vec<Seed>> {
             first: 4,
             entries: list.bytes(),
         }),
+        registers: vec![RegisterEvidence {
+            register: Register::OperationalMode,
+            base: Digest::zero(HashAlg::Sha256),
+            measured: vec![HashAlg::Sha256.digest(&[b"mode"])],
+            certified: certified(),
+        }],
+        mission_proof: Some(MissionEvidence {
+            token: &[6; 300],
+            robot_epoch: certified(),
+            level_epoch: certified(),
+            anchor: certified(),
+        }),
+        epoch: Some(certified()),
         ..short.clone()
     };
     let golden = ReferenceValues::golden(&EventLog::parse(&log)?, HashAlg::Sha256)?;

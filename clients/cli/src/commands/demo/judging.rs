@@ -71,7 +71,8 @@ impl Life {
     pub(super) fn attest(&mut self, telling: &mut Telling) -> Result<Vec<u8>, CliError> {
         let robot = &self.demo.robot;
         let request = self.authority.authority.challenge(robot.robot(), now_ms())?;
-        let surroundings = alcub3_agent::Surroundings::unknown(robot.keys().hash());
+        robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
+        let surroundings = alcub3_agent::Surroundings::unknown();
         let evidence = robot.attest(&request.to_canonical(), &surroundings, &self.demo.logs, now_ms())?;
         let appraised = self.authority.authority.appraise(&evidence, now_ms())?;
         let lease = appraised.answer.lease.clone();

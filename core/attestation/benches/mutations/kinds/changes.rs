@@ -1,19 +1,23 @@
 //! Changes of one field of platform evidence, nothing signed anew.
 
-use super::{lists, logs};
+use super::{certified, lists, logs};
 use crate::campaign::random::Random;
 use crate::campaign::{Change, twins};
 use crate::software_robot::BANK;
 use alcub3_attestation::evidence::{Evidence, RuntimeLog};
 use alcub3_attestation::pcr::{PcrSelection, PcrValues};
 use alcub3_crypto::{Digest, HashAlg};
-use alcub3_trust_model::{BootId, HardwareTier, Level, MissionId, OperationalMode, RobotState};
+use alcub3_trust_model::{
+    AttestationKind, BootId, HardwareTier, Level, MissionId, OperationalMode, Payload, PlatformType,
+    RobotState,
+};
 
 /// One field changed, nothing signed anew.
 pub fn field(genuine: &[u8], random: &mut Random) -> Change {
     let mut evidence = Evidence::from_canonical(genuine).unwrap();
     let (quote, signature, state, uefi, agent, entries);
-    let what = match random.below(10) {
+    let mut token = Vec::new();
+    let what = match random.below(13) {
         0 => {
             let mut decoded = RobotState::from_canonical(evidence.state).unwrap();
             let what = change_state(&mut decoded, random);
@@ -73,6 +77,9 @@ pub fn field(genuine: &[u8], random: &mut Random) -> Change {
             evidence.agent_log = Some(&agent).filter(|_| random.below(16) != 0).map(Vec::as_slice);
             format!("agent: {what}, sent: {}", evidence.agent_log.is_some())
         }
+        9 => certified::change_registers(&mut evidence.registers, random)?,
+        10 => certified::change_mission(&mut evidence, &mut token, random)?,
+        11 => certified::change_signed(evidence.epoch.as_mut()?, random)?,
         _ => {
             let log = evidence.runtime_log?;
             let (first, changed, what) = lists::change(log.first, log.entries, random)?;
@@ -85,13 +92,13 @@ pub fn field(genuine: &[u8], random: &mut Random) -> Change {
     Some((what, vec![evidence.to_canonical()]))
 }
 
-fn digest(random: &mut Random) -> Digest {
+pub fn digest(random: &mut Random) -> Digest {
     Digest::from_slice(BANK, &random.array::<32>()).unwrap()
 }
 
 /// Changes one field of a state.
 pub fn change_state(state: &mut RobotState, random: &mut Random) -> String {
-    match random.below(13) {
+    match random.below(18) {
         0 => state.time_ms = random.near(state.time_ms),
         1 => {
             state.mode = *random.pick(&[
@@ -104,12 +111,20 @@ pub fn change_state(state: &mut RobotState, random: &mut Random) -> String {
         3 => state.level = *random.pick(&Level::ALL),
         4 => state.missions.push(MissionId::new(random.array())),
         5 => state.software = format!("alcub3 0.{}.0", random.next() % 100_000),
-        6 => state.firmware = digest(random),
+        6 => state.firmware[0].image = Some(digest(random)),
         7 => state.speed_mm_per_s = u32::from_be_bytes(random.array()),
         8 => state.battery_permille = u16::try_from(random.below(1001)).unwrap(),
         9 => state.boot = BootId::new(random.array()),
-        10 => state.calibration = digest(random),
+        10 => state.calibration[0].calibration = digest(random),
         11 => state.hardware = digest(random),
+        12 => state.kind = other_kind(state.kind, random),
+        13 => state.platform = *random.pick(&PlatformType::ALL),
+        14 => state.command_sequence = random.near(state.command_sequence),
+        15 => state.maintained_at_ms = Some(random.next()),
+        16 => state.payload.push(Payload {
+            name: "gripper".to_owned(),
+            mass_g: u32::from_be_bytes(random.array()),
+        }),
         _ => {
             state.position = Some(alcub3_trust_model::Position {
                 latitude_e7_deg: i64::from(u16::from_be_bytes(random.array())),
@@ -119,6 +134,16 @@ pub fn change_state(state: &mut RobotState, random: &mut Random) -> String {
         }
     }
     format!("state {state:?}")
+}
+
+fn other_kind(kind: AttestationKind, random: &mut Random) -> AttestationKind {
+    let mission = AttestationKind::Mission(MissionId::new(random.array()));
+    let others = [&AttestationKind::PLAIN[..], &[mission]].concat();
+    *others
+        .iter()
+        .filter(|other| **other != kind)
+        .nth(random.below(3))
+        .unwrap()
 }
 
 fn change_pcrs(pcrs: &PcrValues, random: &mut Random) -> Option<(PcrValues, String)> {

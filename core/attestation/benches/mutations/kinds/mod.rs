@@ -1,6 +1,7 @@
 //! The kinds of genuine evidence, each with what can be done to it.
 
 pub mod certificates;
+pub mod certified;
 pub mod changes;
 pub mod devices;
 pub mod leases;
@@ -19,11 +20,14 @@ use crate::campaign::Kind;
 pub type Make = fn() -> Option<Kind>;
 
 /// Every kind by its name; those whose real data is not beside the checkout say so and are left out.
-pub const ALL: [(&str, Make); 16] = [
+pub const ALL: [(&str, Make); 19] = [
     ("evidence-uefi", || Some(platform::with_uefi_log())),
     ("evidence-stopped", || Some(platform::after_a_rearmed_stop())),
     ("evidence-ima", || Some(platform::with_runtime_list())),
     ("evidence-ima-added", || Some(platform::with_added_entries())),
+    ("evidence-register", || Some(platform::with_a_changed_register())),
+    ("evidence-mission", || Some(platform::of_a_mission())),
+    ("evidence-emergency", || Some(platform::of_a_stop())),
     ("server-platform", server::real_server),
     ("receipt-robot", || Some(receipts::of_the_robot())),
     ("receipt-level", || Some(receipts::of_a_level())),

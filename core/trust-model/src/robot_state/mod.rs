@@ -1,9 +1,16 @@
 //! The robot's state as a quote binds it: H(state) is part of the qualifying data (DESIGN §5).
 
+mod parts;
+mod platform;
+
+pub use parts::{FaultSeverity, Payload, ReportedFault, SensorCalibration, SubsystemFirmware};
+pub use platform::{PlatformParseError, PlatformType};
+
 use alcub3_crypto::{Digest, HashAlg};
 
 use crate::canonical::{DecodeError, Encoder, Fault, Reader};
-use crate::{BootId, Level, MissionId, RobotId, domain};
+use crate::nv_map::Register;
+use crate::{AttestationKind, BootId, Level, MissionId, RobotId, domain};
 
 /// What the robot is doing.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, serde::Serialize, serde::Deserialize)]
@@ -20,6 +27,24 @@ pub enum OperationalMode {
 }
 
 impl OperationalMode {
+    /// All modes.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Mission, Self::Maintenance, Self::Stopped];
+
+    /// What is measured into the register of the mode.
+    pub fn measured(self, alg: HashAlg) -> Digest {
+        alg.digest(&[domain::REGISTER_CONTENT.as_bytes(), &[self.id()]])
+    }
+
+    /// The name for people and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Mission => "mission",
+            Self::Maintenance => "maintenance",
+            Self::Stopped => "stopped",
+        }
+    }
+
     /// The number used on the wire.
     pub const fn id(self) -> u8 {
         match self {
@@ -31,14 +56,8 @@ impl OperationalMode {
     }
 
     /// The mode of a number on the wire.
-    pub const fn from_id(id: u8) -> Option<Self> {
-        match id {
-            0 => Some(Self::Idle),
-            1 => Some(Self::Mission),
-            2 => Some(Self::Maintenance),
-            3 => Some(Self::Stopped),
-            _ => None,
-        }
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.id() == id)
     }
 }
 
@@ -70,6 +89,10 @@ pub struct RobotState {
     pub boot: BootId,
     /// When, UTC in milliseconds since 1970.
     pub time_ms: u64,
+    /// What the attestation that it was made for is to prove.
+    pub kind: AttestationKind,
+    /// What kind of machine it is.
+    pub platform: PlatformType,
     /// What it is doing.
     pub mode: OperationalMode,
     /// Whether an emergency stop is in force.
@@ -80,70 +103,100 @@ pub struct RobotState {
     pub missions: Vec<MissionId>,
     /// The version of its software.
     pub software: String,
-    /// The digest of its subsystems' firmware inventory.
-    pub firmware: Digest,
-    /// The digest of its sensors' calibration.
-    pub calibration: Digest,
+    /// Its subsystems' firmware, ascending by subsystem.
+    pub firmware: Vec<SubsystemFirmware>,
+    /// Its sensors' calibration, ascending by sensor.
+    pub calibration: Vec<SensorCalibration>,
     /// The digest of its hardware inventory.
     pub hardware: Digest,
+    /// What it carries, ascending by name.
+    pub payload: Vec<Payload>,
+    /// Number of commands that its gate admitted in this run of its agent.
+    pub command_sequence: u64,
+    /// Its faults, ascending by subsystem and code.
+    pub faults: Vec<ReportedFault>,
     /// Speed over ground in millimetres per second.
     pub speed_mm_per_s: u32,
     /// Charge in thousandths of full.
     pub battery_permille: u16,
     /// Position, where it knows.
     pub position: Option<Position>,
+    /// When it was maintained last, UTC in milliseconds since 1970, where that is known.
+    pub maintained_at_ms: Option<u64>,
 }
 
 /// The version of the encoding.
 const VERSION: u64 = 1;
 const MAX_MISSIONS: usize = 64;
 const MAX_SOFTWARE_BYTES: usize = 128;
+/// Fields that are in every state, beside domain and version.
+const FIELDS: usize = 18;
 
 impl RobotState {
+    /// A robot at rest of which nothing else is known: no parts, no place, full charge, and an inventory of nothing.
+    #[must_use]
+    pub fn at_rest(robot: RobotId, boot: BootId, time_ms: u64, alg: HashAlg) -> Self {
+        Self {
+            robot,
+            boot,
+            time_ms,
+            kind: AttestationKind::Operational,
+            platform: PlatformType::Custom,
+            mode: OperationalMode::Idle,
+            stopped: false,
+            level: Level::Unclassified,
+            missions: Vec::new(),
+            software: String::new(),
+            firmware: Vec::new(),
+            calibration: Vec::new(),
+            hardware: alg.digest(&[]),
+            payload: Vec::new(),
+            command_sequence: 0,
+            faults: Vec::new(),
+            speed_mm_per_s: 0,
+            battery_permille: 1000,
+            position: None,
+            maintained_at_ms: None,
+        }
+    }
+
     /// The canonical CBOR of the state.
     ///
-    /// Missions are written in ascending order and once each, whatever order they are given in.
+    /// Missions and parts are written in ascending order and once each, whatever order they are given in.
     pub fn to_canonical(&self) -> Vec<u8> {
         let missions: std::collections::BTreeSet<_> = self.missions.iter().collect();
-        let mut out = Encoder::structure(
-            domain::ROBOT_STATE,
-            VERSION,
-            13 + usize::from(self.position.is_some()),
-        );
-        out.u64(2)
-            .text(self.robot.as_str())
-            .u64(3)
-            .bytes(self.boot.as_bytes())
-            .u64(4)
-            .u64(self.time_ms);
-        out.u64(5)
-            .u64(self.mode.id().into())
-            .u64(6)
-            .bool(self.stopped)
-            .u64(7)
-            .u64(self.level.id().into());
-        out.u64(8).array(missions.len());
+        let present = usize::from(self.position.is_some()) + usize::from(self.maintained_at_ms.is_some());
+        let mut out = Encoder::structure(domain::ROBOT_STATE, VERSION, FIELDS + present);
+        out.u64(2).text(self.robot.as_str());
+        out.u64(3).bytes(self.boot.as_bytes());
+        out.u64(4).u64(self.time_ms);
+        self.kind.encode(out.u64(5));
+        out.u64(6).u64(self.platform.id().into());
+        out.u64(7).u64(self.mode.id().into());
+        out.u64(8).bool(self.stopped);
+        out.u64(9).u64(self.level.id().into());
+        out.u64(10).array(missions.len());
         for mission in missions {
             out.bytes(mission.as_bytes());
         }
-        out.u64(9).text(&self.software);
-        for (key, digest) in [
-            (10, &self.firmware),
-            (11, &self.calibration),
-            (12, &self.hardware),
-        ] {
-            out.u64(key).digest(digest);
-        }
-        out.u64(13)
-            .u64(self.speed_mm_per_s.into())
-            .u64(14)
-            .u64(self.battery_permille.into());
+        out.u64(11).text(&self.software);
+        parts::encode(out.u64(12), &self.firmware);
+        parts::encode(out.u64(13), &self.calibration);
+        out.u64(14).digest(&self.hardware);
+        parts::encode(out.u64(15), &self.payload);
+        out.u64(16).u64(self.command_sequence);
+        parts::encode(out.u64(17), &self.faults);
+        out.u64(18).u64(self.speed_mm_per_s.into());
+        out.u64(19).u64(self.battery_permille.into());
         if let Some(at) = &self.position {
-            out.u64(15)
+            out.u64(20)
                 .array(3)
                 .i64(at.latitude_e7_deg)
                 .i64(at.longitude_e7_deg)
                 .i64(at.altitude_mm);
+        }
+        if let Some(maintained_at_ms) = self.maintained_at_ms {
+            out.u64(21).u64(maintained_at_ms);
         }
         out.finish()
     }
@@ -163,30 +216,43 @@ impl RobotState {
         let boot = BootId::new(*r.bytes_of("boot")?);
         fields.key(r, 4, "time_ms")?;
         let time_ms = r.u64("time_ms")?;
-        fields.key(r, 5, "mode")?;
+        fields.key(r, 5, "kind")?;
+        let kind = AttestationKind::decode(r)?;
+        fields.key(r, 6, "platform")?;
+        let platform = r.id_of("platform", PlatformType::from_id)?;
+        fields.key(r, 7, "mode")?;
         let mode = r.id_of("mode", OperationalMode::from_id)?;
-        fields.key(r, 6, "stopped")?;
+        fields.key(r, 8, "stopped")?;
         let stopped = r.bool("stopped")?;
-        fields.key(r, 7, "level")?;
+        fields.key(r, 9, "level")?;
         let level = r.id_of("level", Level::from_id)?;
-        fields.key(r, 8, "missions")?;
+        fields.key(r, 10, "missions")?;
         let missions = decode_missions(r)?;
-        fields.key(r, 9, "software")?;
+        fields.key(r, 11, "software")?;
         let software = decode_software(r)?;
-        fields.key(r, 10, "firmware")?;
-        let firmware = r.digest("firmware")?;
-        fields.key(r, 11, "calibration")?;
-        let calibration = r.digest("calibration")?;
-        fields.key(r, 12, "hardware")?;
+        fields.key(r, 12, "firmware")?;
+        let firmware = parts::decode(r)?;
+        fields.key(r, 13, "calibration")?;
+        let calibration = parts::decode(r)?;
+        fields.key(r, 14, "hardware")?;
         let hardware = r.digest("hardware")?;
-        fields.key(r, 13, "speed_mm_per_s")?;
+        fields.key(r, 15, "payload")?;
+        let payload = parts::decode(r)?;
+        fields.key(r, 16, "command_sequence")?;
+        let command_sequence = r.u64("command_sequence")?;
+        fields.key(r, 17, "faults")?;
+        let faults = parts::decode(r)?;
+        fields.key(r, 18, "speed_mm_per_s")?;
         let speed_mm_per_s = r.u32("speed_mm_per_s")?;
-        fields.key(r, 14, "battery_permille")?;
+        fields.key(r, 19, "battery_permille")?;
         let battery_permille = decode_battery(r)?;
-        let position = if fields.optional(r, 15, "position")? {
-            Some(decode_position(r)?)
-        } else {
-            None
+        let position = match fields.optional(r, 20, "position")? {
+            true => Some(decode_position(r)?),
+            false => None,
+        };
+        let maintained_at_ms = match fields.optional(r, 21, "maintained_at_ms")? {
+            true => Some(r.u64("maintained_at_ms")?),
+            false => None,
         };
         fields.finish(r)?;
         r.finish()?;
@@ -194,6 +260,8 @@ impl RobotState {
             robot,
             boot,
             time_ms,
+            kind,
+            platform,
             mode,
             stopped,
             level,
@@ -202,15 +270,32 @@ impl RobotState {
             firmware,
             calibration,
             hardware,
+            payload,
+            command_sequence,
+            faults,
             speed_mm_per_s,
             battery_permille,
             position,
+            maintained_at_ms,
         })
     }
 
     /// The digest of the canonical state, as the quote's qualifying data takes it.
     pub fn digest(&self, alg: HashAlg) -> Digest {
         alg.digest(&[&self.to_canonical()])
+    }
+
+    /// What is measured into a robot register for the part of the state that it is of.
+    pub fn measured(&self, register: Register, alg: HashAlg) -> Digest {
+        let mut out = Encoder::new();
+        match register {
+            // The agent measures the inventory itself, at its start.
+            Register::HardwareInventory => return self.hardware,
+            Register::OperationalMode => return self.mode.measured(alg),
+            Register::SubsystemFirmware => parts::encode(&mut out, &self.firmware),
+            Register::SensorCalibration => parts::encode(&mut out, &self.calibration),
+        }
+        alg.digest(&[domain::REGISTER_CONTENT.as_bytes(), &out.finish()])
     }
 }
 
