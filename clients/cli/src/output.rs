@@ -34,6 +34,14 @@ impl Answer {
         Self::with(Exit::verdict(yes), json, text)
     }
 
+    /// With more fields in the JSON document.
+    pub(crate) fn with_fields<const N: usize>(mut self, more: [(&str, Value); N]) -> Self {
+        if let Some(fields) = self.json.as_object_mut() {
+            fields.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        }
+        self
+    }
+
     /// Data as it is.
     pub(crate) fn bytes(json: Value, bytes: Vec<u8>) -> Self {
         Self {

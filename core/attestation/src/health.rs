@@ -1,7 +1,8 @@
 //! How it stands with a robot's attestations: fresh, due, late, failing, or unknown. Silence is a state.
 //!
 //! A pure function of what was judged and of the time. Only judgements of what the robot's root of trust signed are noted: a
-//! message that anybody can send makes no robot failing, and a robot whose messages do not hold becomes late.
+//! message that anybody can send makes no robot failing, and a robot whose messages do not hold becomes late. A robot that was enrolled
+//! without a root of trust is failing as soon as it was asked: nothing that it could send says otherwise.
 //!
 //! | state | when |
 //! |---|---|

@@ -6,6 +6,7 @@
 use crate::appraisal::{Finding, Judged, Reason, RuleInForce, Severity};
 use crate::ear::{Judgement, Status, TrustVector};
 use alcub3_trust_model::{AttestationKind, HardwareTier};
+use core::convert::Infallible;
 
 /// What a verifier holds such a platform to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +17,9 @@ pub struct Policy {
     pub min_tier: HardwareTier,
 }
 
-/// The judgement. Only [`appraise`] makes one.
+/// The judgement. Only [`appraise`] makes one. There is no value of what it would prove, so that it is never trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    findings: Vec<Finding>,
-    judged_at_ms: u64,
-}
+pub struct Verdict(Judged<Infallible>);
 
 /// Judges a platform that shows no root of trust, at `now_ms` (UTC).
 #[must_use]
@@ -32,48 +30,35 @@ pub fn appraise(policy: &Policy, now_ms: u64) -> Verdict {
         findings.push(Finding::new(Reason::RootWithheld, detail));
     }
     if policy.min_tier > HardwareTier::None {
-        let detail = format!("found none, expected {} or better", policy.min_tier);
-        findings.push(Finding::new(Reason::Tier, detail));
+        findings.push(Finding::below(HardwareTier::None, policy.min_tier));
     }
-    Verdict {
-        findings,
-        judged_at_ms: now_ms,
-    }
+    Verdict(Judged::new(findings, None, now_ms))
 }
 
 impl Verdict {
     /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
     #[must_use]
     pub fn held_to(mut self, rule: &RuleInForce) -> Self {
-        let judged = Judged {
-            tier: Some(HardwareTier::None),
-            state_time_ms: None,
-            judged_at_ms: self.judged_at_ms,
-            references: None,
-        };
-        rule.hold(&mut self.findings, &judged);
+        self.0.hold_to(rule, Some(HardwareTier::None), None);
         self
     }
 
     /// Whether the policy admits the platform as what it is. It is not trusted either way.
     #[must_use]
     pub fn is_admitted(&self) -> bool {
-        let fatal = |finding: &Finding| finding.severity == Severity::Untrusted;
-        !self.findings.iter().any(fatal)
-    }
-
-    /// Everything found.
-    #[must_use]
-    pub fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
-    fn has(&self, reason: Reason) -> bool {
-        self.findings.iter().any(|finding| finding.reason == reason)
+        !self.0.found(Severity::Untrusted)
     }
 }
 
 impl Judgement for Verdict {
+    fn is_trusted(&self) -> bool {
+        self.0.is_trusted()
+    }
+
+    fn findings(&self) -> &[Finding] {
+        self.0.findings()
+    }
+
     /// AR4SI's *none*: the verifier asserts nothing. Where the policy asks for a root of trust, *contraindicated*.
     fn status(&self) -> Status {
         match self.is_admitted() {
@@ -85,19 +70,12 @@ impl Judgement for Verdict {
     /// No claim (AR4SI: 0) but of what the policy refuses: hardware that is not what was asked for (96), an instance that no
     /// longer shows what it was enrolled by (97).
     fn vector(&self) -> TrustVector {
-        let part = |reason, value| if self.has(reason) { value } else { 0 };
+        let part = |reason, value| if self.0.has(reason) { value } else { 0 };
         TrustVector {
             instance_identity: part(Reason::RootWithheld, 97),
             hardware: part(Reason::Tier, 96),
             ..TrustVector::default()
         }
-    }
-
-    fn reason_codes(&self) -> Vec<&'static str> {
-        self.findings
-            .iter()
-            .map(|finding| finding.reason.code())
-            .collect()
     }
 
     fn kind(&self) -> Option<AttestationKind> {
@@ -114,6 +92,6 @@ impl Judgement for Verdict {
     }
 
     fn judged_at_ms(&self) -> u64 {
-        self.judged_at_ms
+        self.0.judged_at_ms()
     }
 }

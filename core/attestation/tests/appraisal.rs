@@ -485,7 +485,10 @@ fn codes_are_distinct_and_fatal_ones_are_not_by_accident() {
             "runtime-unjudged",
             "shared-silicon",
             "evidence-gap",
-            "no-root-of-trust"
+            "no-root-of-trust",
+            "psa-header-ignored",
+            "psa-claim-unknown",
+            "psa-lifecycle-debug"
         ]
     );
 }

@@ -13,6 +13,7 @@
 
 #[path = "../benches/mutations/campaign/mod.rs"]
 mod campaign;
+mod dice_platform;
 #[path = "../benches/mutations/kinds/mod.rs"]
 mod kinds;
 mod software_robot;
@@ -81,6 +82,11 @@ fn no_mutation_of_a_result_a_lease_a_key_or_a_certificate_is_accepted() {
         &["result", "lease", "mission-key", "ek-st", "ek-simulator"],
         COUNT,
     );
+}
+
+#[test]
+fn no_mutation_of_a_dice_chain_or_a_psa_token_is_accepted() {
+    none_of(&["dice-chain", "psa-token"], COUNT);
 }
 
 #[test]

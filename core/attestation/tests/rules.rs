@@ -13,6 +13,7 @@ use alcub3_attestation::appraisal::{
     AppraisalPolicy, AppraisalPolicyError, Finding, Reason, ReferenceValues, RuleInForce, Severity, Verdict,
     appraise,
 };
+use alcub3_attestation::ear::Judgement;
 use alcub3_attestation::unrooted;
 use alcub3_trust_model::{HardwareTier, Level, RobotId};
 use proptest::prelude::*;

@@ -25,6 +25,7 @@ pub mod extension;
 pub mod level_policy;
 pub mod mission;
 pub mod offline;
+pub mod platform;
 pub mod policy_bundle;
 pub mod purge;
 pub mod rearm;

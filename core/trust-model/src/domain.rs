@@ -67,6 +67,12 @@ pub const ENROLLED: &str = "alcub3/enrolled/v1";
 pub const ENROL_PROOF: &str = "alcub3/enrol-proof/v1";
 /// The hierarchy authorisations handed to the authority's custody.
 pub const CUSTODY: &str = "alcub3/custody/v1";
+/// The record of a robot whose root of trust is no TPM, or that has none.
+pub const PLATFORM_ENROLMENT: &str = "alcub3/platform-enrolment/v1";
+/// A verifier's request to such a robot.
+pub const PLATFORM_REQUEST: &str = "alcub3/platform-request/v1";
+/// Its answer.
+pub const PLATFORM_ANSWER: &str = "alcub3/platform-answer/v1";
 /// A robot's hardware facts, bound into its identity.
 pub const HARDWARE_BINDING: &str = "alcub3/hardware-binding/v1";
 /// The outside data of the identity key's creation.
@@ -286,4 +292,7 @@ pub const ALL: &[&str] = &[
     OFFLINE_LINK,
     OFFLINE_QUEUE,
     OFFLINE_ANSWER,
+    PLATFORM_ENROLMENT,
+    PLATFORM_REQUEST,
+    PLATFORM_ANSWER,
 ];

@@ -3,10 +3,9 @@
 use std::collections::btree_map::Entry;
 
 use alcub3_attestation::appraisal::{
-    Asked, Finding, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, Severity,
-    Verdict, appraise,
+    Asked, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, Verdict, appraise,
 };
-use alcub3_attestation::ear::{self, Ear, EarError, VerifierId};
+use alcub3_attestation::ear::{self, Ear, EarError, Judgement, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
 use alcub3_attestation::evidence::{Evidence, Nonce, RuntimePosition};
 use alcub3_attestation::health::Health;
@@ -18,8 +17,9 @@ use alcub3_crypto::HashAlg;
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage, mission_scope};
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{AttestationKind, BelowFloor, Level, MissionId, RobotId};
+use alcub3_trust_model::{AttestationKind, BelowFloor, BootId, LeaseId, Level, MissionId, RobotId};
 
+use crate::admission::untrusted_codes;
 use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::epochs;
@@ -28,7 +28,7 @@ use crate::robots::{self, RobotError, Standing};
 use crate::store::StoreError;
 
 /// How far a robot's own time may be from the authority's before the verdict says so, in milliseconds.
-const MAX_STATE_AGE_MS: u64 = 30_000;
+pub(crate) const MAX_STATE_AGE_MS: u64 = 30_000;
 /// The shortest a result holds, in seconds.
 const MIN_RESULT_S: u64 = 15;
 
@@ -222,7 +222,8 @@ impl Authority {
         let ceiling = ceiling?;
         let (ear, not_after_ms) = self.result(&robot, &verdict, &nonce, ceiling)?;
         let lease = if verdict.grants_lease() {
-            Some(self.lease(&message, &verdict, &ear, ceiling, now_ms)?)
+            let asked = (&robot, message.boot, message.lease);
+            Some(self.lease(asked, &verdict, &ear, ceiling, now_ms)?)
         } else {
             None
         };
@@ -266,7 +267,7 @@ impl Authority {
             pcrs: self.config.pcrs,
             nv: *enrolment.nv_map(),
             enrolled_tier: record.tier,
-            min_tier: self.profile_for(ceiling, record.tier).min_tier,
+            min_tier: self.min_tier(ceiling, record.tier),
             rearmed_stops: &standing.rearmed,
             last_seen: standing.last_seen,
             known_boot: known.and_then(|known| known.boot.as_ref()),
@@ -342,16 +343,11 @@ impl Authority {
             return self.remember_platform(robot, verdict);
         }
         standing.trusted_at_ms = verdict.is_trusted().then(|| verdict.judged_at_ms());
-        let untrusted = |found: &&Finding| found.severity == Severity::Untrusted;
-        let codes: Vec<_> = verdict
-            .findings()
-            .iter()
-            .filter(untrusted)
-            .map(|found| found.reason.code())
-            .collect();
-        standing
-            .history
-            .note(verdict.judged_at_ms(), verdict.is_trusted(), &codes);
+        standing.history.note(
+            verdict.judged_at_ms(),
+            verdict.is_trusted(),
+            &untrusted_codes(verdict.findings()),
+        );
         robots::put_standing(&self.folder, robot, standing)?;
         self.remember_platform(robot, verdict)
     }
@@ -384,27 +380,15 @@ impl Authority {
 
     /// The highest level of a robot whose floors its keys, its kind of TPM and this authority's own key meet now.
     pub(crate) fn lease_ceiling(&self, enrolment: &VerifiedEnrolment) -> Result<Level, BelowFloor> {
-        let (record, keys) = (enrolment.record(), enrolment.keys_suite());
-        let meets = |level| {
-            let profile = self.profile_for(level, record.tier);
-            profile.check_robot(keys, record.tier)?;
-            profile.check_suite(self.signing().suite()).map(|()| level)
-        };
-        let served = Level::ALL
-            .into_iter()
-            .rev()
-            .filter(|level| *level <= record.ceiling);
-        // Floors only rise with the level: what is wrong at the lowest is wrong at all.
-        served
-            .map(meets)
-            .find(Result::is_ok)
-            .unwrap_or_else(|| meets(Level::Unclassified))
+        let record = enrolment.record();
+        self.admitted_level(enrolment.keys_suite(), record.tier, record.ceiling)
     }
 
-    fn result(
+    /// The attestation result: an EAR as JWT, in one form whatever the root of trust.
+    pub(crate) fn result(
         &self,
         robot: &RobotId,
-        verdict: &Verdict,
+        verdict: &dyn Judgement,
         nonce: &Nonce,
         ceiling: Level,
     ) -> Result<(String, u64), EarError> {
@@ -423,10 +407,11 @@ impl Authority {
         Ok((signed, result.exp.saturating_mul(1000)))
     }
 
-    fn lease(
+    /// The lease that a robot asks for with its run and the lease's name.
+    pub(crate) fn lease(
         &self,
-        message: &EvidenceMessage,
-        verdict: &Verdict,
+        (robot, boot, lease): (&RobotId, BootId, LeaseId),
+        verdict: &dyn Judgement,
         ear: &str,
         ceiling: Level,
         now_ms: u64,
@@ -435,9 +420,9 @@ impl Authority {
         let ends_by_ms = verdict.ends_by_ms().unwrap_or(u64::MAX);
         let not_after_ms = begins_ms.saturating_add(self.profiles().of(ceiling).lease_ms);
         let lease = AttestationLease {
-            robot: message.robot.clone(),
-            lease: message.lease,
-            boot: message.boot,
+            robot: robot.clone(),
+            lease,
+            boot,
             ceiling,
             not_before_ms: begins_ms,
             not_after_ms: not_after_ms.min(ends_by_ms),
@@ -485,10 +470,12 @@ impl Authority {
     /// # Errors
     /// [`RobotError`]: not enrolled, purged, or records that do not read.
     pub fn health(&self, robot: &RobotId, now_ms: u64) -> Result<Health, RobotError> {
+        if let Some(platform) = self.find_platform(robot)? {
+            return self.platform_health(&platform, now_ms);
+        }
         let enrolment = self.active(robot)?;
-        let ceiling = self.lease_ceiling(&enrolment).unwrap_or(Level::Unclassified);
-        let interval_ms = self.profiles().of(ceiling).attestation_freshness_ms;
-        Ok(self.standing(robot)?.history.health(interval_ms, now_ms))
+        let ceiling = self.lease_ceiling(&enrolment);
+        Ok(self.health_at(ceiling, &self.standing(robot)?.history, now_ms))
     }
 
     fn judge_receipt(&self, robot: &RobotId, receipt: &[u8]) -> Result<ReceiptVerdict, RobotError> {

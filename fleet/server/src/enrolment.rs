@@ -51,6 +51,9 @@ pub enum EnrolmentError {
         "robot {0} is enrolled with another TPM; choose another name, or have two persons release this one from it (`key recover release`)"
     )]
     NameTaken(RobotId),
+    /// The name belongs to a robot without a TPM.
+    #[error("robot {0} is enrolled with another root of trust than a TPM: choose another name")]
+    NameOfPlatform(RobotId),
     /// A part that makes a robot what it is belongs to another robot.
     #[error(
         "{}: the {} {:?} is enrolled as part of robot {holder}; a robot has one identity: take the \
@@ -277,6 +280,9 @@ impl Authority {
         endorsement_key: &[u8],
         rearm: Option<&Public>,
     ) -> Result<bool, EnrolmentError> {
+        if self.find_platform(robot)?.is_some() {
+            return Err(EnrolmentError::NameOfPlatform(robot.clone()));
+        }
         match self.enrolment(robot) {
             Ok(earlier) if earlier.record().endorsement_key.as_bytes() != endorsement_key => {
                 let first = &earlier.record().endorsement_key;

@@ -36,13 +36,15 @@ pub(crate) enum Purpose {
     Restore,
     /// Replaced parts.
     Replacement,
+    /// An attestation of a robot whose root of trust is no TPM.
+    Platform,
 }
 
 impl Purpose {
     /// What entries of the audit log about it are of.
     pub(crate) const fn kind(self) -> EntryKind {
         match self {
-            Self::Attestation => EntryKind::Attest,
+            Self::Attestation | Self::Platform => EntryKind::Attest,
             Self::Mission => EntryKind::MissionStart,
             Self::Rearm => EntryKind::Rearm,
             Self::Purge => EntryKind::Purge,
@@ -64,6 +66,7 @@ impl Purpose {
             Self::Certificate => 6,
             Self::Restore => 7,
             Self::Replacement => 8,
+            Self::Platform => 9,
         }
     }
 
@@ -78,6 +81,7 @@ impl Purpose {
             6 => Some(Self::Certificate),
             7 => Some(Self::Restore),
             8 => Some(Self::Replacement),
+            9 => Some(Self::Platform),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@
 //! folder: a copy of the folder alone opens nothing, whoever reads both files opens all.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod appraisal_policy;
 mod approval;
 mod attestation;
@@ -35,6 +36,7 @@ mod missions;
 mod offline;
 mod offline_anchors;
 mod operators;
+mod platforms;
 mod policy_bundle;
 mod purge;
 mod rearm;
@@ -70,6 +72,7 @@ pub use level_policy::LevelPolicyIssueError;
 pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use offline::{OfflineJudged, OfflineRefusal};
 pub use operators::{Operator, OperatorError, Operators};
+pub use platforms::{AppraisedPlatform, PlatformPlan, PlatformRefusal, PlatformStanding};
 pub use policy_bundle::{BundleIssueError, LONGEST_BUNDLE_MS};
 pub use purge::{PurgeApprovalError, PurgeProposal, PurgeReceiptError};
 pub use rearm::{RearmApprovalError, RearmProposal};

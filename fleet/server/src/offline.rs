@@ -108,7 +108,7 @@ impl Authority {
         check_continues(&answer, queue)?;
         let record = enrolment.record();
         let ceiling = self.lease_ceiling(&enrolment).unwrap_or(Level::Unclassified);
-        let references = robots::reference(&self.folder, robot)?;
+        let references = self.references_in_force(robot, ceiling)?;
         let policy = Policy {
             attestation_key: enrolment.attestation_key(),
             robot,

@@ -12,6 +12,7 @@ use crate::level_policy::LevelPolicyIssueError;
 use crate::missions::MissionApprovalError;
 use crate::offline::OfflineRefusal;
 use crate::operators::OperatorError;
+use crate::platforms::PlatformRefusal;
 use crate::policy_bundle::BundleIssueError;
 use crate::purge::{PurgeApprovalError, PurgeReceiptError};
 use crate::rearm::RearmApprovalError;
@@ -118,7 +119,7 @@ impl Refusal for EnrolmentError {
             Self::Exchange(_) => "enrolment-refused",
             Self::Endorsement(_) => ENDORSEMENT,
             Self::NotWaiting => "exchange",
-            Self::NameTaken(_) => "name-taken",
+            Self::NameTaken(_) | Self::NameOfPlatform(_) => "name-taken",
             Self::HardwareTaken { .. } => HardwareReason::IdentityPartElsewhere.code(),
             Self::Robot(error) => error.code(),
             Self::Vault(_) => VAULT,
@@ -170,6 +171,25 @@ impl Refusal for AttestationError {
             Self::PlatformForgotten => "platform-forgotten",
             Self::BelowFloor(below) => below.code(),
             Self::Result(_) | Self::Lease(_) => CRYPTOGRAPHY,
+        }
+    }
+}
+
+impl Refusal for PlatformRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Message(_) => MALFORMED,
+            Self::Exchange(error) => error.code(),
+            Self::Robot(error) => error.code(),
+            Self::Record(_) => "platform-refused",
+            Self::NoPlatform(_) => "robot-unknown",
+            Self::NameTaken(_) => "name-taken",
+            Self::DeviceTaken(_) => "device-elsewhere",
+            Self::OtherRoot(_) => "other-root-of-trust",
+            Self::OtherBoot => "other-boot",
+            Self::NoSuite => "suite-too-weak",
+            Self::BelowFloor(below) => below.code(),
+            Self::Result(_) | Self::Sign(_) => CRYPTOGRAPHY,
         }
     }
 }

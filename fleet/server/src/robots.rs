@@ -4,6 +4,7 @@ use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, ReferenceError, Re
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::health::History;
 use alcub3_crypto::VerifyingKey;
+use alcub3_fleet_protocol::platform::PlatformError;
 use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::hardware::{HardwareRecord, Part, PartClass, shared_identity};
@@ -40,6 +41,14 @@ pub enum RobotError {
         robot: RobotId,
         /// What is wrong.
         source: RecordError,
+    },
+    /// The enrolment of a robot whose root of trust is no TPM does not verify.
+    #[error("the enrolment of robot {robot}: {source}; restore the state folder from a backup")]
+    Platform {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: Box<PlatformError>,
     },
     /// The reference values do not read.
     #[error("the reference values of robot {robot}: {source}")]

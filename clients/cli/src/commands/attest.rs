@@ -1,6 +1,7 @@
 //! `attest` and `appraise`: evidence, and the judgement of it.
 
-use super::{files, surroundings};
+use super::platform::{self, Judged, Offline};
+use super::{files, findings, surroundings};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
@@ -8,12 +9,12 @@ use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs};
 use crate::style::Style;
 use alcub3_agent::{LogSource, PlatformLogs};
-use alcub3_attestation::appraisal::{Finding, Severity, Verdict};
+use alcub3_attestation::appraisal::Verdict;
 use alcub3_fleet_protocol::attestation::AttestResult;
-use alcub3_server::Appraised;
+use alcub3_fleet_protocol::platform::PlatformAnswer;
+use alcub3_server::{Appraised, AppraisedPlatform};
 use alcub3_trust_model::{AttestationKind, RobotId};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 const LIMIT: u64 = 64 * 1024 * 1024;
@@ -100,7 +101,10 @@ fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
 
 /// Arguments of `appraise`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Appraise {
+    #[command(subcommand)]
+    offline: Option<Offline>,
     /// The evidence to judge
     #[arg(
         value_name = "EVIDENCE",
@@ -123,12 +127,20 @@ pub(crate) struct Appraise {
 
 /// Asks for evidence, or judges it. Needs no TPM.
 pub(crate) fn appraise(arguments: &Appraise, context: &Context) -> Result<Answer, CliError> {
+    if let Some(offline) = &arguments.offline {
+        return platform::appraise(offline, context);
+    }
     let mut authority = arguments.authority.open_records()?;
     if let (Some(robot), Some(out)) = (&arguments.request, &arguments.out) {
-        let request = authority.challenge_for(robot, arguments.kind, now_ms())?;
-        files::write_private(out, &request.to_canonical())?;
-        let json =
-            json!({"request": out, "robot": robot, "session": request.session, "kind": arguments.kind});
+        let (request, session) = if authority.find_platform(robot)?.is_some() {
+            let request = authority.challenge_platform(robot, now_ms())?;
+            (request.to_canonical(), request.session)
+        } else {
+            let request = authority.challenge_for(robot, arguments.kind, now_ms())?;
+            (request.to_canonical(), request.session)
+        };
+        files::write_private(out, &request)?;
+        let json = json!({"request": out, "robot": robot, "session": session, "kind": arguments.kind});
         return Ok(Answer::done(
             json,
             format!("request for {robot}: {}", out.display()),
@@ -138,22 +150,42 @@ pub(crate) fn appraise(arguments: &Appraise, context: &Context) -> Result<Answer
         return Err(CliError::NoInput);
     };
     let evidence = files::read(evidence, "evidence", LIMIT)?;
-    let appraised = authority.appraise(&evidence, now_ms())?;
-    if let Some(out) = &arguments.out {
-        files::write_private(out, &appraised.answer.to_canonical())?;
+    let keep = |answer: &AttestResult| match &arguments.out {
+        Some(out) => files::write_private(out, &answer.to_canonical()),
+        None => Ok(()),
+    };
+    if PlatformAnswer::is_one(&evidence) {
+        let appraised = authority.appraise_platform(&evidence, now_ms())?;
+        keep(&appraised.answer)?;
+        return Ok(platform_answer(&appraised, context.style()));
     }
+    let appraised = authority.appraise(&evidence, now_ms())?;
+    keep(&appraised.answer)?;
     Ok(answer(&appraised, context.style()))
+}
+
+fn platform_answer(appraised: &AppraisedPlatform, style: Style) -> Answer {
+    let judged = Judged {
+        robot: &appraised.robot,
+        root: appraised.root,
+        tier: appraised.tier,
+        level: appraised.level,
+        verdict: &appraised.verdict,
+    };
+    judged.answer(style).with_fields([
+        ("result", json!(appraised.ear)),
+        ("lease", json!(appraised.answer.lease.is_some())),
+    ])
 }
 
 fn answer(appraised: &Appraised, style: Style) -> Answer {
     let (robot, verdict) = (&appraised.robot, &appraised.verdict);
-    let mut json = to_json(robot, verdict);
-    if let Some(fields) = json.as_object_mut() {
-        fields.insert("result".into(), json!(appraised.ear));
-        fields.insert("lease".into(), json!(appraised.answer.lease.is_some()));
-        fields.insert("not_after_ms".into(), json!(appraised.not_after_ms));
-    }
-    Answer::verdict(verdict.is_proven(), json, in_words(robot, verdict, style))
+    let (json, text) = (to_json(robot, verdict), in_words(robot, verdict, style));
+    Answer::verdict(verdict.is_proven(), json, text).with_fields([
+        ("result", json!(appraised.ear)),
+        ("lease", json!(appraised.answer.lease.is_some())),
+        ("not_after_ms", json!(appraised.not_after_ms)),
+    ])
 }
 
 /// A verdict as JSON.
@@ -171,22 +203,9 @@ pub(super) fn in_words(robot: &RobotId, verdict: &Verdict, style: Style) -> Stri
         (false, true) => style.warn("stopped, and the stop is proven"),
         (false, false) => style.bad("untrusted"),
     };
-    let mut text = format!("{robot}: {word} ({})\n", verdict.kind());
-    let mut findings = verdict.findings().iter().peekable();
-    while let Some(finding) = findings.next() {
-        let mark = match finding.severity {
-            Severity::Untrusted => style.bad("untrusted"),
-            Severity::Warning => style.warn("warning  "),
-            Severity::Info => style.dim("note     "),
-        };
-        let _ = writeln!(text, "  {mark}  {}: {}", finding.reason.code(), finding.detail);
-        // Several of one reason have one remedy, at their end.
-        let is_last = findings.peek().is_none_or(|next| next.reason != finding.reason);
-        let explained = finding.explained();
-        if let Some(remedy) = explained.remedy.filter(|_| is_last) {
-            let _ = writeln!(text, "             {}", style.dim(explained.meaning));
-            let _ = writeln!(text, "             what to do: {remedy}");
-        }
-    }
-    text
+    format!(
+        "{robot}: {word} ({})\n{}",
+        verdict.kind(),
+        findings::in_words(verdict.findings(), style)
+    )
 }

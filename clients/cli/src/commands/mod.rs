@@ -14,6 +14,7 @@ mod ek;
 mod estop;
 mod eventlog;
 pub(crate) mod files;
+mod findings;
 mod identity;
 mod ima;
 mod key;
@@ -24,6 +25,7 @@ mod mission_share;
 mod offline;
 mod parts;
 mod peer;
+mod platform;
 mod policy;
 mod provision;
 mod purge;
@@ -57,6 +59,9 @@ pub(crate) enum Command {
     Attest(attest::Attest),
     /// Judge a robot's evidence
     Appraise(attest::Appraise),
+    /// Answer an authority from a robot whose root of trust is no TPM
+    #[command(subcommand)]
+    Platform(platform::PlatformCommand),
     /// Judge another robot from this one, with no authority in reach
     #[command(subcommand)]
     Peer(peer::PeerCommand),
@@ -121,6 +126,7 @@ impl Command {
                 | Self::Reference(_)
                 | Self::Ek(_)
                 | Self::Receipt(_)
+                | Self::Platform(_)
         )
     }
 
@@ -133,6 +139,7 @@ impl Command {
             Self::Key(command) => key::run(&command, context),
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
+            Self::Platform(command) => platform::run(&command, context),
             Self::Peer(command) => peer::run(&command, context),
             Self::Offline(command) => offline::run(&command, context),
             Self::Seal(arguments) => level_sealing::seal(&arguments, context),

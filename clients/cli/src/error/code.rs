@@ -39,13 +39,16 @@ impl CliError {
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::OtherIssuer { .. }
             | Self::NotAnArgument { .. } => "usage",
-            Self::Reference { .. } | Self::Corim { .. } | Self::Root { .. } | Self::Token { .. } => {
-                "bad-value"
-            }
+            Self::Reference { .. }
+            | Self::Corim { .. }
+            | Self::PlatformReferences { .. }
+            | Self::Root { .. }
+            | Self::Token { .. } => "bad-value",
             Self::Authority(_) => "authority",
             Self::Operator(_)
             | Self::RobotRecords(_)
             | Self::Attestation(_)
+            | Self::Platform(_)
             | Self::Mission(_)
             | Self::Rearm(_)
             | Self::Replacement(_)

@@ -69,6 +69,7 @@ impl CliError {
             Self::Operator(error) => Some(error),
             Self::RobotRecords(error) => Some(error),
             Self::Attestation(error) => Some(error),
+            Self::Platform(error) => Some(error),
             Self::Mission(error) => Some(error),
             Self::Rearm(error) => Some(error),
             Self::Replacement(error) => Some(error),

@@ -144,6 +144,17 @@ pub(crate) enum CliError {
     /// Offline evidence was not judged.
     #[error("the offline evidence is refused: {0}")]
     Offline(#[from] alcub3_server::OfflineRefusal),
+    /// A robot whose root of trust is no TPM was not enrolled or not judged.
+    #[error(transparent)]
+    Platform(#[from] alcub3_server::PlatformRefusal),
+    /// References of such a robot do not read.
+    #[error("{}: {source}", path.display())]
+    PlatformReferences {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// A mission was not approved.
     #[error("the mission is refused: {0}")]
     Mission(#[from] alcub3_server::MissionApprovalError),

@@ -28,6 +28,7 @@ impl CliError {
             | Self::Attestation(AttestationError::Robot(RobotError::NoReference(_))) => {
                 "set them with `alcub3 authority reference ROBOT --eventlog FILE`"
             }
+            Self::Platform(_) => "mend what the reason names, then begin again",
             Self::Attestation(_) => "ask for new evidence (`alcub3 appraise --request`), or attest again",
             Self::Agent(AgentError::Link(_)) if self.code() == "below-every-floor" => {
                 "ask the authority what it admits; a simulator needs one made with --admit-simulators"
@@ -94,6 +95,9 @@ impl CliError {
             ),
             Self::AppraisalPolicyFile { .. } => {
                 Some("mend it, then `alcub3 policy check` says what it asks (docs/appraisal-policy.md)")
+            }
+            Self::PlatformReferences { .. } => {
+                Some("write the document as docs/reference-values.md describes")
             }
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
             Self::Token { .. } => Some("restore the state folder, or end the mission"),

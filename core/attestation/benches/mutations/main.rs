@@ -16,6 +16,8 @@
 )]
 
 mod campaign;
+#[path = "../../tests/dice_platform/mod.rs"]
+mod dice_platform;
 mod kinds;
 #[path = "../../tests/software_robot/mod.rs"]
 mod software_robot;

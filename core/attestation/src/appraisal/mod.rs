@@ -8,6 +8,7 @@ mod asked;
 mod boot;
 mod check;
 mod content;
+mod judged;
 mod policy;
 mod reason;
 mod record;
@@ -22,8 +23,9 @@ mod verdict;
 
 pub use asked::{Asked, MissionScope};
 pub use boot::BootRecord;
+pub use judged::Judged;
+pub(crate) use judged::{Facts, judge_enrolled_tier};
 pub use policy::{LastSeen, Policy};
-pub(crate) use reason::reasons;
 pub use reason::{Finding, Reason, Severity};
 pub use record::PlatformRecord;
 pub(crate) use reference::unhex;
@@ -35,7 +37,9 @@ pub use reference::{
 pub use registers::RegisterRecord;
 pub use remedy::ExplainedFinding;
 pub use report::{AttestedReport, VerdictReport};
-pub use rules::{AppraisalPolicy, AppraisalPolicyError, ClassInWords, Judged, LevelInWords, RuleInForce};
+pub use rules::{
+    AppraisalPolicy, AppraisalPolicyError, ClassInWords, JudgedFacts, LevelInWords, RuleInForce,
+};
 pub use runtime::RuntimeRecord;
 pub(crate) use state::StateRule;
 pub use verdict::{Attested, Verdict};

@@ -1,4 +1,5 @@
 use alcub3_crypto::HashAlg;
+use alcub3_trust_model::HardwareTier;
 use serde::Serialize;
 
 /// What a finding means for the verdict.
@@ -58,7 +59,6 @@ macro_rules! reasons {
         }
     };
 }
-pub(crate) use reasons;
 
 reasons! {
     /// Not evidence.
@@ -261,6 +261,54 @@ reasons! {
     DiceSvn = "dice-svn", Untrusted, "a layer's security version number is below the floor, or missing";
     /// Mode.
     DiceMode = "dice-mode", Untrusted, "a layer is in debug, recovery or an unconfigured mode, or does not say in which";
+    /// Not a PSA token.
+    PsaMalformed = "psa-token-malformed", Untrusted, "the bytes are not a PSA attestation token";
+    /// COSE_Mac0.
+    PsaMac = "psa-token-mac", Untrusted, "the token is authenticated by a MAC, which is not accepted";
+    /// Critical header.
+    PsaCriticalHeader = "psa-critical-header", Untrusted, "the token has a critical header that is not known";
+    /// Unprotected header.
+    PsaUnprotectedHeader = "psa-unprotected-header", Untrusted, "the token has a header that its signature does not cover";
+    /// Header that was ignored.
+    PsaIgnoredHeader = "psa-header-ignored", Info, "the token has a header that is not critical and was not looked at";
+    /// A PSA token's algorithm.
+    PsaAlgorithm = "psa-algorithm", Untrusted, "the token's algorithm is not the pinned key's";
+    /// Signature of a PSA token.
+    PsaSignature = "psa-signature", Untrusted, "the token is not signed by the instance's attestation key";
+    /// A claim is missing.
+    PsaClaimMissing = "psa-claim-missing", Untrusted, "a claim that every token must have is missing";
+    /// A claim is malformed.
+    PsaClaimMalformed = "psa-claim-malformed", Untrusted, "a claim has the wrong type, size or value";
+    /// A claim comes twice.
+    PsaClaimDuplicate = "psa-claim-duplicate", Untrusted, "a claim comes twice";
+    /// A claim that is not understood.
+    PsaClaimUnknown = "psa-claim-unknown", Info, "the token has a claim that is not understood; it was not looked at";
+    /// Another profile of PSA tokens.
+    PsaProfile = "psa-profile", Untrusted, "the token is of another profile than TF-M's of RFC 9783";
+    /// Challenge.
+    PsaChallenge = "psa-challenge", Untrusted, "the token does not bind this nonce, robot and state: a replay, or changed on the way";
+    /// Another instance.
+    PsaInstance = "psa-instance", Untrusted, "the token is of another instance than the one enrolled";
+    /// Caller.
+    PsaClient = "psa-client", Untrusted, "the token was asked for by a caller that the policy does not name";
+    /// Another implementation.
+    PsaImplementation = "psa-implementation", Untrusted, "the root of trust is of another implementation than the one enrolled";
+    /// Lifecycle of a PSA root of trust.
+    PsaLifecycle = "psa-lifecycle", Untrusted, "the root of trust is not in a lifecycle state that the policy admits";
+    /// Debug that was admitted.
+    PsaLifecycleDebug = "psa-lifecycle-debug", Warning, "debug of all but the root of trust is on, which the policy admits";
+    /// A component has no reference.
+    PsaComponentUnknown = "psa-component-unknown", Untrusted, "a component is of a type for which there are no reference values";
+    /// Signer.
+    PsaComponentSigner = "psa-component-signer", Untrusted, "a component is signed by somebody who is not among the reference values";
+    /// Measurement.
+    PsaComponentMeasurement = "psa-component-measurement", Untrusted, "a component's measurement is not among the reference values";
+    /// Version.
+    PsaComponentVersion = "psa-component-version", Untrusted, "a component is older than the reference values ask, or does not say its version";
+    /// A component is missing.
+    PsaComponentMissing = "psa-component-missing", Untrusted, "a component that the reference values ask for was not measured";
+    /// PSA certification.
+    PsaCertification = "psa-certification", Untrusted, "no endorsement shows the certification that the policy asks for";
 }
 
 /// One reason with where it applies.
@@ -279,6 +327,9 @@ pub struct Finding {
     /// Number of the event in its log, where one is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<usize>,
+    /// The claim of a token, or its software component by place and type, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
     /// What was found, for people.
     pub detail: String,
 }
@@ -291,8 +342,14 @@ impl Finding {
             pcr: None,
             layer: None,
             event: None,
+            component: None,
             detail: detail.into(),
         }
+    }
+
+    pub(crate) fn below(tier: HardwareTier, minimum: HardwareTier) -> Self {
+        let detail = format!("it is {tier}, the policy asks for {minimum}");
+        Self::new(Reason::Tier, detail)
     }
 
     pub(super) fn pcr_not_quoted(pcr: u8, bank: HashAlg) -> Self {
@@ -308,6 +365,13 @@ impl Finding {
     pub(crate) fn at_layer(mut self, layer: usize) -> Self {
         self.layer = Some(layer);
         self
+    }
+
+    pub(crate) fn about(reason: Reason, component: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            component: Some(component.into()),
+            ..Self::new(reason, detail)
+        }
     }
 
     pub(super) fn at_event(mut self, event: Option<usize>) -> Self {

@@ -4,7 +4,7 @@ use super::policy::LastSeen;
 use super::reason::{Finding, Reason, Severity};
 use super::reference::ReferenceValues;
 use super::registers::RegisterRecord;
-use super::rules::{Judged, RuleInForce};
+use super::rules::{JudgedFacts, RuleInForce};
 use super::runtime::RuntimeRecord;
 use crate::quote::VerifiedQuote;
 use alcub3_crypto::Digest;
@@ -91,7 +91,7 @@ impl Verdict {
             .attested
             .as_ref()
             .and_then(|attested| attested.state.as_ref());
-        let judged = Judged {
+        let judged = JudgedFacts {
             tier: self.attested.as_ref().map(|attested| attested.tier),
             state_time_ms: state.map(|state| state.time_ms),
             judged_at_ms: self.judged_at_ms,

@@ -42,6 +42,13 @@ impl VerifiedChain {
         all.filter_map(|(at, certificate)| Some((at, certificate.extensions.measurement.as_ref()?)))
     }
 
+    /// The keys from the first measured layer's down: those that a device makes of itself.
+    pub(super) fn device_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        let measured = |certificate: &&Certificate| certificate.extensions.measurement.is_some();
+        let below = self.all().skip_while(move |one| !measured(one));
+        below.map(|certificate| &certificate.key)
+    }
+
     /// The first authority without measurements below one that has them: a layer that nobody measured.
     pub(super) fn unmeasured(&self) -> Option<usize> {
         let measured = |certificate: &Certificate| certificate.extensions.measurement.is_some();

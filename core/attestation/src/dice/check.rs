@@ -4,7 +4,7 @@ use super::chain::VerifiedChain;
 use super::evidence::{Evidence, Statement};
 use super::policy::Policy;
 use super::verdict::Attested;
-use crate::appraisal::{Finding, Reason, StateRule};
+use crate::appraisal::{Finding, Reason, StateRule, judge_enrolled_tier};
 use alcub3_trust_model::{AttestationKind, HardwareTier};
 
 /// One appraisal while it goes on.
@@ -81,6 +81,7 @@ impl<'p> Check<'p> {
                 .map(|(_, measured)| measured.clone())
                 .collect(),
             attestation_key: chain.key().clone(),
+            keys: chain.device_keys().cloned().collect(),
         }
     }
 
@@ -89,17 +90,11 @@ impl<'p> Check<'p> {
     }
 
     fn tier(&mut self) -> HardwareTier {
-        let (tier, floor) = (self.policy.enrolled_tier, self.policy.min_tier);
-        if tier == HardwareTier::Simulator {
-            self.find(
-                Reason::Simulator,
-                "a simulated device protects nothing from the machine it runs on",
-            );
-        }
-        if tier < floor {
-            self.find(Reason::Tier, format!("it is {tier}, the policy asks for {floor}"));
-        }
-        tier
+        judge_enrolled_tier(
+            self.policy.enrolled_tier,
+            self.policy.min_tier,
+            &mut self.findings,
+        )
     }
 
     fn sequence(&mut self, sequence: u64) {

@@ -168,12 +168,12 @@ pub struct Context<'a> {
 /// A judgement of evidence of whatever kind, as far as a result states it. Only appraisals make such judgements, so that a
 /// result says nothing that nobody has checked.
 pub trait Judgement {
-    /// The overall status.
-    fn status(&self) -> Status;
-    /// Its parts.
+    /// Whether the evidence holds and nothing found makes the robot untrusted.
+    fn is_trusted(&self) -> bool;
+    /// Everything found, in the order of the checks.
+    fn findings(&self) -> &[Finding];
+    /// The parts of the result.
     fn vector(&self) -> TrustVector;
-    /// Codes of all reasons found, in the order of the checks; a code may come more than once.
-    fn reason_codes(&self) -> Vec<&'static str>;
     /// What was to be proven; `None` where the platform cannot be asked.
     fn kind(&self) -> Option<AttestationKind>;
     /// When a result must have ended, UTC in milliseconds since 1970, however long its verifier would let it hold.
@@ -186,22 +186,30 @@ pub trait Judgement {
     fn tier(&self) -> Option<HardwareTier>;
     /// When it was judged, UTC in milliseconds since 1970.
     fn judged_at_ms(&self) -> u64;
-}
 
-impl Judgement for Verdict {
+    /// The overall status.
     fn status(&self) -> Status {
         Status::of(self.is_trusted(), self.findings())
     }
 
-    fn vector(&self) -> TrustVector {
-        TrustVector::of(self)
+    /// Codes of all reasons found, in the order of the checks; a code may come more than once.
+    fn reason_codes(&self) -> Vec<&'static str> {
+        let codes = self.findings().iter().map(|finding| finding.reason.code());
+        codes.collect()
+    }
+}
+
+impl Judgement for Verdict {
+    fn is_trusted(&self) -> bool {
+        Self::is_trusted(self)
     }
 
-    fn reason_codes(&self) -> Vec<&'static str> {
-        self.findings()
-            .iter()
-            .map(|finding| finding.reason.code())
-            .collect()
+    fn findings(&self) -> &[Finding] {
+        Self::findings(self)
+    }
+
+    fn vector(&self) -> TrustVector {
+        TrustVector::of(self)
     }
 
     fn kind(&self) -> Option<AttestationKind> {
@@ -228,7 +236,7 @@ impl Judgement for Verdict {
 impl Ear {
     /// The claims for a judgement.
     #[must_use]
-    pub fn of(judgement: &impl Judgement, context: &Context<'_>) -> Self {
+    pub fn of(judgement: &(impl Judgement + ?Sized), context: &Context<'_>) -> Self {
         let iat = judgement.judged_at_ms() / 1000;
         let ends_by = judgement.ends_by_ms().map_or(u64::MAX, |by_ms| by_ms / 1000);
         let result = Submodule::of(judgement, context.policy.clone());
@@ -261,7 +269,7 @@ impl Ear {
 }
 
 impl Submodule {
-    fn of(judgement: &impl Judgement, policy: String) -> Self {
+    fn of(judgement: &(impl Judgement + ?Sized), policy: String) -> Self {
         let mut reasons = judgement.reason_codes();
         reasons.dedup();
         let vector = judgement.vector();
@@ -280,7 +288,7 @@ impl Submodule {
 
 impl Status {
     /// The status of a judgement that was reached with these findings.
-    pub(crate) fn of(trusted: bool, findings: &[Finding]) -> Self {
+    fn of(trusted: bool, findings: &[Finding]) -> Self {
         let reserved =
             |finding: &Finding| finding.severity == Severity::Warning || finding.reason == Reason::Simulator;
         match trusted {

@@ -18,6 +18,14 @@ pub struct TrustVector {
 }
 
 impl TrustVector {
+    /// Nothing is proven (AR4SI: 99, of the identity).
+    pub(crate) const UNPROVEN: Self = Self {
+        instance_identity: 99,
+        configuration: 0,
+        executables: 0,
+        hardware: 0,
+    };
+
     /// The tier of the worst part, for the worst of which a status may not be better (draft-ietf-rats-ear-04 §3.1).
     pub(super) fn worst(&self) -> Status {
         let parts = [
@@ -38,10 +46,7 @@ impl TrustVector {
     /// Every part is a statement of its own; without a quote that holds only the identity's failure is stated.
     pub(super) fn of(verdict: &Verdict) -> Self {
         let Some(attested) = verdict.attested() else {
-            return Self {
-                instance_identity: 99,
-                ..Self::default()
-            };
+            return Self::UNPROVEN;
         };
         let bad = |reasons: &[Reason]| reasons.iter().any(|reason| verdict.has(*reason));
         let boot = [

@@ -5,9 +5,9 @@ use super::claims::{Claims, LifecycleState};
 use super::component::{Component, Version};
 use super::message;
 use super::policy::{Accepted, ComponentReference, Policy};
-use super::reason::{Finding, Reason};
 use super::verdict::Attested;
-use alcub3_trust_model::{HardwareTier, RobotState};
+use crate::appraisal::{Finding, Reason, StateRule, judge_enrolled_tier};
+use alcub3_trust_model::{AttestationKind, HardwareTier, RobotState};
 
 /// One appraisal while it goes on.
 pub(super) struct Check<'p> {
@@ -48,14 +48,14 @@ impl<'p> Check<'p> {
             .map_err(|error| self.find(error.reason(), error.detail()))
             .ok()?;
         for header in opened.ignored {
-            let finding = Finding::about(Reason::IgnoredHeader, header, "it changes nothing");
+            let finding = Finding::about(Reason::PsaIgnoredHeader, header, "it changes nothing");
             self.findings.push(finding);
         }
         let claims = Claims::read(&opened.payload, &mut self.findings)?;
         let other = self
             .findings
             .iter()
-            .any(|finding| finding.reason == Reason::Profile);
+            .any(|finding| finding.reason == Reason::PsaProfile);
         (!other).then_some(claims)
     }
 
@@ -64,14 +64,14 @@ impl<'p> Check<'p> {
         let is_instance = claims.instance == policy.instance;
         if !is_instance {
             let detail = format!("it is {}, enrolled is {}", claims.instance, policy.instance);
-            self.find(Reason::Instance, detail);
+            self.find(Reason::PsaInstance, detail);
         }
         let nonce = claims.nonce.as_bytes();
         let expected = challenge::expected(nonce.len(), policy.nonce, policy.robot, state);
         let is_answer = expected.is_some_and(|expected| expected.as_bytes() == nonce);
         if !is_answer {
             let detail = format!("its nonce is {}", claims.nonce);
-            self.find(Reason::Challenge, detail);
+            self.find(Reason::PsaChallenge, detail);
         }
         is_instance && is_answer
     }
@@ -79,7 +79,7 @@ impl<'p> Check<'p> {
     fn client(&mut self, claims: &Claims) {
         if !self.policy.clients.contains(&claims.client) {
             let detail = format!("it is {}, admitted are {:?}", claims.client, self.policy.clients);
-            self.find(Reason::Client, detail);
+            self.find(Reason::PsaClient, detail);
         }
     }
 
@@ -87,23 +87,23 @@ impl<'p> Check<'p> {
         let policy = self.policy;
         if claims.implementation != *policy.implementation {
             self.find(
-                Reason::Implementation,
+                Reason::PsaImplementation,
                 "ask the maker what it is, and enrol the robot anew if it is good",
             );
         }
         let named = claims.certification.as_deref();
         if !policy.certification.is_met(&claims.implementation, named) {
             let named = named.unwrap_or("no certificate");
-            self.find(Reason::Certification, format!("the token names {named}"));
+            self.find(Reason::PsaCertification, format!("the token names {named}"));
         }
     }
 
     fn lifecycle(&mut self, claims: &Claims) {
         let state = claims.lifecycle.state;
         if !self.policy.lifecycles.admits(state) {
-            self.find(Reason::Lifecycle, format!("it is {state}"));
+            self.find(Reason::PsaLifecycle, format!("it is {state}"));
         } else if state == LifecycleState::NonPsaRotDebug {
-            self.find(Reason::LifecycleDebug, format!("it is {state}"));
+            self.find(Reason::PsaLifecycleDebug, format!("it is {state}"));
         }
     }
 
@@ -119,14 +119,17 @@ impl<'p> Check<'p> {
                 let kind = reference.kind.as_deref().unwrap_or("without a type");
                 let detail = format!("none that is good is signed by {}", reference.signer);
                 self.findings
-                    .push(Finding::about(Reason::ComponentMissing, kind, detail));
+                    .push(Finding::about(Reason::PsaComponentMissing, kind, detail));
             }
         }
     }
 
     /// Good by one of the references of its type; else what is wrong by the reference that came nearest.
     fn component(&self, component: &Component) -> Result<(), (Reason, String)> {
-        let mut nearest = (Reason::ComponentUnknown, "no reference has its type".to_owned());
+        let mut nearest = (
+            Reason::PsaComponentUnknown,
+            "no reference has its type".to_owned(),
+        );
         for reference in self
             .policy
             .references
@@ -143,67 +146,43 @@ impl<'p> Check<'p> {
     }
 
     fn state(&mut self, bytes: &[u8]) -> Option<RobotState> {
-        let decoded = RobotState::from_canonical(bytes);
-        let state = decoded
-            .map_err(|error| self.find(Reason::StateMalformed, error.to_string()))
-            .ok()?;
-        if state.robot != *self.policy.robot {
-            let detail = format!("it is of {}, not of {}", state.robot, self.policy.robot);
-            self.find(Reason::StateRobot, detail);
-            return None;
-        }
-        if state.stopped {
-            self.find(
-                Reason::Stopped,
-                "it says so in its state; rearm it to have it trusted again",
-            );
-        }
-        let apart_ms = state.time_ms.abs_diff(self.now_ms);
-        if apart_ms > self.policy.max_state_age_ms {
-            self.find(
-                Reason::StateAge,
-                format!("{apart_ms} ms apart; check the robot's clock"),
-            );
-        }
-        Some(state)
+        let rule = StateRule {
+            robot: self.policy.robot,
+            now_ms: self.now_ms,
+            max_age_ms: self.policy.max_state_age_ms,
+            // A token is asked for all that it can show.
+            kind: AttestationKind::Operational,
+            references: None,
+        };
+        rule.judge(bytes, &mut self.findings)
     }
 
-    /// A token does not say what kind of root of trust signed it: what counts is what was enrolled with its key.
     fn tier(&mut self) -> HardwareTier {
-        let (tier, minimum) = (self.policy.enrolled_tier, self.policy.min_tier);
-        if tier == HardwareTier::Simulator {
-            self.find(
-                Reason::Simulator,
-                "a simulated root of trust protects nothing from the machine it runs on",
-            );
-        }
-        if tier < minimum {
-            self.find(
-                Reason::Tier,
-                format!("it is {tier}, the policy asks for {minimum}"),
-            );
-        }
-        tier
+        judge_enrolled_tier(
+            self.policy.enrolled_tier,
+            self.policy.min_tier,
+            &mut self.findings,
+        )
     }
 }
 
 /// How far a component that fails for this reason is from being good.
 const fn distance(reason: Reason) -> u8 {
     match reason {
-        Reason::ComponentVersion => 1,
-        Reason::ComponentMeasurement => 2,
-        Reason::ComponentSigner => 3,
+        Reason::PsaComponentVersion => 1,
+        Reason::PsaComponentMeasurement => 2,
+        Reason::PsaComponentSigner => 3,
         _ => 4,
     }
 }
 
 fn judge(component: &Component, reference: &ComponentReference) -> Result<(), (Reason, String)> {
     if component.kind != reference.kind {
-        return Err((Reason::ComponentUnknown, "it is of another type".to_owned()));
+        return Err((Reason::PsaComponentUnknown, "it is of another type".to_owned()));
     }
     if component.signer != reference.signer {
         return Err((
-            Reason::ComponentSigner,
+            Reason::PsaComponentSigner,
             format!("it is signed by {}", component.signer),
         ));
     }
@@ -211,7 +190,7 @@ fn judge(component: &Component, reference: &ComponentReference) -> Result<(), (R
         Accepted::Measurements(values, minimum) => {
             if !values.contains(&component.measurement) {
                 let detail = format!("it measured {}", component.measurement);
-                return Err((Reason::ComponentMeasurement, detail));
+                return Err((Reason::PsaComponentMeasurement, detail));
             }
             minimum.as_ref()
         }
@@ -227,7 +206,7 @@ fn judge_version(component: &Component, minimum: &Version) -> Result<(), (Reason
         _ => {
             let said = said.unwrap_or("nothing");
             Err((
-                Reason::ComponentVersion,
+                Reason::PsaComponentVersion,
                 format!("it says {said:?}, {minimum} is asked for"),
             ))
         }

@@ -2,7 +2,7 @@
 
 use super::PROFILE;
 use super::component::{self, Component};
-use super::reason::{Finding, Reason};
+use crate::appraisal::{Finding, Reason};
 use crate::cbor::{self, CborError, Key};
 use alcub3_crypto::{HashAlg, VerifyingKey};
 
@@ -58,6 +58,20 @@ impl HashValue {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl AsRef<[u8]> for HashValue {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<&[u8]> for HashValue {
+    type Error = ();
+
+    fn try_from(bytes: &[u8]) -> Result<Self, ()> {
+        Self::new(bytes).ok_or(())
     }
 }
 
@@ -235,7 +249,7 @@ impl<'a> Set<'a, '_> {
         if found.is_none() {
             let detail = format!("there is no claim {}", claim.0);
             self.findings
-                .push(Finding::about(Reason::ClaimMissing, claim.1, detail));
+                .push(Finding::about(Reason::PsaClaimMissing, claim.1, detail));
         }
         found
     }
@@ -252,7 +266,7 @@ impl<'a> Set<'a, '_> {
         match read(bytes) {
             Ok(value) => Some(Some(value)),
             Err(error) => {
-                let finding = Finding::about(Reason::ClaimMalformed, claim.1, error.to_string());
+                let finding = Finding::about(Reason::PsaClaimMalformed, claim.1, error.to_string());
                 self.findings.push(finding);
                 None
             }
@@ -271,13 +285,13 @@ impl<'a> Set<'a, '_> {
         };
         let detail = format!("it is {found}; {PROFILE:?} is known");
         self.findings
-            .push(Finding::about(Reason::Profile, EAT_PROFILE.1, detail));
+            .push(Finding::about(Reason::PsaProfile, EAT_PROFILE.1, detail));
     }
 
     /// A receiver must not fail on a claim that it does not understand (RFC 9783 §5.1.3, as RFC 9711 has it).
     fn note_unknown(&mut self) {
         for (key, _) in &self.pairs {
-            let finding = Finding::about(Reason::ClaimUnknown, key.to_string(), "it changes nothing");
+            let finding = Finding::about(Reason::PsaClaimUnknown, key.to_string(), "it changes nothing");
             self.findings.push(finding);
         }
     }
@@ -285,8 +299,8 @@ impl<'a> Set<'a, '_> {
 
 fn set_refused(error: &CborError) -> Finding {
     let reason = match error {
-        CborError::Duplicate(_) => Reason::ClaimDuplicate,
-        _ => Reason::Malformed,
+        CborError::Duplicate(_) => Reason::PsaClaimDuplicate,
+        _ => Reason::PsaMalformed,
     };
     Finding::about(reason, "claims-set", error.to_string())
 }

@@ -1,6 +1,6 @@
 //! The envelope: a tagged COSE_Sign1 (RFC 9052, RFC 9783 §5.1.1), read by `coset` once its lengths are known to be definite.
 
-use super::reason::Reason;
+use crate::appraisal::Reason;
 use crate::cbor::{self, CborError};
 use alcub3_crypto::{CryptoError, Suite, VerifyingKey};
 use coset::iana::EnumI64;
@@ -44,12 +44,12 @@ pub(super) enum MessageError {
 impl MessageError {
     pub(super) const fn reason(&self) -> Reason {
         match self {
-            Self::Mac => Reason::Mac,
-            Self::Critical => Reason::CriticalHeader,
-            Self::Unprotected => Reason::UnprotectedHeader,
-            Self::Algorithm(..) => Reason::Algorithm,
-            Self::Signature(_) | Self::Key => Reason::Signature,
-            _ => Reason::Malformed,
+            Self::Mac => Reason::PsaMac,
+            Self::Critical => Reason::PsaCriticalHeader,
+            Self::Unprotected => Reason::PsaUnprotectedHeader,
+            Self::Algorithm(..) => Reason::PsaAlgorithm,
+            Self::Signature(_) | Self::Key => Reason::PsaSignature,
+            _ => Reason::PsaMalformed,
         }
     }
 

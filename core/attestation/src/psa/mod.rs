@@ -13,19 +13,19 @@ mod challenge;
 mod check;
 mod claims;
 mod component;
+mod document;
 mod message;
 mod policy;
-mod reason;
 mod verdict;
 
 pub use challenge::challenge;
 pub use claims::{Claims, HashValue, InstanceId, Lifecycle, LifecycleState};
 pub use component::{Component, Version};
+pub use document::{DocumentError, PlatformReferences};
 pub use policy::{
     Accepted, Certification, CertificationLevel, ComponentReference, Endorsement, Lifecycles, Policy,
     ReferenceError, References,
 };
-pub use reason::{Finding, Reason};
 pub use verdict::{Attested, Verdict};
 
 /// The profile that is known: TF-M's, RFC 9783 §5.2.

@@ -3,6 +3,7 @@ use super::component::Version;
 use crate::evidence::Nonce;
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::{HardwareTier, RobotId};
+use serde::{Deserialize, Serialize};
 
 /// What a verifier holds a robot with a PSA root of trust to. Parse keys and reference values once.
 #[derive(Debug, Clone)]
@@ -34,7 +35,8 @@ pub struct Policy<'a> {
 }
 
 /// The admitted lifecycle states. There is no way to admit any of those in which a report cannot be trusted (RFC 9783 §4.3.1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Lifecycles {
     /// [`LifecycleState::Secured`].
     #[default]
@@ -115,7 +117,8 @@ impl References {
 }
 
 /// How far a root of trust was evaluated by PSA Certified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum CertificationLevel {
     /// A questionnaire.
     One,
@@ -139,8 +142,8 @@ pub struct Endorsement {
 /// What certification is asked for, and what is known of certificates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Certification {
-    minimum: Option<CertificationLevel>,
-    endorsements: Vec<Endorsement>,
+    pub(super) minimum: Option<CertificationLevel>,
+    pub(super) endorsements: Vec<Endorsement>,
 }
 
 impl Certification {

@@ -4,6 +4,7 @@
 
 pub mod approvals;
 pub mod chips;
+pub mod devices;
 pub mod robot;
 pub mod vault;
 

@@ -9,6 +9,7 @@ mod keys;
 mod logs;
 mod missions;
 mod own_records;
+mod platforms;
 mod psa;
 mod references;
 mod structures;
@@ -77,5 +78,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(own_records::seeds()?);
     seeds.extend(psa::seeds()?);
     seeds.extend(references::seeds()?);
+    seeds.extend(platforms::seeds()?);
     Ok(seeds)
 }

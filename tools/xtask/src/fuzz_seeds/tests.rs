@@ -12,6 +12,7 @@ use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_attestation::evidence::Evidence;
 use alcub3_attestation::ima::ImaLog;
+use alcub3_attestation::psa::PlatformReferences;
 use alcub3_attestation::receipt::{PurgeReceipt, Receipt, Statement};
 use alcub3_command_authority::cose::Message;
 use alcub3_command_authority::{
@@ -25,6 +26,7 @@ use alcub3_fleet_protocol::chip::ChipAnswer;
 use alcub3_fleet_protocol::extension::ExtensionRequest;
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
+use alcub3_fleet_protocol::platform::{PlatformAnswer, PlatformRequest, VerifiedPlatform};
 use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
@@ -152,6 +154,12 @@ const UNSIGNED: corim::Reading<'static> = corim::Reading {
     bank: None,
     now_s: 0,
 };
+/// Whether it is a message or, signed, a record of a robot without a TPM, or references in JSON.
+fn is_of_a_platform(bytes: &[u8], text: &str) -> bool {
+    parses_as_any!(bytes, PlatformRequest, PlatformAnswer)
+        || VerifiedPlatform::verify(&signed(bytes), &WORLD.authority.verifying_key()).is_ok()
+        || PlatformReferences::from_json(text).is_ok()
+}
 
 /// Whether a parser of the seed's target takes it; none where the target adds what the seed lacks.
 fn accepts(seed: &Seed) -> Option<bool> {
@@ -180,6 +188,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "fleet_messages" => is_fleet_message(bytes),
         "ima_log" => ImaLog::parse(bytes).is_ok(),
         "attestation_result" if seed.name == "affirming" => serde_json::from_slice::<Ear>(bytes).is_ok(),
+        "platforms" => is_of_a_platform(bytes, text),
         "psa_token" => is_psa_token(bytes),
         "public_key_file" => checkquote::public_key(bytes).is_ok(),
         "receipt" => {

@@ -41,7 +41,10 @@ pub(crate) fn run(arguments: &Health, context: &Context) -> Result<Answer, CliEr
 
 fn of_all(authority: &Authority) -> Result<Vec<(String, Standing)>, CliError> {
     let mut seen = Vec::new();
-    for name in authority.robots().map_err(RobotError::from)? {
+    let mut names = authority.robots().map_err(RobotError::from)?;
+    let platforms = authority.platforms().map_err(RobotError::from)?;
+    names.extend(platforms.iter().map(RobotId::to_string));
+    for name in names {
         let Ok(robot) = RobotId::new(name.as_str()) else {
             continue;
         };

@@ -7,6 +7,7 @@ mod health;
 mod init;
 mod operator;
 mod parts;
+mod platform;
 mod policy;
 pub(super) mod reference;
 mod show;
@@ -42,6 +43,9 @@ pub(crate) enum AuthorityCommand {
     /// Replaced parts of robots: what differs, and one person's approval
     #[command(subcommand)]
     Parts(parts::PartsCommand),
+    /// Robots whose root of trust is a DICE chain, a PSA token, or nothing at all
+    #[command(subcommand)]
+    Platform(platform::PlatformCommand),
     /// Set what a robot's boot is compared with, and what it may measure while it runs
     Reference(reference::Reference),
     /// What is asked of each class of robots when their evidence is judged
@@ -65,6 +69,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Chip(command) => chip::run(command),
         AuthorityCommand::Backup(command) => backup::run(command),
         AuthorityCommand::Parts(command) => parts::run(command, context),
+        AuthorityCommand::Platform(command) => platform::run(command, context),
         AuthorityCommand::Reference(arguments) => reference::run(arguments),
         AuthorityCommand::Policy(command) => policy::run(command),
         AuthorityCommand::Bundle(arguments) => bundle::run(arguments),

@@ -1,5 +1,6 @@
 //! `authority show`.
 
+use super::platform;
 use crate::args::Context;
 use crate::commands::audit::{self, Selection};
 use crate::commands::files;
@@ -61,6 +62,7 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
     for operator in authority.operators().iter() {
         operators.push((operator, chip_of(&authority, operator)?));
     }
+    let (platforms, platform_rows) = platform::described_all(&authority)?;
     let json = json!({
         "authority": authority.path(), "public_key": key, "ceiling": config.ceiling,
         "admit_simulators": config.admit_simulators,
@@ -70,6 +72,7 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         "robots": robots.iter().map(|(robot, tier, ceiling, trusted_at_ms)| json!({
             "robot": robot, "tier": tier.name(), "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
         })).collect::<Vec<_>>(),
+        "platforms": platforms,
     });
     let mut text = pairs([
         ("authority", authority.path().display().to_string()),
@@ -110,6 +113,10 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         ]
     });
     text.push_str(&table(["name", "TPM", "ceiling", "last found trusted"], rows));
+    if !platform_rows.is_empty() {
+        text.push_str(&format!("\n{}\n", context.style().bold("robots without a TPM")));
+        text.push_str(&table(platform::HEADER, platform_rows));
+    }
     Ok(Answer::done(json, text))
 }
 

@@ -96,7 +96,8 @@ pub fn digest(random: &mut Random) -> Digest {
     Digest::from_slice(BANK, &random.array::<32>()).unwrap()
 }
 
-fn change_state(state: &mut RobotState, random: &mut Random) -> String {
+/// Changes one field of a state.
+pub fn change_state(state: &mut RobotState, random: &mut Random) -> String {
     match random.below(18) {
         0 => state.time_ms = random.near(state.time_ms),
         1 => {

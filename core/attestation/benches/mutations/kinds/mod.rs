@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod certified;
 pub mod changes;
+pub mod devices;
 pub mod leases;
 pub mod lists;
 pub mod logs;
@@ -19,7 +20,7 @@ use crate::campaign::Kind;
 pub type Make = fn() -> Option<Kind>;
 
 /// Every kind by its name; those whose real data is not beside the checkout say so and are left out.
-pub const ALL: [(&str, Make); 17] = [
+pub const ALL: [(&str, Make); 19] = [
     ("evidence-uefi", || Some(platform::with_uefi_log())),
     ("evidence-stopped", || Some(platform::after_a_rearmed_stop())),
     ("evidence-ima", || Some(platform::with_runtime_list())),
@@ -35,6 +36,8 @@ pub const ALL: [(&str, Make); 17] = [
     ("result", || Some(results::token())),
     ("lease", || Some(leases::of_a_boot())),
     ("mission-key", || Some(mission_key::certified())),
+    ("dice-chain", || Some(devices::dice_chain())),
+    ("psa-token", || Some(devices::psa_token())),
     ("ek-st", certificates::of_st),
     ("ek-simulator", || Some(certificates::of_a_simulator())),
 ];

@@ -7,7 +7,7 @@ use alcub3_trust_model::HardwareTier;
 
 /// What a judgement has that a rule looks at beside its findings.
 #[derive(Debug, Clone, Copy)]
-pub struct Judged<'a> {
+pub struct JudgedFacts<'a> {
     /// The kind of root of trust; `None` where nothing is proven, which needs no rule to be refused.
     pub tier: Option<HardwareTier>,
     /// When the robot says its state was, UTC in milliseconds; `None` where there is no state that holds.
@@ -34,7 +34,7 @@ impl RuleInForce {
     }
 
     /// Adds what the rule finds, and makes fatal what it refuses. It removes nothing and makes nothing milder.
-    pub fn hold(&self, findings: &mut Vec<Finding>, judged: &Judged<'_>) {
+    pub fn hold(&self, findings: &mut Vec<Finding>, judged: &JudgedFacts<'_>) {
         for finding in findings.iter_mut() {
             self.refuse(finding);
         }
@@ -76,7 +76,7 @@ impl RuleInForce {
             .then(|| Finding::new(Reason::PolicyClass, detail()))
     }
 
-    fn tier(&self, judged: &Judged<'_>) -> Option<Finding> {
+    fn tier(&self, judged: &JudgedFacts<'_>) -> Option<Finding> {
         let (found, asked) = (judged.tier?, self.asks.min_tier?);
         let detail = || {
             format!(
@@ -87,7 +87,7 @@ impl RuleInForce {
         (found < asked).then(|| Finding::new(Reason::PolicyTier, detail()))
     }
 
-    fn state_age(&self, judged: &Judged<'_>) -> Option<Finding> {
+    fn state_age(&self, judged: &JudgedFacts<'_>) -> Option<Finding> {
         let (at, most) = (judged.state_time_ms?, self.asks.max_state_age_ms?);
         let found = at.abs_diff(judged.judged_at_ms);
         let detail = || {
@@ -100,7 +100,7 @@ impl RuleInForce {
     }
 
     /// What must have been held to something and was not.
-    fn unjudged(&self, judged: &Judged<'_>) -> Vec<Finding> {
+    fn unjudged(&self, judged: &JudgedFacts<'_>) -> Vec<Finding> {
         let (references, asker) = (judged.references, self.asker());
         let mut findings = Vec::new();
         let claims = references.map(ReferenceValues::claims);

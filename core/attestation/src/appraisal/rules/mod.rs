@@ -9,7 +9,7 @@ mod judge;
 mod words;
 
 pub use document::AppraisalPolicyError;
-pub use judge::Judged;
+pub use judge::JudgedFacts;
 pub use words::{ClassInWords, LevelInWords};
 
 use alcub3_trust_model::{HardwareTier, Level, RobotId};

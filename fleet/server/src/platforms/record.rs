@@ -1,0 +1,139 @@
+//! What the authority keeps of robots whose root of trust is no TPM.
+
+use alcub3_attestation::ear::Judgement;
+use alcub3_attestation::health::History;
+use alcub3_crypto::VerifyingKey;
+use alcub3_fleet_protocol::platform::VerifiedPlatform;
+use alcub3_trust_model::RobotId;
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+
+use crate::robots::RobotError;
+use crate::store::{StateFolder, StoreError};
+
+const ENROLMENTS: &str = "platform-enrolments";
+const STANDINGS: &str = "platform-standings";
+const DOMAIN: &str = "alcub3/authority-platform-standing/v1";
+const VERSION: u64 = 1;
+
+/// What was last seen of such a robot.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PlatformStanding {
+    /// The highest sequence number that its root of trust signed, where its kind has one.
+    pub last_sequence: Option<u64>,
+    /// When it was last found trusted, UTC in milliseconds; none where it is untrusted now.
+    pub trusted_at_ms: Option<u64>,
+    /// The last judgements.
+    pub history: History,
+}
+
+impl PlatformStanding {
+    /// Notes a judgement, with the codes of what makes the robot untrusted.
+    pub(super) fn note(&mut self, judgement: &dyn Judgement, codes: &[&'static str]) {
+        let (is_trusted, at_ms) = (judgement.is_trusted(), judgement.judged_at_ms());
+        self.last_sequence = self.last_sequence.max(judgement.sequence());
+        self.trusted_at_ms = is_trusted.then_some(at_ms);
+        self.history.note(at_ms, is_trusted, codes);
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let optional = usize::from(self.last_sequence.is_some()) + usize::from(self.trusted_at_ms.is_some());
+        let mut out = Encoder::structure(DOMAIN, VERSION, 1 + optional);
+        for (key, value) in [(2, self.last_sequence), (3, self.trusted_at_ms)] {
+            if let Some(value) = value {
+                out.u64(key).u64(value);
+            }
+        }
+        out.u64(4).bytes(&self.history.to_canonical());
+        out.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(DOMAIN, bytes);
+        let r = &mut reader;
+        let mut fields = r.structure(DOMAIN, VERSION)?;
+        let mut optional = |r: &mut Reader<'_>, key, field| match fields.optional(r, key, field)? {
+            true => r.u64(field).map(Some),
+            false => Ok(None),
+        };
+        let last_sequence = optional(r, 2, "last_sequence")?;
+        let trusted_at_ms = optional(r, 3, "trusted_at_ms")?;
+        fields.key(r, 4, "history")?;
+        let history = History::from_canonical(r.bytes("history")?)?;
+        fields.finish(r)?;
+        r.finish()?;
+        Ok(Self {
+            last_sequence,
+            trusted_at_ms,
+            history,
+        })
+    }
+}
+
+pub(super) fn find(
+    folder: &StateFolder,
+    authority: &VerifyingKey,
+    robot: &RobotId,
+) -> Result<Option<VerifiedPlatform>, RobotError> {
+    let Some(bytes) = folder.get(ENROLMENTS, robot.as_str())? else {
+        return Ok(None);
+    };
+    let verified = VerifiedPlatform::verify_of(&bytes, authority, robot);
+    verified.map(Some).map_err(|source| RobotError::Platform {
+        robot: robot.clone(),
+        source: Box::new(source),
+    })
+}
+
+pub(super) fn put(
+    folder: &StateFolder,
+    robot: &RobotId,
+    platform: &VerifiedPlatform,
+) -> Result<(), StoreError> {
+    folder.put(ENROLMENTS, robot.as_str(), platform.as_bytes())
+}
+
+pub(super) fn names(folder: &StateFolder) -> Result<Vec<RobotId>, StoreError> {
+    let names = folder.keys(ENROLMENTS)?.into_iter();
+    Ok(names.filter_map(|name| RobotId::new(name).ok()).collect())
+}
+
+pub(super) fn standing(folder: &StateFolder, robot: &RobotId) -> Result<PlatformStanding, RobotError> {
+    let Some(bytes) = folder.get(STANDINGS, robot.as_str())? else {
+        return Ok(PlatformStanding::default());
+    };
+    PlatformStanding::decode(&bytes).map_err(|source| RobotError::Standing {
+        robot: robot.clone(),
+        source,
+    })
+}
+
+pub(super) fn put_standing(
+    folder: &StateFolder,
+    robot: &RobotId,
+    standing: &PlatformStanding,
+) -> Result<(), StoreError> {
+    folder.put(STANDINGS, robot.as_str(), &standing.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standing_reads_back_exactly() {
+        let mut history = History::default();
+        history.note(1_790_000_000_000, false, &["psa-signature"]);
+        let full = PlatformStanding {
+            last_sequence: Some(9),
+            trusted_at_ms: Some(1_790_000_000_000),
+            history,
+        };
+        for standing in [PlatformStanding::default(), full] {
+            let bytes = standing.encode();
+            assert_eq!(PlatformStanding::decode(&bytes).unwrap(), standing);
+            for cut in 0..bytes.len() {
+                assert!(PlatformStanding::decode(&bytes[..cut]).is_err());
+            }
+        }
+    }
+}
