@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use alcub3_attestation::ek_certificate::revocation::ListError;
 use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{CryptoError, HashAlg};
@@ -15,7 +16,10 @@ pub const PRODUCTION_ROOTS: &str = "roots-production";
 /// The folder of roots that vouch for simulators, inside the state folder.
 pub const SIMULATOR_ROOTS: &str = "roots-simulator";
 
-/// A folder of roots could not be read.
+/// The folder of the vendors' revocation lists, inside the state folder.
+pub const REVOCATION_LISTS: &str = "crls";
+
+/// A folder of roots or of revocation lists could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
     /// The operating system refused.
@@ -34,26 +38,44 @@ pub enum RootsError {
         /// What is wrong with it.
         source: RootError,
     },
+    /// A file holds no usable revocation list.
+    #[error("revocation lists: {path}: {source}; remove the file or replace it")]
+    List {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ListError,
+    },
 }
 
-/// Reads both folders: every file holds certificates, PEM or DER.
-pub(crate) fn read_roots(state: &Path) -> Result<Roots, RootsError> {
+/// Reads the three folders: every file holds certificates or revocation lists, PEM or DER. A file that does not read stops
+/// everything: a list that was lost would revoke nothing.
+pub(crate) fn read_roots(state: &Path, require_lists: bool) -> Result<Roots, RootsError> {
     let mut roots = Roots::new();
     for (kind, name) in [
         (RootKind::Production, PRODUCTION_ROOTS),
         (RootKind::Simulator, SIMULATOR_ROOTS),
     ] {
         for path in files(&state.join(name))? {
-            let bytes = fs::read(&path).map_err(|source| RootsError::Io {
-                path: path.clone(),
-                source,
-            })?;
-            roots
-                .add(kind, &bytes)
-                .map_err(|source| RootsError::File { path, source })?;
+            let added = roots.add(kind, &contents(&path)?);
+            added.map_err(|source| RootsError::File { path, source })?;
         }
     }
+    for path in files(&state.join(REVOCATION_LISTS))? {
+        let added = roots.add_revocations(&contents(&path)?);
+        added.map_err(|source| RootsError::List { path, source })?;
+    }
+    if require_lists {
+        roots.require_revocation_lists();
+    }
     Ok(roots)
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, RootsError> {
+    fs::read(path).map_err(|source| RootsError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, RootsError> {

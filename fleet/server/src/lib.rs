@@ -58,7 +58,7 @@ pub use certificates::{
     AUTHORITY_CERTIFICATE_MS, CertificateStanding, CertificationError, LOCAL_CERTIFICATE_MS,
 };
 pub use chips::ChipRefusal;
-pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
+pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULATOR_ROOTS};
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;
 pub use exchanges::{EXCHANGE_MS, ExchangeError};
