@@ -99,10 +99,7 @@ fn who_was_not_checked_is_said_and_refused_where_lists_are_required() {
 fn a_revoked_endorsement_certificate_is_refused_with_its_serial() {
     for critical in KINDS {
         let chain = Chain::new(critical);
-        let list = chain
-            .middle
-            .revocation_list(&[&serial(&chain.leaf)], CURRENT)
-            .unwrap();
+        let list = chain.middle.revocation_list(&[&chain.leaf], CURRENT).unwrap();
         let refused = chain.judge(&chain.roots(&[list])).unwrap_err();
         let EkError::Revoked {
             serial: named,
@@ -114,15 +111,15 @@ fn a_revoked_endorsement_certificate_is_refused_with_its_serial() {
             panic!("{refused}")
         };
         let expected: String = serial(&chain.leaf).iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!((named, issuer.as_str(), reason.as_str()), (&expected, "middle", "KeyCompromise"));
+        assert_eq!(
+            (named, issuer.as_str(), reason.as_str()),
+            (&expected, "middle", "KeyCompromise")
+        );
         assert_eq!(*what, "the endorsement certificate");
         assert!(refused.to_string().contains(&expected), "{refused}");
         // Another's serial number is nothing to it.
         let other = Chain::new(critical);
-        let list = chain
-            .middle
-            .revocation_list(&[&serial(&other.leaf)], CURRENT)
-            .unwrap();
+        let list = chain.middle.revocation_list(&[&other.leaf], CURRENT).unwrap();
         chain.judge(&chain.roots(&[list])).unwrap();
     }
 }
@@ -133,7 +130,7 @@ fn a_revoked_intermediate_is_refused_sent_along_or_handed_in_as_an_anchor() {
         let chain = Chain::new(critical);
         let list = chain
             .root
-            .revocation_list(&[&serial(chain.middle.root_der())], CURRENT)
+            .revocation_list(&[chain.middle.root_der()], CURRENT)
             .unwrap();
         let mut roots = chain.roots(&[list]);
         let refused = chain.judge(&roots);
@@ -141,9 +138,7 @@ fn a_revoked_intermediate_is_refused_sent_along_or_handed_in_as_an_anchor() {
             matches!(&refused, Err(EkError::Revoked { what, .. }) if what.contains("above")),
             "{refused:?}"
         );
-        roots
-            .add(RootKind::Production, chain.middle.root_der())
-            .unwrap();
+        roots.add(RootKind::Production, chain.middle.root_der()).unwrap();
         let refused = verify(&chain.leaf, &[], &roots, NOW);
         assert!(matches!(refused, Err(EkError::Revoked { .. })), "{refused:?}");
     }
@@ -159,7 +154,10 @@ fn a_list_that_is_not_current_lets_nothing_through() {
                 chain.root.revocation_list(&[], years).unwrap(),
             ] {
                 let refused = chain.judge(&chain.roots(&[list]));
-                assert!(matches!(refused, Err(EkError::ListNotCurrent { .. })), "{refused:?}");
+                assert!(
+                    matches!(refused, Err(EkError::ListNotCurrent { .. })),
+                    "{refused:?}"
+                );
             }
         }
         // A current list beside an old one is enough, in either order; what the old one revokes stays revoked.
@@ -167,9 +165,11 @@ fn a_list_that_is_not_current_lets_nothing_through() {
         let old = chain.middle.revocation_list(&[], (2024, 2025)).unwrap();
         let old_revoking = chain
             .middle
-            .revocation_list(&[&serial(&chain.leaf)], (2024, 2025))
+            .revocation_list(&[&chain.leaf], (2024, 2025))
             .unwrap();
-        chain.judge(&chain.roots(&[old.clone(), current.clone()])).unwrap();
+        chain
+            .judge(&chain.roots(&[old.clone(), current.clone()]))
+            .unwrap();
         chain.judge(&chain.roots(&[current.clone(), old])).unwrap();
         let refused = chain.judge(&chain.roots(&[current, old_revoking]));
         assert!(matches!(refused, Err(EkError::Revoked { .. })), "{refused:?}");
@@ -182,11 +182,12 @@ fn a_list_that_somebody_else_signed_counts_for_nothing_and_is_not_overlooked() {
     let impostor = chain.root.intermediate("middle", false).unwrap();
     let forged = impostor.revocation_list(&[], CURRENT).unwrap();
     let refused = chain.judge(&chain.roots(std::slice::from_ref(&forged)));
-    assert!(matches!(refused, Err(EkError::ListSignature { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(EkError::ListSignature { .. })),
+        "{refused:?}"
+    );
     // Nor does it revoke anything, once there is a list of the issuer's own.
-    let forged = impostor
-        .revocation_list(&[&serial(&chain.leaf)], CURRENT)
-        .unwrap();
+    let forged = impostor.revocation_list(&[&chain.leaf], CURRENT).unwrap();
     let own = chain.middle.revocation_list(&[], CURRENT).unwrap();
     chain.judge(&chain.roots(&[forged, own.clone()])).unwrap();
     // Every byte of a list counts.
@@ -241,7 +242,10 @@ fn a_vendors_certificate_under_lists_made_by_openssl() {
     let forged = openssl_list("/C=CH/O=STMicroelectronics NV/CN=STM TPM ECC Intermediate CA 01");
     assert_eq!(roots.add_revocations(&forged).unwrap(), 1);
     let refused = verify(&leaf, &[&middle], &roots, in_2024);
-    assert!(matches!(refused, Err(EkError::ListSignature { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(EkError::ListSignature { .. })),
+        "{refused:?}"
+    );
 }
 
 /// An empty PEM list of an authority of this name, all made by the `openssl` command.

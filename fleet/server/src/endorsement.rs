@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use alcub3_attestation::ek_certificate::revocation::ListError;
 use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
 use alcub3_crypto::tpm::Public;
-use alcub3_crypto::{CryptoError, HashAlg};
+use alcub3_crypto::{CryptoError, Digest, HashAlg};
+use alcub3_fleet_protocol::endorsement::{EndorsementBasis, pin_digest};
 use alcub3_fleet_protocol::enrolment::Endorsement;
-use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::{HardwareTier, RobotId};
+
+use crate::endorsement_pins::{Pins, PinsError};
 
 /// The folder of roots that vouch for vendors' TPMs, inside the state folder.
 pub const PRODUCTION_ROOTS: &str = "roots-production";
@@ -108,6 +111,33 @@ pub enum EndorsementError {
         "the endorsement certificate is of another key than the TPM uses: read the certificate of this key"
     )]
     OtherKey,
+    /// There is no certificate, and no pin of the key.
+    #[error(
+        "the TPM has no endorsement certificate, and no endorsement key of {robot} is pinned: where the vendor ships none, read \
+         the key's SHA-256 on the robot itself and pin it (`authority endorsement pin`); this request's is {}", .found.to_hex()
+    )]
+    NotPinned {
+        /// Which robot.
+        robot: RobotId,
+        /// The digest of the key that it shows.
+        found: Digest,
+    },
+    /// Another key than the one that is pinned.
+    #[error(
+        "the TPM has no endorsement certificate, and its endorsement key {} is not the one that is pinned for {robot}, {}: it is \
+         another TPM, or the pin is wrong", .found.to_hex(), .pinned.to_hex()
+    )]
+    OtherPin {
+        /// Which robot.
+        robot: RobotId,
+        /// What is pinned.
+        pinned: Digest,
+        /// The digest of the key that it shows.
+        found: Digest,
+    },
+    /// The pins do not read.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The key cannot be used.
     #[error("the endorsement key cannot be used: {0}")]
     Key(#[from] CryptoError),
@@ -125,10 +155,46 @@ pub(crate) fn judge(
     if !verified.certifies(key) {
         return Err(EndorsementError::OtherKey);
     }
+    let digest = HashAlg::Sha256.digest(&[certificate]);
+    let unlisted = verified.unlisted_issuers();
+    if !unlisted.is_empty() {
+        tracing::warn!(issuers = ?unlisted, "no revocation list is known of these issuers of an endorsement certificate");
+    }
     Ok(Endorsement {
         key: key.verifying_key()?,
-        certificate: HashAlg::Sha256.digest(&[certificate]),
+        basis: match unlisted {
+            [] => EndorsementBasis::Certificate(digest),
+            _ => EndorsementBasis::CertificateUnlisted(digest),
+        },
         tier: tier(&verified),
+    })
+}
+
+/// Judges a key whose chip has no certificate: by the operator's pin alone.
+pub(crate) fn judge_by_pin(
+    key: &Public,
+    robot: &RobotId,
+    pins: &Pins<'_>,
+) -> Result<Endorsement, EndorsementError> {
+    let key = key.verifying_key()?;
+    let found = pin_digest(&key);
+    let Some(pin) = pins.of(robot)? else {
+        return Err(EndorsementError::NotPinned {
+            robot: robot.clone(),
+            found,
+        });
+    };
+    if pin.key != found {
+        return Err(EndorsementError::OtherPin {
+            robot: robot.clone(),
+            pinned: pin.key,
+            found,
+        });
+    }
+    Ok(Endorsement {
+        key,
+        basis: EndorsementBasis::PinnedKey(found),
+        tier: pin.tier,
     })
 }
 

@@ -24,6 +24,7 @@ mod backup_parent;
 mod certificates;
 mod chips;
 mod endorsement;
+mod endorsement_pins;
 mod enrolment;
 mod entropy;
 mod epochs;
@@ -59,6 +60,7 @@ pub use certificates::{
 };
 pub use chips::ChipRefusal;
 pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULATOR_ROOTS};
+pub use endorsement_pins::PinsError;
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;
 pub use exchanges::{EXCHANGE_MS, ExchangeError};

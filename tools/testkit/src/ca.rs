@@ -6,6 +6,7 @@ use rcgen::{
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     PublicKeyData, RevocationReason, RevokedCertParams, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
 };
+use x509_cert::der::Decode;
 
 /// NV index of the certificate of the RSA-2048 endorsement key (TCG EK Credential Profile 2.2.1.4).
 pub const EK_CERTIFICATE_RSA2048: u32 = 0x01C0_0002;
@@ -61,8 +62,7 @@ impl SimulatorCa {
         let mut params = authority(name, 0);
         params.use_authority_key_identifier_extension = true;
         if critical_policies {
-            let mut policies =
-                CustomExtension::from_oid_content(CERTIFICATE_POLICIES, ANY_POLICY.to_vec());
+            let mut policies = CustomExtension::from_oid_content(CERTIFICATE_POLICIES, ANY_POLICY.to_vec());
             policies.set_criticality(true);
             params.custom_extensions = vec![policies];
         }
@@ -73,28 +73,32 @@ impl SimulatorCa {
         })
     }
 
-    /// A list, DER, that revokes these serial numbers, made on the first day of one year and good to that of another.
+    /// A list, DER, that revokes these certificates (DER) by their serial numbers, made on the first day of one year and good to that of another.
     ///
     /// # Errors
     /// [`Certificate`](TestkitError::Certificate).
     pub fn revocation_list(
         &self,
-        serials: &[&[u8]],
+        certificates: &[&[u8]],
         (from_year, to_year): (i32, i32),
     ) -> Result<Vec<u8>, TestkitError> {
         let made = date_time_ymd(from_year, 1, 1);
-        let revoked = |serial: &&[u8]| RevokedCertParams {
-            serial_number: SerialNumber::from_slice(serial),
-            revocation_time: made,
-            reason_code: Some(RevocationReason::KeyCompromise),
-            invalidity_date: None,
+        let revoked = |der: &&[u8]| {
+            let certificate = x509_cert::Certificate::from_der(der)?;
+            let serial = certificate.tbs_certificate().serial_number().as_bytes();
+            Ok::<_, TestkitError>(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial),
+                revocation_time: made,
+                reason_code: Some(RevocationReason::KeyCompromise),
+                invalidity_date: None,
+            })
         };
         let list = CertificateRevocationListParams {
             this_update: made,
             next_update: date_time_ymd(to_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
-            revoked_certs: serials.iter().map(revoked).collect(),
+            revoked_certs: certificates.iter().map(revoked).collect::<Result<_, _>>()?,
             key_identifier_method: KeyIdMethod::Sha256,
         };
         Ok(list.signed_by(&self.issuer)?.der().to_vec())

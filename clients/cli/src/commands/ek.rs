@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const LIMIT: u64 = 1024 * 1024;
+const LISTS_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
@@ -35,6 +36,12 @@ pub(crate) struct Verify {
     /// An intermediate certificate that came with it, DER or PEM
     #[arg(long, value_name = "FILE")]
     intermediate: Vec<PathBuf>,
+    /// Folder with revocation lists (CRLs), PEM or DER; an issuer without one there is said not to have been checked
+    #[arg(long, value_name = "DIR")]
+    crls: Option<PathBuf>,
+    /// Refuse the certificate where some issuer's revocation list is missing
+    #[arg(long)]
+    require_crls: bool,
 }
 
 /// Runs the command.
@@ -49,6 +56,12 @@ pub(crate) fn run(command: &EkCommand, context: &Context) -> Result<Answer, CliE
         if let Some(folder) = folder {
             loaded.add_folder(kind, folder)?;
         }
+    }
+    if let Some(folder) = &arguments.crls {
+        loaded.add_lists(folder)?;
+    }
+    if arguments.require_crls {
+        loaded.roots.require_revocation_lists();
     }
     let intermediates: Vec<Vec<u8>> = arguments
         .intermediate
@@ -73,21 +86,14 @@ pub(crate) struct Loaded {
     pub(crate) count: usize,
     /// Files that hold none, and why.
     skipped: Vec<String>,
+    /// How many revocation lists there are.
+    lists: usize,
 }
 
 impl Loaded {
     /// Adds every file of a folder. A file that cannot be used is named, and trusted by nobody.
     pub(crate) fn add_folder(&mut self, kind: RootKind, folder: &Path) -> Result<(), CliError> {
-        let failed = |source| CliError::Read {
-            path: folder.into(),
-            source,
-        };
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            paths.push(entry.map_err(failed)?.path());
-        }
-        paths.sort();
-        for path in paths.into_iter().filter(|path| path.is_file()) {
+        for path in files_of(folder)? {
             match self
                 .roots
                 .add(kind, &files::read(&path, "a root certificate", LIMIT)?)
@@ -102,6 +108,34 @@ impl Loaded {
         }
         Ok(())
     }
+
+    /// Adds every revocation list of a folder. One that cannot be read is a failure: it would revoke nothing.
+    fn add_lists(&mut self, folder: &Path) -> Result<(), CliError> {
+        for path in files_of(folder)? {
+            let added = self
+                .roots
+                .add_revocations(&files::read(&path, "a revocation list", LISTS_LIMIT)?);
+            self.lists += added.map_err(|error| CliError::Root {
+                path: path.clone(),
+                reason: with_sources(&error),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let failed = |source| CliError::Read {
+        path: folder.into(),
+        source,
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
 }
 
 /// Seconds since 1970; a clock before that makes every certificate not valid yet.
@@ -127,8 +161,13 @@ fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
     let json = json!({
         "valid": true, "simulator": ek.is_simulator(), "manufacturer": ek.manufacturer(), "model": ek.model(),
         "version": ek.version(), "public_key_spki": hex::encode(ek.spki_der()),
-        "roots": loaded.count, "roots_skipped": loaded.skipped,
+        "roots": loaded.count, "roots_skipped": loaded.skipped, "crls": loaded.lists,
+        "revocation_unchecked": ek.unlisted_issuers(),
     });
+    let revocation = match ek.unlisted_issuers() {
+        [] => "checked, none is revoked".to_owned(),
+        unlisted => format!("NOT CHECKED for what these issued: {}", unlisted.join("; ")),
+    };
     let of = |text: Option<&str>| text.unwrap_or("not stated").to_owned();
     let mut text = if ek.is_simulator() {
         style.warn("the certificate holds, and is a simulator's")
@@ -144,6 +183,7 @@ fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
             "roots",
             format!("{} used, {} files skipped", loaded.count, loaded.skipped.len()),
         ),
+        ("revocation", revocation),
     ]));
     Answer::done(json, text)
 }

@@ -52,6 +52,7 @@ impl CliError {
             | Self::Duplication(_)
             | Self::Succession(_)
             | Self::Chip(_)
+            | Self::EndorsementPin(_)
             | Self::SharedKey(_)
             | Self::PolicyBundle(_)
             | Self::LevelPolicy(_) => self.authority_code("authority"),

@@ -16,10 +16,10 @@ pub mod revocation;
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::Public;
 use core::time::Duration;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime, pem::PemObject};
-use thiserror::Error;
 use intermediate::Issuer;
 use revocation::{ListError, Revocations};
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime, pem::PemObject};
+use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage};
 
 /// Longest endorsement certificate accepted, in bytes; NV indices hold at most 2 KiB or so.

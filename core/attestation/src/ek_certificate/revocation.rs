@@ -37,7 +37,9 @@ pub enum ListError {
     #[error("the file holds no revocation list; it must be PEM (`X509 CRL`) or DER")]
     Empty,
     /// A list cannot be used.
-    #[error("revocation list {number} of the file cannot be used: it must be a complete or partitioned X.509 v2 list")]
+    #[error(
+        "revocation list {number} of the file cannot be used: it must be a complete or partitioned X.509 v2 list"
+    )]
     List {
         /// Which, counted from 1.
         number: usize,
@@ -169,10 +171,11 @@ impl List {
     fn revokes(&self, serial: &[u8]) -> Option<String> {
         match self.read.find_serial(serial) {
             Ok(None) => None,
-            Ok(Some(entry)) => Some(entry.reason_code.map_or_else(
-                || "no reason given".to_owned(),
-                |reason| format!("{reason:?}"),
-            )),
+            Ok(Some(entry)) => Some(
+                entry
+                    .reason_code
+                    .map_or_else(|| "no reason given".to_owned(), |reason| format!("{reason:?}")),
+            ),
             Err(_) => Some("the list cannot be read".to_owned()),
         }
     }

@@ -9,16 +9,17 @@ use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, Sessi
 
 use super::messages::proof_parts;
 use super::{EnrolChallenge, EnrolError, EnrolRequest, EnrolResponse, checks};
+use crate::endorsement::{EndorsementBasis, pin_digest};
 use crate::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 
-/// What the validation of the endorsement certificate found (see `alcub3-attestation`).
+/// What the validation of the endorsement certificate found (see `alcub3-attestation`), or what an operator pinned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endorsement {
-    /// The certified key.
+    /// The certified or pinned key.
     pub key: VerifyingKey,
-    /// The SHA-256 of the certificate.
-    pub certificate: Digest,
-    /// The kind of TPM that the certificate and its issuer vouch for.
+    /// What vouched for it.
+    pub basis: EndorsementBasis,
+    /// The kind of TPM that the certificate and its issuer vouch for, or that the pin states.
     pub tier: HardwareTier,
 }
 
@@ -116,7 +117,7 @@ impl Received {
     /// Challenges the robot, whose certificate was validated. Gives the message.
     ///
     /// # Errors
-    /// [`EnrolError::OtherEndorsementKey`], [`EnrolError::NoLevel`], or what cryptography refused.
+    /// [`EnrolError::OtherEndorsementKey`], [`EnrolError::Basis`], [`EnrolError::NoLevel`], or what cryptography refused.
     pub fn challenge(
         self,
         endorsement: Endorsement,
@@ -127,6 +128,7 @@ impl Received {
         if self.request.endorsement_key.verifying_key()? != endorsement.key {
             return Err(EnrolError::OtherEndorsementKey);
         }
+        self.rests_on(&endorsement)?;
         let tier = endorsement.tier;
         let ceiling = admission.ceiling_of(Suite::of_curve(self.curve), tier);
         let ceiling = ceiling.ok_or(EnrolError::NoLevel { tier })?;
@@ -165,6 +167,24 @@ impl Received {
             },
             message,
         ))
+    }
+}
+
+impl Received {
+    /// Whether that is what vouches for this request's key: its own certificate, or a pin of the key where it sent none.
+    fn rests_on(&self, endorsement: &Endorsement) -> Result<(), EnrolError> {
+        let sent = &self.request.endorsement_certificate;
+        let fits = match &endorsement.basis {
+            EndorsementBasis::Certificate(digest) | EndorsementBasis::CertificateUnlisted(digest) => {
+                !sent.is_empty() && *digest == HashAlg::Sha256.digest(&[sent])
+            }
+            EndorsementBasis::PinnedKey(digest) => sent.is_empty() && *digest == pin_digest(&endorsement.key),
+        };
+        if fits && endorsement.basis.supports(endorsement.tier) {
+            Ok(())
+        } else {
+            Err(EnrolError::Basis)
+        }
     }
 }
 
@@ -254,7 +274,7 @@ impl Proven {
         let record = EnrolmentRecord {
             robot: self.request.robot,
             endorsement_key: self.request.endorsement_key.name(),
-            endorsement_certificate: self.endorsement.certificate,
+            endorsement: self.endorsement.basis,
             attestation_key: self.request.attestation_key,
             identity: self.request.identity,
             hardware_binding: hardware.binding(alg),

@@ -57,6 +57,11 @@ pub enum EnrolError {
     /// The endorsement key is not the one in the validated certificate.
     #[error("the endorsement key is not the one in the certificate")]
     OtherEndorsementKey,
+    /// What vouched for the key is not this request's.
+    #[error(
+        "what vouches for the endorsement key is neither the certificate of the request nor a pin of the key"
+    )]
+    Basis,
     /// The TPM made the attestation key in another hierarchy than the endorsement hierarchy.
     #[error("the attestation key is not a primary key of the endorsement hierarchy")]
     NotEndorsementHierarchy,
