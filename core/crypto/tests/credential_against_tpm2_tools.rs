@@ -95,6 +95,7 @@ fn ek_templates_are_the_ones_tpm2_tools_use() {
         ("rsa", PublicTemplate::ek_rsa_2048(), 256),
         ("ecc", PublicTemplate::ek_ecc_p256(), 2 * 34),
         ("ecc384", PublicTemplate::ek_ecc_p384(), 4),
+        ("rsa3072", PublicTemplate::ek_rsa_3072(), 2),
     ];
     for (kind, template, unique) in cases {
         let ek = endorsement_key(&tpm, kind);

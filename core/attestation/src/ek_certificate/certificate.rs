@@ -39,6 +39,22 @@ pub(super) fn trim(bytes: &[u8]) -> Result<&[u8], EkError> {
     }
 }
 
+pub(super) fn split(mut held: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut found = Vec::new();
+    while let Some(first) = held.first() {
+        match first {
+            0x00 | 0xff => held = held.get(1..)?,
+            &SEQUENCE => {
+                let (_, certificate, rest) = element(held)?;
+                found.push(certificate);
+                held = rest;
+            }
+            _ => return None,
+        }
+    }
+    Some(found)
+}
+
 pub(super) fn contents(der: &[u8]) -> Option<Contents<'_>> {
     let certificate = inside(der, SEQUENCE)?;
     let mut fields = elements(inside(certificate, SEQUENCE)?);

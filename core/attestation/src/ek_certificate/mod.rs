@@ -193,6 +193,22 @@ impl Roots {
     }
 }
 
+/// A certificate as an NV index holds it, without the filler after it.
+///
+/// # Errors
+/// [`EkError::NotDer`] and [`EkError::Trailing`].
+pub fn without_filler(held: &[u8]) -> Result<&[u8], EkError> {
+    certificate::trim(held)
+}
+
+/// The certificates that NV indices hold one after the other, with filler between and after them.
+///
+/// # Errors
+/// [`EkError::NotDer`] where anything else is among them.
+pub fn split_chain(held: &[u8]) -> Result<Vec<&[u8]>, EkError> {
+    certificate::split(held).ok_or(EkError::NotDer)
+}
+
 fn anchors(file: &[u8]) -> Result<Vec<Issuer>, RootError> {
     if file.len() > MAX_ROOT_FILE_BYTES {
         return Err(RootError::TooLong(file.len()));

@@ -3,7 +3,7 @@
 
 use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::make_credential;
-use alcub3_crypto::{Curve, Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, Suite, VerifyingKey};
+use alcub3_crypto::{Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, Suite, VerifyingKey};
 use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, SessionId, danger};
 
@@ -52,7 +52,8 @@ pub struct Authority;
 pub struct Received {
     request: EnrolRequest,
     digest: Digest,
-    curve: Curve,
+    /// What its keys are as strong as.
+    strength: Suite,
 }
 
 /// The second state: the challenge is on its way.
@@ -99,11 +100,11 @@ impl Authority {
     /// [`EnrolError`] says which key is not as it must be.
     pub fn receive(message: &[u8]) -> Result<Received, EnrolError> {
         let request = EnrolRequest::from_canonical(message)?;
-        let curve = checks::request(&request)?;
+        let strength = checks::request(&request)?;
         Ok(Received {
             request,
             digest: HashAlg::Sha256.digest(&[message]),
-            curve,
+            strength,
         })
     }
 }
@@ -130,7 +131,7 @@ impl Received {
         }
         self.rests_on(&endorsement)?;
         let tier = endorsement.tier;
-        let ceiling = admission.ceiling_of(Suite::of_curve(self.curve), tier);
+        let ceiling = admission.ceiling_of(self.strength, tier);
         let ceiling = ceiling.ok_or(EnrolError::NoLevel { tier })?;
         let (mut session, mut nonce, mut secret) = ([0; 16], [0; 32], Secret::zeroed(32));
         entropy.fill(&mut session)?;

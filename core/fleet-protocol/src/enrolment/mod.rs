@@ -79,7 +79,7 @@ pub enum EnrolError {
     Creation(#[from] CreationError),
     /// The robot may serve no level.
     #[error(
-        "below-every-floor: a {tier} TPM with this key's curve meets the floor of no level that this authority admits"
+        "below-every-floor: a {tier} TPM with keys of this strength, its endorsement key included, meets the floor of no level that this authority admits"
     )]
     NoLevel {
         /// The kind of TPM.
