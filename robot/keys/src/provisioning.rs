@@ -8,6 +8,7 @@ mod endorsement;
 mod steps;
 
 pub(crate) use endorsement::{CertificateIndices, Certificates};
+pub use endorsement::{ShownEndorsement, show_endorsement};
 pub(crate) use steps::{endorsement_policy, nv_map, nv_public, primary};
 
 use crate::identity::{DeviceKey, DeviceKeySlot, DeviceKeys};

@@ -1,11 +1,14 @@
-//! `ek verify`: is this endorsement certificate a vendor's?
+//! `ek verify`: is this endorsement certificate a vendor's? `ek show`: which has the chip?
 
 use super::files;
 use crate::args::Context;
 use crate::error::{CliError, with_sources};
 use crate::output::{Answer, pairs};
 use crate::style::Style;
+use crate::{key_file, tpm_access};
 use alcub3_attestation::ek_certificate::{self, RootKind, Roots, VerifiedEk};
+use alcub3_crypto::Curve;
+use alcub3_fleet_protocol::endorsement::pin_digest;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,22 @@ const LISTS_LIMIT: u64 = 16 * 1024 * 1024;
 pub(crate) enum EkCommand {
     /// Check one endorsement certificate against vendors' roots
     Verify(Verify),
+    /// The endorsement key that the chip proves itself with, its SHA-256 for `authority endorsement pin`, and its certificates
+    Show(Show),
+}
+
+/// Arguments of `ek show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// The curve of the robot's keys: of several certificates that of this curve is taken first
+    #[arg(long, default_value = "p384", value_parser = super::authority::curve)]
+    curve: Curve,
+    /// Write the certificate there, DER
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// Write the public key there, PEM
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
 }
 
 /// Arguments of `ek verify`.
@@ -46,7 +65,48 @@ pub(crate) struct Verify {
 
 /// Runs the command.
 pub(crate) fn run(command: &EkCommand, context: &Context) -> Result<Answer, CliError> {
-    let EkCommand::Verify(arguments) = command;
+    match command {
+        EkCommand::Verify(arguments) => verify(arguments, context),
+        EkCommand::Show(arguments) => show(arguments, context),
+    }
+}
+
+fn show(arguments: &Show, context: &Context) -> Result<Answer, CliError> {
+    let tpm = tpm_access::open(context.tpm_spec())?;
+    let shown = alcub3_keys::show_endorsement(&tpm, arguments.curve)?;
+    let key = shown.key.verifying_key().map_err(CliError::Crypto)?;
+    let hash = pin_digest(&key).to_hex();
+    if let Some(path) = &arguments.public {
+        files::write_private(path, key_file::public_pem(&key).as_bytes())?;
+    }
+    let has_certificate = !shown.certificate.is_empty();
+    if let Some(path) = arguments.certificate.as_ref().filter(|_| has_certificate) {
+        files::write_private(path, &shown.certificate)?;
+    }
+    let json = json!({
+        "kind": shown.kind, "name": shown.key.name().to_hex(), "sha256": hash,
+        "certificate": has_certificate.then(|| hex::encode(&shown.certificate)),
+        "chain": shown.chain.iter().map(hex::encode).collect::<Vec<_>>(),
+    });
+    let certificate = if has_certificate {
+        format!(
+            "{} bytes, and {} above it",
+            shown.certificate.len(),
+            shown.chain.len()
+        )
+    } else {
+        "none: the authority can only be told to pin the key (`authority endorsement pin`)".to_owned()
+    };
+    let text = pairs([
+        ("key", shown.kind.to_owned()),
+        ("Name", shown.key.name().to_hex()),
+        ("SHA-256", hash),
+        ("certificate", certificate),
+    ]);
+    Ok(Answer::done(json, text))
+}
+
+fn verify(arguments: &Verify, context: &Context) -> Result<Answer, CliError> {
     let certificate = read_certificate(&arguments.certificate)?;
     let mut loaded = Loaded::default();
     for (kind, folder) in [

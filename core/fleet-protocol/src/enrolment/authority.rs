@@ -220,6 +220,11 @@ impl Challenged {
         &self.request
     }
 
+    /// The highest level that the robot may serve once it has proven itself.
+    pub const fn ceiling(&self) -> Level {
+        self.ceiling
+    }
+
     /// Takes the robot's answer: checks the proof, then opens custody.
     ///
     /// # Errors

@@ -3,11 +3,13 @@
 //! TCG EK Credential Profile 2.5, 2.2.1.4 and 2.2.1.5: each kind of endorsement key has an index for its certificate, and the
 //! certificates above them, where the vendor ships them in the chip, lie in a range of their own.
 
+use super::STEP_TIMEOUT;
 use crate::{KeysError, Result};
 use alcub3_attestation::ek_certificate::{split_chain, without_filler};
 use alcub3_crypto::Curve;
-use alcub3_crypto::tpm::EkTemplate;
-use alcub3_tpm::{Chip, TpmError};
+use alcub3_crypto::tpm::{EkTemplate, Public};
+use alcub3_tpm::ops::Hierarchy;
+use alcub3_tpm::{Auth, Chip, Lane, Tpm, TpmError};
 use alcub3_trust_model::handle_map;
 
 /// Most indices of the chain that are read: real chains have at most four certificates.
@@ -96,4 +98,48 @@ impl CertificateIndices {
             Err(KeysError::CertificatesChanged)
         }
     }
+}
+
+/// What a chip shows of its endorsement.
+#[derive(Clone, Debug)]
+pub struct ShownEndorsement {
+    /// Which endorsement key it proves itself with.
+    pub kind: &'static str,
+    /// That key.
+    pub key: Public,
+    /// Its certificate in DER, filler removed; empty where the chip has none.
+    pub certificate: Vec<u8>,
+    /// The certificates above it that the chip holds.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// The endorsement that a chip would be provisioned with on a curve, or was. Changes nothing in the chip. Commands: 1
+/// GetCapability, the endorsement key (ReadPublic, and CreatePrimary where it is not persistent), its certificates.
+///
+/// # Errors
+/// The chip's: BAD_AUTH where it is owned and has no endorsement key of ours.
+pub fn show_endorsement(tpm: &Tpm, curve: Curve) -> Result<ShownEndorsement> {
+    tpm.run(Lane::Background, STEP_TIMEOUT, move |chip| Ok(shown(chip, curve)))?
+}
+
+fn shown(chip: &mut Chip, curve: Curve) -> Result<ShownEndorsement> {
+    let indices = CertificateIndices::list(chip)?;
+    let template = indices.endorsement_key(curve);
+    let key = match chip.persistent_key(handle_map::EK)? {
+        Some(found) => found.public().clone(),
+        None => {
+            let public = template.public();
+            let empty = Auth::Empty;
+            let made =
+                chip.create_primary(Hierarchy::Endorsement, empty, public.as_tpmt_bytes(), None, &[])?;
+            made.object.public().clone()
+        }
+    };
+    let Certificates { certificate, chain } = indices.read(chip, template)?;
+    Ok(ShownEndorsement {
+        kind: template.name(),
+        key,
+        certificate,
+        chain,
+    })
 }
