@@ -14,7 +14,7 @@ use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote::{parse_pcr_file, public_key, write_pcr_file};
 use alcub3_attestation::dice::References;
-use alcub3_attestation::ek_certificate::{RootKind, Roots, verify};
+use alcub3_attestation::ek_certificate::{RootKind, Roots, split_chain, verify};
 use alcub3_attestation::event_log::{
     EventLog, ReplayReport,
     agent::AgentEvent,
@@ -50,7 +50,9 @@ fn every_parser(bytes: &[u8]) {
     }
     let mut roots = Roots::new();
     let _ = roots.add(RootKind::Production, bytes);
+    let _ = roots.add_revocations(bytes);
     let _ = verify(bytes, &[bytes], &roots, 1_704_067_200);
+    let _ = split_chain(bytes);
     if let Ok(text) = core::str::from_utf8(bytes) {
         let _ = ReferenceValues::from_json(text);
         let _ = References::from_json(text);
