@@ -13,7 +13,7 @@ mod tpm_tools;
 use alcub3_attestation::ek_certificate::revocation::ListError;
 use alcub3_attestation::ek_certificate::{EkError, RootKind, Roots, VerifiedEk, verify};
 use alcub3_crypto::{Curve, SigningKey};
-use alcub3_testkit::SimulatorCa;
+use alcub3_testkit::{Quirk, SimulatorCa};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::process::Command;
 use x509_cert::Certificate;
@@ -36,9 +36,9 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(critical_policies: bool) -> Self {
+    fn new(quirk: Quirk) -> Self {
         let root = SimulatorCa::new().unwrap();
-        let middle = root.intermediate("middle", critical_policies).unwrap();
+        let middle = root.intermediate("middle", quirk).unwrap();
         let key = SigningKey::generate(Curve::P256).unwrap().verifying_key();
         let leaf = middle.issue(&key.to_spki_der()).unwrap();
         Self { root, middle, leaf }
@@ -63,7 +63,7 @@ fn serial(der: &[u8]) -> Vec<u8> {
     certificate.tbs_certificate().serial_number().as_bytes().to_vec()
 }
 
-const KINDS: [bool; 2] = [false, true];
+const KINDS: [Quirk; 2] = [Quirk::None, Quirk::CriticalPolicies];
 
 #[test]
 fn who_was_not_checked_is_said_and_refused_where_lists_are_required() {
@@ -177,9 +177,29 @@ fn a_list_that_is_not_current_lets_nothing_through() {
 }
 
 #[test]
+fn a_partial_list_and_one_of_who_may_not_sign_lists_revoke_and_do_not_clear() {
+    let plain = Chain::new(Quirk::None);
+    let no_signing = Chain::new(Quirk::NoListSigning);
+    let lists = |chain: &Chain, revoked: &[&[u8]]| match chain.middle.root_der() == plain.middle.root_der() {
+        true => chain.middle.partial_list(revoked, CURRENT).unwrap(),
+        false => chain.middle.revocation_list(revoked, CURRENT).unwrap(),
+    };
+    for chain in [&plain, &no_signing] {
+        let of_root = chain.root.revocation_list(&[], CURRENT).unwrap();
+        let mut roots = chain.roots(&[lists(chain, &[]), of_root]);
+        assert_eq!(chain.judge(&roots).unwrap().unlisted_issuers(), ["middle"]);
+        roots.require_revocation_lists();
+        let refused = chain.judge(&roots);
+        assert!(matches!(refused, Err(EkError::NotListed { .. })), "{refused:?}");
+        let refused = chain.judge(&chain.roots(&[lists(chain, &[&chain.leaf])]));
+        assert!(matches!(refused, Err(EkError::Revoked { .. })), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_list_that_somebody_else_signed_counts_for_nothing_and_is_not_overlooked() {
-    let chain = Chain::new(false);
-    let impostor = chain.root.intermediate("middle", false).unwrap();
+    let chain = Chain::new(Quirk::None);
+    let impostor = chain.root.intermediate("middle", Quirk::None).unwrap();
     let forged = impostor.revocation_list(&[], CURRENT).unwrap();
     let refused = chain.judge(&chain.roots(std::slice::from_ref(&forged)));
     assert!(

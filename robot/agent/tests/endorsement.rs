@@ -15,7 +15,7 @@ use alcub3_crypto::Curve;
 use alcub3_crypto::tpm::EkTemplate;
 use alcub3_fleet_protocol::enrolment::EnrolRequest;
 use alcub3_keys::{KeysError, RobotRecord, StateFolder};
-use alcub3_testkit::{SimulatorCa, Swtpm};
+use alcub3_testkit::{Quirk, SimulatorCa, Swtpm};
 use alcub3_tpm::Tpm;
 use alcub3_trust_model::{Level, handle_map};
 use support::{NOW_MS, SoftAuthority, make_ek, open_tpm, put_into_nv, request};
@@ -155,8 +155,8 @@ fn a_level_above_the_endorsement_keys_strength_is_refused_before_anything_is_mad
 fn the_chain_in_the_chip_reaches_the_authority_however_it_lies_in_nv() {
     let root = SimulatorCa::new().unwrap();
     let (first, second) = (
-        root.intermediate("first", true).unwrap(),
-        root.intermediate("second", false).unwrap(),
+        root.intermediate("first", Quirk::CriticalPolicies).unwrap(),
+        root.intermediate("second", Quirk::None).unwrap(),
     );
     let chain = [second.root_der(), first.root_der()].concat();
     let at = second.root_der().len();
@@ -194,7 +194,7 @@ fn the_chain_in_the_chip_reaches_the_authority_however_it_lies_in_nv() {
 #[test]
 fn a_chain_of_nonsense_is_left_out_and_one_that_is_missing_is_missed() {
     let root = SimulatorCa::new().unwrap();
-    let middle = root.intermediate("middle", false).unwrap();
+    let middle = root.intermediate("middle", Quirk::None).unwrap();
     let start = *handle_map::EK_CERTIFICATE_CHAIN.start();
     for held in [
         None,
@@ -223,7 +223,7 @@ fn a_chain_of_nonsense_is_left_out_and_one_that_is_missing_is_missed() {
 #[test]
 fn reading_a_certificate_and_a_chain_takes_a_few_commands() {
     let root = SimulatorCa::new().unwrap();
-    let middle = root.intermediate("middle", false).unwrap();
+    let middle = root.intermediate("middle", Quirk::None).unwrap();
     let commands = |with_chain: bool| {
         let chip = blank();
         certify(&chip.tpm, EkTemplate::L2, &middle);

@@ -2,9 +2,10 @@
 
 use crate::TestkitError;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CustomExtension,
-    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    PublicKeyData, RevocationReason, RevokedCertParams, SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevocationReason, RevokedCertParams,
+    SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
 };
 use x509_cert::der::Decode;
 
@@ -31,6 +32,17 @@ const TPM_ATTRIBUTES: [([u8; 7], &str); 3] = [
     ([0x06, 0x05, 0x67, 0x81, 0x05, 0x02, 0x03], "id:00070001"),
 ];
 
+/// What is particular about an intermediate authority.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quirk {
+    /// Nothing.
+    None,
+    /// Its certificate says anyPolicy, critically, as STMicroelectronics' do.
+    CriticalPolicies,
+    /// Its certificate does not let it sign revocation lists, and it does.
+    NoListSigning,
+}
+
 /// An authority that certifies the endorsement keys of simulators, made anew for each test.
 pub struct SimulatorCa {
     issuer: Issuer<'static, KeyPair>,
@@ -52,25 +64,41 @@ impl SimulatorCa {
         })
     }
 
-    /// An authority of this name below this one, with a P-256 key of its own; it has no authority below it. With critical
-    /// policies its certificate says anyPolicy, critically, as STMicroelectronics' do.
+    /// An authority of this name below this one, with a P-256 key of its own; it has no authority below it.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn intermediate(&self, name: &str, critical_policies: bool) -> Result<Self, TestkitError> {
+    pub fn intermediate(&self, name: &str, quirk: Quirk) -> Result<Self, TestkitError> {
         let key = KeyPair::generate()?;
         let mut params = authority(name, 0);
         params.use_authority_key_identifier_extension = true;
-        if critical_policies {
+        if quirk == Quirk::NoListSigning {
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        }
+        if quirk == Quirk::CriticalPolicies {
             let mut policies = CustomExtension::from_oid_content(CERTIFICATE_POLICIES, ANY_POLICY.to_vec());
             policies.set_criticality(true);
             params.custom_extensions = vec![policies];
         }
         let root = params.signed_by(&key, &self.issuer)?;
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Ok(Self {
             issuer: Issuer::new(params, key),
             root,
         })
+    }
+
+    /// As [`Self::revocation_list`], for a part of what the authority issued: that with this distribution point.
+    ///
+    /// # Errors
+    /// As [`Self::revocation_list`].
+    pub fn partial_list(&self, certificates: &[&[u8]], years: (i32, i32)) -> Result<Vec<u8>, TestkitError> {
+        let uris = vec!["http://simulator.invalid/part.crl".to_owned()];
+        let part = CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint { uris },
+            scope: None,
+        };
+        self.list(certificates, years, Some(part))
     }
 
     /// A list, DER, that revokes these certificates (DER) by their serial numbers, made on the first day of one year and good to that of another.
@@ -80,7 +108,16 @@ impl SimulatorCa {
     pub fn revocation_list(
         &self,
         certificates: &[&[u8]],
+        years: (i32, i32),
+    ) -> Result<Vec<u8>, TestkitError> {
+        self.list(certificates, years, None)
+    }
+
+    fn list(
+        &self,
+        certificates: &[&[u8]],
         (from_year, to_year): (i32, i32),
+        part: Option<CrlIssuingDistributionPoint>,
     ) -> Result<Vec<u8>, TestkitError> {
         let made = date_time_ymd(from_year, 1, 1);
         let revoked = |der: &&[u8]| {
@@ -97,7 +134,7 @@ impl SimulatorCa {
             this_update: made,
             next_update: date_time_ymd(to_year, 1, 1),
             crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
+            issuing_distribution_point: part,
             revoked_certs: certificates.iter().map(revoked).collect::<Result<_, _>>()?,
             key_identifier_method: KeyIdMethod::Sha256,
         };
