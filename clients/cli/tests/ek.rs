@@ -155,6 +155,45 @@ fn revocation_lists_are_enforced_and_their_absence_is_said() {
     assert_error(&run("broken", &[]), 70, "bad-value");
 }
 
+/// What makes a platform certificate hold is tested in the library; here it is what the command does with files.
+#[test]
+fn a_platform_certificate_is_judged_only_beside_an_endorsement_certificate_that_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, roots) = simulated(folder.path());
+    let (platform, empty) = (folder.path().join("platform.der"), folder.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    // No attribute certificate.
+    std::fs::copy(&certificate, &platform).unwrap();
+    let run = |tpm_roots: &Path| {
+        alcub3([
+            "--json".as_ref(),
+            "ek".as_ref(),
+            "platform".as_ref(),
+            platform.as_os_str(),
+            certificate.as_os_str(),
+            "--simulator-roots".as_ref(),
+            tpm_roots.as_os_str(),
+            "--platform-roots".as_ref(),
+            roots.as_os_str(),
+        ])
+    };
+    let refused = run(&roots);
+    assert_eq!((refused.code, &refused.json()["valid"]), (1, &false.into()));
+    assert!(
+        refused.json()["reason"]
+            .as_str()
+            .unwrap()
+            .contains("platform certificate")
+    );
+    let refused = run(&empty);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.json()["reason"].as_str().unwrap().contains("no roots"),
+        "{}",
+        refused.stdout
+    );
+}
+
 #[test]
 fn unusable_roots_are_named_and_absent_files_are_failures() {
     let folder = tempfile::tempdir().unwrap();

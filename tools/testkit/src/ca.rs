@@ -1,6 +1,7 @@
 //! Endorsement certificates for simulators, which say that they are.
 
 use crate::TestkitError;
+use rcgen::SigningKey as _;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
     CrlIssuingDistributionPoint, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -41,6 +42,8 @@ pub enum Quirk {
     CriticalPolicies,
     /// Its certificate does not let it sign revocation lists, and it does.
     NoListSigning,
+    /// It is no authority: it signs, platform certificates for one.
+    Signer,
 }
 
 /// An authority that certifies the endorsement keys of simulators, made anew for each test.
@@ -72,6 +75,10 @@ impl SimulatorCa {
         let key = KeyPair::generate()?;
         let mut params = authority(name, 0);
         params.use_authority_key_identifier_extension = true;
+        if quirk == Quirk::Signer {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        }
         if quirk == Quirk::NoListSigning {
             params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         }
@@ -88,6 +95,14 @@ impl SimulatorCa {
         })
     }
 
+    /// Its signature over a message: ECDSA with SHA-256, DER.
+    ///
+    /// # Errors
+    /// [`Certificate`](TestkitError::Certificate).
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TestkitError> {
+        Ok(self.issuer.key().sign(message)?)
+    }
+
     /// As [`Self::revocation_list`], for a part of what the authority issued: that with this distribution point.
     ///
     /// # Errors
@@ -98,7 +113,7 @@ impl SimulatorCa {
             distribution_point: CrlDistributionPoint { uris },
             scope: None,
         };
-        self.list(certificates, years, Some(part))
+        self.list(&serials(certificates)?, years, Some(part))
     }
 
     /// A list, DER, that revokes these certificates (DER) by their serial numbers, made on the first day of one year and good to that of another.
@@ -110,32 +125,36 @@ impl SimulatorCa {
         certificates: &[&[u8]],
         years: (i32, i32),
     ) -> Result<Vec<u8>, TestkitError> {
-        self.list(certificates, years, None)
+        self.list(&serials(certificates)?, years, None)
+    }
+
+    /// As [`Self::revocation_list`], for one serial number, of a platform certificate say.
+    ///
+    /// # Errors
+    /// As [`Self::revocation_list`].
+    pub fn serial_list(&self, serial: &[u8], years: (i32, i32)) -> Result<Vec<u8>, TestkitError> {
+        self.list(&[serial.to_vec()], years, None)
     }
 
     fn list(
         &self,
-        certificates: &[&[u8]],
+        serials: &[Vec<u8>],
         (from_year, to_year): (i32, i32),
         part: Option<CrlIssuingDistributionPoint>,
     ) -> Result<Vec<u8>, TestkitError> {
         let made = date_time_ymd(from_year, 1, 1);
-        let revoked = |der: &&[u8]| {
-            let certificate = x509_cert::Certificate::from_der(der)?;
-            let serial = certificate.tbs_certificate().serial_number().as_bytes();
-            Ok::<_, TestkitError>(RevokedCertParams {
-                serial_number: SerialNumber::from_slice(serial),
-                revocation_time: made,
-                reason_code: Some(RevocationReason::KeyCompromise),
-                invalidity_date: None,
-            })
+        let revoked = |serial: &Vec<u8>| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: made,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
             this_update: made,
             next_update: date_time_ymd(to_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: part,
-            revoked_certs: certificates.iter().map(revoked).collect::<Result<_, _>>()?,
+            revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
         Ok(list.signed_by(&self.issuer)?.der().to_vec())
@@ -188,6 +207,15 @@ impl SimulatorCa {
             Err(TestkitError::UnsupportedKey(format!("{algorithm:?}")))
         }
     }
+}
+
+/// The serial numbers of certificates, DER.
+fn serials(certificates: &[&[u8]]) -> Result<Vec<Vec<u8>>, TestkitError> {
+    let serial = |der: &&[u8]| {
+        let certificate = x509_cert::Certificate::from_der(der)?;
+        Ok(certificate.tbs_certificate().serial_number().as_bytes().to_vec())
+    };
+    certificates.iter().map(serial).collect()
 }
 
 /// What an authority's certificate says, with at most so many authorities between it and an endorsement certificate.

@@ -6,7 +6,8 @@ use crate::error::{CliError, with_sources};
 use crate::output::{Answer, pairs};
 use crate::style::Style;
 use crate::{key_file, tpm_access};
-use alcub3_attestation::ek_certificate::{self, RootKind, Roots, VerifiedEk};
+use alcub3_attestation::ek_certificate::platform::{VerifiedPlatform, verify_platform};
+use alcub3_attestation::ek_certificate::{self, EkError, RootKind, Roots, VerifiedEk};
 use alcub3_crypto::Curve;
 use alcub3_fleet_protocol::endorsement::pin_digest;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -22,6 +23,8 @@ const LISTS_LIMIT: u64 = 16 * 1024 * 1024;
 pub(crate) enum EkCommand {
     /// Check one endorsement certificate against vendors' roots
     Verify(Verify),
+    /// Check a platform certificate: who built the machine around the TPM of an endorsement certificate
+    Platform(Platform),
     /// The endorsement key that the chip proves itself with, its SHA-256 for `authority endorsement pin`, and its certificates
     Show(Show),
 }
@@ -38,6 +41,23 @@ pub(crate) struct Show {
     /// Write the public key there, PEM
     #[arg(long, value_name = "FILE")]
     public: Option<PathBuf>,
+}
+
+/// Arguments of `ek platform`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Platform {
+    /// The platform certificate, an attribute certificate in DER
+    #[arg(value_name = "FILE")]
+    platform: PathBuf,
+    /// Folder with the roots of platform manufacturers; PEM or DER
+    #[arg(long, value_name = "DIR")]
+    platform_roots: PathBuf,
+    /// A certificate between the platform certificate and such a root, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    issuer: Vec<PathBuf>,
+    /// The endorsement certificate of the TPM, and what it is judged by
+    #[command(flatten)]
+    endorsement: Verify,
 }
 
 /// Arguments of `ek verify`.
@@ -67,6 +87,7 @@ pub(crate) struct Verify {
 pub(crate) fn run(command: &EkCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
         EkCommand::Verify(arguments) => verify(arguments, context),
+        EkCommand::Platform(arguments) => platform(arguments, context),
         EkCommand::Show(arguments) => show(arguments, context),
     }
 }
@@ -106,7 +127,67 @@ fn show(arguments: &Show, context: &Context) -> Result<Answer, CliError> {
     Ok(Answer::done(json, text))
 }
 
+/// The endorsement certificate first: what names one that does not hold says nothing.
+fn platform(arguments: &Platform, context: &Context) -> Result<Answer, CliError> {
+    let (ek, loaded) = judged(&arguments.endorsement)?;
+    let ek = match ek {
+        Ok(ek) => ek,
+        Err(error) => return Ok(fails(&with_sources(&error), &loaded, context.style())),
+    };
+    let mut makers = Loaded::default();
+    makers.add_folder(RootKind::Production, &arguments.platform_roots)?;
+    makers.take_lists_of(&arguments.endorsement)?;
+    let issuers = read_certificates(&arguments.issuer)?;
+    let issuers: Vec<&[u8]> = issuers.iter().map(Vec::as_slice).collect();
+    let certificate = files::read(&arguments.platform, "a platform certificate", LIMIT)?;
+    let style = context.style();
+    match verify_platform(&certificate, &ek, &issuers, &makers.roots, now_s()) {
+        Ok(platform) => Ok(is_in(&platform, &makers, ek.is_simulator(), style)),
+        Err(error) => {
+            let reason = with_sources(&error);
+            let json = json!({"valid": false, "reason": reason, "roots": makers.count});
+            let text = format!(
+                "{}: {reason}\n",
+                style.bad("the platform certificate does not hold")
+            );
+            Ok(Answer::verdict(false, json, text))
+        }
+    }
+}
+
+fn is_in(platform: &VerifiedPlatform, makers: &Loaded, is_simulator: bool, style: Style) -> Answer {
+    let of = |text: Option<&str>| text.unwrap_or("not stated").to_owned();
+    let json = json!({
+        "valid": true, "manufacturer": platform.manufacturer(), "model": platform.model(), "version": platform.version(),
+        "serial": platform.serial(), "simulator": is_simulator, "roots": makers.count, "crls": makers.lists,
+        "revocation_unchecked": platform.unlisted_issuers(),
+    });
+    let mut text = format!(
+        "{}\n",
+        style.good("the platform certificate holds, and is of this TPM")
+    );
+    if is_simulator {
+        text.push_str(&format!("{}\n", style.warn("the TPM is a simulator")));
+    }
+    text.push_str(&pairs([
+        ("manufacturer", of(platform.manufacturer())),
+        ("model", of(platform.model())),
+        ("version", of(platform.version())),
+        ("serial number", of(platform.serial())),
+        ("revocation", revocation(platform.unlisted_issuers())),
+    ]));
+    Answer::done(json, text)
+}
+
 fn verify(arguments: &Verify, context: &Context) -> Result<Answer, CliError> {
+    let (judged, loaded) = judged(arguments)?;
+    Ok(match judged {
+        Ok(ek) => holds(&ek, &loaded, context.style()),
+        Err(error) => fails(&with_sources(&error), &loaded, context.style()),
+    })
+}
+
+fn judged(arguments: &Verify) -> Result<(Result<VerifiedEk, EkError>, Loaded), CliError> {
     let certificate = read_certificate(&arguments.certificate)?;
     let mut loaded = Loaded::default();
     for (kind, folder) in [
@@ -117,24 +198,15 @@ fn verify(arguments: &Verify, context: &Context) -> Result<Answer, CliError> {
             loaded.add_folder(kind, folder)?;
         }
     }
-    if let Some(folder) = &arguments.crls {
-        loaded.add_lists(folder)?;
-    }
-    if arguments.require_crls {
-        loaded.roots.require_revocation_lists();
-    }
-    let intermediates: Vec<Vec<u8>> = arguments
-        .intermediate
-        .iter()
-        .map(|path| read_certificate(path))
-        .collect::<Result<_, _>>()?;
+    loaded.take_lists_of(arguments)?;
+    let intermediates = read_certificates(&arguments.intermediate)?;
     let intermediates: Vec<&[u8]> = intermediates.iter().map(Vec::as_slice).collect();
-    Ok(
-        match ek_certificate::verify(&certificate, &intermediates, &loaded.roots, now_s()) {
-            Ok(ek) => holds(&ek, &loaded, context.style()),
-            Err(error) => fails(&with_sources(&error), &loaded, context.style()),
-        },
-    )
+    let judged = ek_certificate::verify(&certificate, &intermediates, &loaded.roots, now_s());
+    Ok((judged, loaded))
+}
+
+fn read_certificates(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CliError> {
+    paths.iter().map(|path| read_certificate(path)).collect()
 }
 
 /// The roots of the folders.
@@ -165,6 +237,16 @@ impl Loaded {
                     self.skipped.push(format!("{}: {reason}", path.display()));
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn take_lists_of(&mut self, arguments: &Verify) -> Result<(), CliError> {
+        if let Some(folder) = &arguments.crls {
+            self.add_lists(folder)?;
+        }
+        if arguments.require_crls {
+            self.roots.require_revocation_lists();
         }
         Ok(())
     }
@@ -217,6 +299,13 @@ fn read_certificate(path: &Path) -> Result<Vec<u8>, CliError> {
     })
 }
 
+fn revocation(unlisted: &[String]) -> String {
+    match unlisted {
+        [] => "checked, none is revoked".to_owned(),
+        unlisted => format!("NOT CHECKED for what these issued: {}", unlisted.join("; ")),
+    }
+}
+
 fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
     let json = json!({
         "valid": true, "simulator": ek.is_simulator(), "manufacturer": ek.manufacturer(), "model": ek.model(),
@@ -224,10 +313,6 @@ fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
         "roots": loaded.count, "roots_skipped": loaded.skipped, "crls": loaded.lists,
         "revocation_unchecked": ek.unlisted_issuers(),
     });
-    let revocation = match ek.unlisted_issuers() {
-        [] => "checked, none is revoked".to_owned(),
-        unlisted => format!("NOT CHECKED for what these issued: {}", unlisted.join("; ")),
-    };
     let of = |text: Option<&str>| text.unwrap_or("not stated").to_owned();
     let mut text = if ek.is_simulator() {
         style.warn("the certificate holds, and is a simulator's")
@@ -243,7 +328,7 @@ fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
             "roots",
             format!("{} used, {} files skipped", loaded.count, loaded.skipped.len()),
         ),
-        ("revocation", revocation),
+        ("revocation", revocation(ek.unlisted_issuers())),
     ]));
     Answer::done(json, text)
 }

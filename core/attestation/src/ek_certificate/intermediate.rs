@@ -23,6 +23,8 @@ const CERTIFICATE_POLICIES: &[u8] = &[0x55, 0x1d, 0x20];
 const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
 /// keyCertSign is bit 5 of the first byte.
 const KEY_CERT_SIGN: u8 = 0x04;
+/// digitalSignature is bit 0.
+const DIGITAL_SIGNATURE: u8 = 0x80;
 /// cRLSign is bit 6.
 const CRL_SIGN: u8 = 0x02;
 /// Rounds of promotion: chains of endorsement certificates have at most four levels.
@@ -164,6 +166,11 @@ impl<'a> Parts<'a> {
 
     /// Whether its key usage, where it states one, lets it sign revocation lists.
     pub(super) fn may_sign_lists(&self) -> bool {
+        self.has_key_usage(CRL_SIGN)
+    }
+
+    /// Whether its key usage has any of these bits, or it states none.
+    fn has_key_usage(&self, any_of: u8) -> bool {
         let extensions = elements(self.extensions).filter_map(|(_, extension)| inside(extension, SEQUENCE));
         let mut usages = extensions.filter_map(|extension| {
             let mut parts = elements(extension).map(|(_, whole)| whole);
@@ -172,8 +179,13 @@ impl<'a> Parts<'a> {
         });
         usages.all(|value| {
             let bits = inside(value, OCTETS).and_then(|value| inside(value, BITS));
-            matches!(bits, Some([_, bits, ..]) if bits & CRL_SIGN != 0)
+            matches!(bits, Some([_, bits, ..]) if bits & any_of != 0)
         })
+    }
+
+    /// Whether its key usage, where it states one, lets it sign attribute certificates: as one that signs or as an authority.
+    pub(super) fn may_sign_attributes(&self) -> bool {
+        self.has_key_usage(DIGITAL_SIGNATURE | KEY_CERT_SIGN)
     }
 
     /// Its path length limit if it is a valid authority at that time and nothing critical in it is unknown.

@@ -11,6 +11,7 @@
 
 mod certificate;
 mod intermediate;
+pub mod platform;
 pub mod revocation;
 
 use alcub3_crypto::VerifyingKey;
@@ -88,7 +89,7 @@ pub enum EkError {
     Usage,
     /// A certificate on the way to the root was revoked by its issuer.
     #[error(
-        "{what} is revoked: {issuer} lists its serial number {serial} ({reason}); do not trust this TPM, ask its vendor why"
+        "{what} is revoked: {issuer} lists its serial number {serial} ({reason}); do not trust what it certifies, ask its vendor why"
     )]
     Revoked {
         /// The endorsement certificate, or one above it.
@@ -147,6 +148,9 @@ pub struct VerifiedEk {
     version: Option<String>,
     root: RootKind,
     unlisted: Vec<String>,
+    /// Name of the issuer, its contents in DER.
+    issuer: Vec<u8>,
+    serial: Vec<u8>,
 }
 
 impl Roots {
@@ -263,6 +267,7 @@ pub fn verify(
         .collect();
     let (root, unlisted) = chain(&der, &intermediates, roots, time_s)?;
     let contents = certificate::contents(&der).ok_or(EkError::Fields)?;
+    let parts = intermediate::Parts::read(&der).ok_or(EkError::Fields)?;
     if contents
         .usages
         .is_some_and(|usages| !usages.contains(&certificate::EK_USAGE))
@@ -276,6 +281,8 @@ pub fn verify(
         version: contents.version,
         root,
         unlisted,
+        issuer: parts.issuer.to_vec(),
+        serial: parts.serial.to_vec(),
     })
 }
 

@@ -94,23 +94,49 @@ impl Revocations {
                 0 => "the endorsement certificate",
                 _ => "a certificate above the endorsement certificate",
             };
-            if !self.lists(what, &certificate, signer, time_s)? {
+            if !self.lists(what, (certificate.serial, certificate.issuer), signer, time_s)? {
                 unlisted.push(in_words(certificate.issuer));
             }
         }
         Ok(unlisted)
     }
 
-    /// Whether a current, complete list says that the certificate is not revoked.
-    fn lists(
+    /// As [`Self::check`], for an authority and those above it as far as they are known.
+    pub(super) fn check_above(
+        &self,
+        authority: &Issuer,
+        issuers: &[Issuer],
+        time_s: u64,
+    ) -> Result<Vec<String>, EkError> {
+        let (mut unlisted, mut at) = (Vec::new(), authority);
+        for _ in 0..MAX_DEPTH {
+            let (Some(signer), Some(certificate)) = (above(at, issuers), Parts::read(&at.der)) else {
+                break;
+            };
+            let named = (certificate.serial, certificate.issuer);
+            if !self.lists(
+                "a certificate above the platform certificate",
+                named,
+                signer,
+                time_s,
+            )? {
+                unlisted.push(in_words(certificate.issuer));
+            }
+            at = signer;
+        }
+        Ok(unlisted)
+    }
+
+    /// Whether a current, complete list says that what has this serial number and issuer is not revoked.
+    pub(super) fn lists(
         &self,
         what: &'static str,
-        certificate: &Parts<'_>,
+        (serial, issuer_name): (&[u8], &[u8]),
         signer: &Issuer,
         time_s: u64,
     ) -> Result<bool, EkError> {
-        let issuer = || in_words(certificate.issuer);
-        let named: Vec<&List> = self.of(certificate.issuer).collect();
+        let issuer = || in_words(issuer_name);
+        let named: Vec<&List> = self.of(issuer_name).collect();
         if named.is_empty() {
             return Ok(false);
         }
@@ -120,10 +146,10 @@ impl Revocations {
             return Err(EkError::ListSignature { issuer: issuer() });
         }
         for list in &authentic {
-            if let Some(reason) = list.revokes(certificate.serial) {
+            if let Some(reason) = list.revokes(serial) {
                 return Err(EkError::Revoked {
                     what,
-                    serial: hex(certificate.serial),
+                    serial: hex(serial),
                     issuer: issuer(),
                     reason,
                 });
@@ -143,11 +169,8 @@ impl Revocations {
         }
     }
 
-    fn of(&self, issuer: &[u8]) -> impl Iterator<Item = &List> {
-        let name = attributes(issuer);
-        self.0
-            .iter()
-            .filter(move |list| attributes(list.read.issuer()) == name)
+    fn of<'a>(&'a self, issuer: &'a [u8]) -> impl Iterator<Item = &'a List> {
+        self.0.iter().filter(|list| same_name(list.read.issuer(), issuer))
     }
 }
 
@@ -245,7 +268,7 @@ fn above<'a>(anchor: &Issuer, issuers: &'a [Issuer]) -> Option<&'a Issuer> {
     issuers.iter().find(|issuer| parts.is_signed_by(issuer))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -265,8 +288,13 @@ fn attributes(name: &[u8]) -> Vec<(&[u8], &[u8])> {
         .collect()
 }
 
+/// Whether two distinguished names, contents in DER, are the same.
+pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
+    attributes(one) == attributes(other)
+}
+
 /// A distinguished name for people: its common names, else all its values.
-fn in_words(name: &[u8]) -> String {
+pub(super) fn in_words(name: &[u8]) -> String {
     let all = attributes(name);
     let has_common_name = all.iter().any(|(oid, _)| *oid == COMMON_NAME);
     let shown = all
