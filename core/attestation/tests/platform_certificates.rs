@@ -228,6 +228,8 @@ fn what_nobody_trusted_signed_or_was_changed_is_refused() {
     assert!(matches!(refused, Err(PlatformError::Issuer(_))), "{refused:?}");
 }
 
+type Change = fn(&mut Parts);
+
 #[test]
 fn what_is_not_as_the_profile_wants_it_is_refused() {
     let world = World::new();
@@ -235,7 +237,7 @@ fn what_is_not_as_the_profile_wants_it_is_refused() {
         let oid = tlv(0x06, &[&[0x55, 0x1d, 0x63]]);
         sequence(&[&oid, &tlv(0x01, &[&[0xff]]), &tlv(0x04, &[value])])
     };
-    let changes: [(&str, fn(&mut Parts)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("version", |parts| parts.version = vec![0]),
         ("delta", |parts| parts.credential_type = tcg(&[8, 5])),
         ("two algorithms", |parts| {

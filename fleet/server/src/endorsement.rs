@@ -120,7 +120,7 @@ pub enum EndorsementError {
         /// Which robot.
         robot: RobotId,
         /// The digest of the key that it shows.
-        found: Digest,
+        found: Box<Digest>,
     },
     /// Another key than the one that is pinned.
     #[error(
@@ -131,9 +131,9 @@ pub enum EndorsementError {
         /// Which robot.
         robot: RobotId,
         /// What is pinned.
-        pinned: Digest,
+        pinned: Box<Digest>,
         /// The digest of the key that it shows.
-        found: Digest,
+        found: Box<Digest>,
     },
     /// The pins do not read.
     #[error(transparent)]
@@ -181,14 +181,14 @@ pub(crate) fn judge_by_pin(
     let Some(pin) = pins.of(robot)? else {
         return Err(EndorsementError::NotPinned {
             robot: robot.clone(),
-            found,
+            found: Box::new(found),
         });
     };
     if pin.key != found {
         return Err(EndorsementError::OtherPin {
             robot: robot.clone(),
-            pinned: pin.key,
-            found,
+            pinned: Box::new(pin.key),
+            found: Box::new(found),
         });
     }
     Ok(Endorsement {

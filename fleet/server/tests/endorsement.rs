@@ -100,7 +100,7 @@ fn a_chip_without_a_certificate_enrols_by_its_pinned_key_alone_and_counts_as_pin
     let refused = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
     assert!(
         matches!(&refused, EnrolmentError::Endorsement(EndorsementError::OtherPin { pinned, found, .. })
-            if *pinned == other && *found == key),
+            if **pinned == other && **found == key),
         "{refused}"
     );
     for tier in [HardwareTier::Discrete, HardwareTier::None] {
