@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use alcub3_attestation::certify::Signed;
 use alcub3_crypto::tpm::{Public, PublicTemplate};
 use alcub3_crypto::{Curve, HashAlg, Secret, SigningKey, VerifyingKey};
+use alcub3_fleet_protocol::endorsement::EndorsementBasis;
 use alcub3_fleet_protocol::replacement::{ReplacementRequest, VerifiedReplacement};
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
 use alcub3_fleet_protocol::{EnrolmentRecord, TrustAnchors, VerifiedAnchors};
@@ -43,7 +44,7 @@ fn own() -> (VerifiedAnchors, ReplacementRequest) {
     let record = EnrolmentRecord {
         robot: WORLD.robot.clone(),
         endorsement_key: hardware.endorsement_key,
-        endorsement_certificate: hardware.endorsement_certificate,
+        endorsement: EndorsementBasis::Certificate(hardware.endorsement_certificate),
         attestation_key: another(),
         identity: another(),
         hardware_binding: alg.digest(&[b"before"]),

@@ -3,7 +3,7 @@
 
 use crate::error::CliError;
 use crate::tpm_access;
-use alcub3_crypto::tpm::PublicTemplate;
+use alcub3_crypto::tpm::EkTemplate;
 use alcub3_crypto::{Curve, HashAlg, Secret};
 use alcub3_testkit::SimulatorCa;
 use alcub3_tpm::ops::{Hierarchy, NvPublic, nv_attribute};
@@ -26,10 +26,7 @@ pub(crate) fn certify(tpm: &Tpm, curve: Curve) -> Result<String, CliError> {
 }
 
 fn endorsement_key(chip: &mut Chip, curve: Curve) -> alcub3_tpm::Result<Vec<u8>> {
-    let template = match curve {
-        Curve::P256 => PublicTemplate::ek_ecc_p256(),
-        Curve::P384 => PublicTemplate::ek_ecc_p384(),
-    };
+    let template = EkTemplate::of_curve(curve).public();
     let made = chip.create_primary(
         Hierarchy::Endorsement,
         Auth::Empty,

@@ -209,3 +209,69 @@ fn how_it_stands_with_a_robot_is_told_and_what_is_not_good_is_a_no() {
     assert!(why.contains("stop-in-force"), "{why}");
     assert_error(&fleet.run("--json authority health r9"), 70, "robot-unknown");
 }
+
+/// A chip without a certificate: refused with the hash to pin, enrolled once a person pinned it, and known as pinned.
+#[test]
+fn a_chip_without_a_certificate_is_enrolled_by_a_persons_pin() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.founded();
+    let refused = fleet.run("--json provision r1 --curve p256");
+    assert_error(&refused, 1, "endorsement-not-pinned");
+    let shown = fleet.yes("ek show --curve p256 --public ek.pem");
+    let hash = shown["sha256"].as_str().unwrap();
+    assert!(
+        refused.stdout.contains(hash) || refused.stderr.contains(hash),
+        "{}",
+        refused.stdout
+    );
+    assert!(shown["certificate"].is_null());
+    // As other tools compute it.
+    let script = "openssl pkey -pubin -in ek.pem -outform der | sha256sum | cut -c1-64";
+    let run = std::process::Command::new("sh")
+        .args(["-c", script])
+        .current_dir(fleet.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&run.stdout).trim(), hash);
+    let other = "00".repeat(32);
+    fleet.yes(&format!(
+        "authority endorsement pin --robot r1 --tier simulator {other}"
+    ));
+    assert_error(
+        &fleet.run("--json provision r1 --curve p256"),
+        1,
+        "endorsement-other-pin",
+    );
+    assert_error(
+        &fleet.run(&format!(
+            "--json authority endorsement pin --robot r1 --tier discrete {hash}"
+        )),
+        1,
+        "endorsement-pin-tier",
+    );
+    assert_error(
+        &fleet.run("--json authority endorsement pin --robot r1 --tier firmware 00ff"),
+        2,
+        "usage",
+    );
+    fleet.yes(&format!(
+        "authority endorsement pin --robot r1 --tier simulator {hash}"
+    ));
+    assert_eq!(
+        fleet.yes("authority endorsement list")["pins"][0]["endorsement_key"],
+        hash
+    );
+    let provisioned = fleet.yes("provision r1 --curve p256");
+    assert_eq!(provisioned["endorsement"], "pinned-key");
+    assert_eq!(provisioned["tpm"], "simulator");
+    assert_eq!(
+        fleet.yes("authority show")["robots"][0]["endorsement"],
+        "pinned-key"
+    );
+    fleet.yes("authority endorsement remove --robot r1");
+    assert_error(
+        &fleet.run("--json authority endorsement remove --robot r1"),
+        1,
+        "no-endorsement-pin",
+    );
+}

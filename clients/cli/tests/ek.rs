@@ -83,6 +83,118 @@ fn a_simulators_certificate_is_said_to_be_one() {
 }
 
 #[test]
+fn revocation_lists_are_enforced_and_their_absence_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["roots", "none", "current", "revoking", "broken"] {
+        std::fs::create_dir(at(name)).unwrap();
+    }
+    let ca = SimulatorCa::new().unwrap();
+    let key = SigningKey::generate(Curve::P384).unwrap().verifying_key();
+    let leaf = ca.issue(&key.to_spki_der()).unwrap();
+    std::fs::write(at("ek.der"), &leaf).unwrap();
+    std::fs::write(at("roots/ca.pem"), ca.root_pem()).unwrap();
+    std::fs::write(
+        at("current/a.crl"),
+        ca.revocation_list(&[], (2024, 2099)).unwrap(),
+    )
+    .unwrap();
+    std::fs::write(
+        at("revoking/a.crl"),
+        ca.revocation_list(&[&leaf], (2024, 2099)).unwrap(),
+    )
+    .unwrap();
+    std::fs::write(at("broken/a.crl"), "no list").unwrap();
+    let run = |lists: &str, more: &[&str]| {
+        let (certificate, roots, lists) = (at("ek.der"), at("roots"), at(lists));
+        let mut words = vec![
+            "--json",
+            "ek",
+            "verify",
+            certificate.to_str().unwrap(),
+            "--simulator-roots",
+        ];
+        words.extend([roots.to_str().unwrap(), "--crls", lists.to_str().unwrap()]);
+        words.extend(more);
+        alcub3(words)
+    };
+    let unchecked = run("none", &[]);
+    assert_eq!(unchecked.code, 0, "{}", unchecked.stdout);
+    assert_eq!(
+        unchecked.json()["revocation_unchecked"].as_array().unwrap().len(),
+        1
+    );
+    let refused = run("none", &["--require-crls"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.json()["reason"]
+            .as_str()
+            .unwrap()
+            .contains("revocation lists are required")
+    );
+    let checked = run("current", &["--require-crls"]);
+    assert_eq!(
+        (checked.code, &checked.json()["crls"]),
+        (0, &1.into()),
+        "{}",
+        checked.stdout
+    );
+    assert!(
+        checked.json()["revocation_unchecked"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    let revoked = run("revoking", &[]);
+    assert_eq!(revoked.code, 1);
+    assert!(
+        revoked.json()["reason"].as_str().unwrap().contains("is revoked"),
+        "{}",
+        revoked.stdout
+    );
+    assert_error(&run("broken", &[]), 70, "bad-value");
+}
+
+/// What makes a platform certificate hold is tested in the library; here it is what the command does with files.
+#[test]
+fn a_platform_certificate_is_judged_only_beside_an_endorsement_certificate_that_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, roots) = simulated(folder.path());
+    let (platform, empty) = (folder.path().join("platform.der"), folder.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    // No attribute certificate.
+    std::fs::copy(&certificate, &platform).unwrap();
+    let run = |tpm_roots: &Path| {
+        alcub3([
+            "--json".as_ref(),
+            "ek".as_ref(),
+            "platform".as_ref(),
+            platform.as_os_str(),
+            certificate.as_os_str(),
+            "--simulator-roots".as_ref(),
+            tpm_roots.as_os_str(),
+            "--platform-roots".as_ref(),
+            roots.as_os_str(),
+        ])
+    };
+    let refused = run(&roots);
+    assert_eq!((refused.code, &refused.json()["valid"]), (1, &false.into()));
+    assert!(
+        refused.json()["reason"]
+            .as_str()
+            .unwrap()
+            .contains("platform certificate")
+    );
+    let refused = run(&empty);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.json()["reason"].as_str().unwrap().contains("no roots"),
+        "{}",
+        refused.stdout
+    );
+}
+
+#[test]
 fn unusable_roots_are_named_and_absent_files_are_failures() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, roots) = simulated(folder.path());

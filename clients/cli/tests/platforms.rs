@@ -206,7 +206,7 @@ fn robots_without_a_tpm_are_enrolled_asked_answered_judged_and_listed() {
         "px4-1: untrusted",
         "none admits it",
         "psa-component-measurement (0 PRoT): it measured 0707",
-        "remedy: install approved firmware",
+        "what to do: if the firmware was updated on purpose",
     ] {
         assert!(told.stdout.contains(words), "{words}: {}", told.stdout);
     }
@@ -313,7 +313,7 @@ fn evidence_is_judged_offline_by_references_in_files() {
     assert_eq!(replayed.code, 1);
     assert!(
         replayed.stdout.contains("psa-challenge: ")
-            && replayed.stdout.contains("remedy: ask for new evidence")
+            && replayed.stdout.contains("what to do: attest again with the request")
     );
     // A level above what the hardware admits.
     let secret = offline(folder, &format!("--json {psa} {nonce} --level SECRET"));

@@ -15,7 +15,7 @@ use alcub3_attestation::attest::Attest;
 use alcub3_attestation::checkquote::{parse_pcr_file, public_key, write_pcr_file};
 use alcub3_attestation::corim::{self, Naming, Reading};
 use alcub3_attestation::dice::References;
-use alcub3_attestation::ek_certificate::{RootKind, Roots, verify};
+use alcub3_attestation::ek_certificate::{RootKind, Roots, split_chain, verify};
 use alcub3_attestation::event_log::{
     EventLog, ReplayReport,
     agent::AgentEvent,
@@ -51,6 +51,7 @@ fn every_parser(bytes: &[u8]) {
     }
     let mut roots = Roots::new();
     let _ = roots.add(RootKind::Production, bytes);
+    let _ = roots.add_revocations(bytes);
     let _ = verify(bytes, &[bytes], &roots, 1_704_067_200);
     let reading = Reading {
         signer: None,
@@ -58,6 +59,7 @@ fn every_parser(bytes: &[u8]) {
         now_s: 0,
     };
     let _ = corim::read(bytes, &reading);
+    let _ = split_chain(bytes);
     if let Ok(text) = core::str::from_utf8(bytes) {
         let _ = ReferenceValues::from_json(text);
         let _ = ReferenceValues::from_toml(text);

@@ -87,6 +87,51 @@ fn a_credential_activates_on_the_tpm_it_is_for() {
     }
 }
 
+/// The high range's keys, of which tpm2_createek makes P-384 and RSA-3072, are used with their empty authorisation value.
+#[test]
+fn a_credential_activates_with_the_keys_of_the_high_range() {
+    let Some(tpm) = Tpm::start() else { return };
+    tpm.run("tpm2_createprimary -C e -G ecc256:ecdsa:null -g sha256 -c ak.ctx -a fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign");
+    tpm.run("tpm2_readpublic -c ak.ctx -o ak.pub");
+    tpm.run("tpm2_flushcontext -t");
+    let ak = Public::from_tpm2b(&tpm.read("ak.pub")).unwrap();
+    for (kind, longest) in [("ecc384", 48), ("rsa3072", 48)] {
+        let ek = endorsement_key(&tpm, kind);
+        tpm.run("tpm2_flushcontext -t");
+        for len in [1, longest] {
+            let secret = vec![0x5A; len];
+            let made = make_credential(&ek, &ak.name(), &secret, &mut Counted(7)).unwrap();
+            tpm.write(
+                "credential",
+                &credential_file(&made.id_object, &made.encrypted_secret),
+            );
+            let (ok, _, error) =
+                tpm.attempt("tpm2_activatecredential -c ak.ctx -C ek.ctx -i credential -o secret");
+            assert!(ok, "{kind} {len}: {error}");
+            assert_eq!(tpm.read("secret"), secret, "{kind} {len}");
+            tpm.run("tpm2_flushcontext -t");
+        }
+        // And what tpm2_makecredential makes has the form of ours.
+        tpm.write("secret.in", &[7; 32]);
+        let name: String = ak
+            .name()
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        tpm.run(&format!(
+            "tpm2_makecredential -u ek.pub -s secret.in -n {name} -o theirs"
+        ));
+        let theirs = tpm.read("theirs");
+        let ours = make_credential(&ek, &ak.name(), &[7; 32], &mut Counted(7)).unwrap();
+        assert_eq!(
+            theirs.len(),
+            credential_file(&ours.id_object, &ours.encrypted_secret).len()
+        );
+        tpm.run("tpm2_flushcontext -t");
+    }
+}
+
 /// Our template hashes to what the TPM creates, but for the point that it fills in.
 #[test]
 fn ek_templates_are_the_ones_tpm2_tools_use() {
@@ -95,6 +140,7 @@ fn ek_templates_are_the_ones_tpm2_tools_use() {
         ("rsa", PublicTemplate::ek_rsa_2048(), 256),
         ("ecc", PublicTemplate::ek_ecc_p256(), 2 * 34),
         ("ecc384", PublicTemplate::ek_ecc_p384(), 4),
+        ("rsa3072", PublicTemplate::ek_rsa_3072(), 2),
     ];
     for (kind, template, unique) in cases {
         let ek = endorsement_key(&tpm, kind);

@@ -20,6 +20,7 @@ pub mod certificate;
 mod certified;
 pub mod chip;
 pub mod commander;
+pub mod endorsement;
 pub mod enrolment;
 pub mod extension;
 pub mod level_policy;

@@ -4,10 +4,11 @@
 use alcub3_command_authority::cose::{CoseError, Message as Cose, Unsigned};
 use alcub3_crypto::tpm::{Name, Public};
 use alcub3_crypto::{Digest, HashAlg, Suite, VerifyingKey};
-use alcub3_trust_model::canonical::{DecodeError, Encoder};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
 use alcub3_trust_model::nv_map::{NvMap, NvMapError};
 use alcub3_trust_model::{HardwareTier, Level, RobotId, SessionId, domain, profile};
 
+use crate::endorsement::EndorsementBasis;
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
@@ -19,15 +20,15 @@ pub struct EnrolmentRecord {
     pub robot: RobotId,
     /// The Name of its endorsement key.
     pub endorsement_key: Name,
-    /// The SHA-256 of the endorsement certificate that the authority validated.
-    pub endorsement_certificate: Digest,
+    /// What vouched for that key.
+    pub endorsement: EndorsementBasis,
     /// Its attestation key.
     pub attestation_key: Public,
     /// Its identity key.
     pub identity: Public,
     /// The digest of its hardware facts.
     pub hardware_binding: Digest,
-    /// The kind of its TPM, as the certificate shows.
+    /// The kind of its TPM, as the certificate shows or the pin states.
     pub tier: HardwareTier,
     /// The highest level it may serve.
     pub ceiling: Level,
@@ -79,7 +80,7 @@ impl EnrolmentRecord {
             .text(self.robot.as_str())
             .u64(3)
             .bytes(self.endorsement_key.as_bytes());
-        out.u64(4).digest(&self.endorsement_certificate);
+        self.endorsement.put(out.u64(4));
         wire::put_public(out.u64(5), &self.attestation_key);
         wire::put_public(out.u64(6), &self.identity);
         out.u64(7)
@@ -98,9 +99,7 @@ impl EnrolmentRecord {
         let record = Self {
             robot: wire::robot(m.at(2, "robot")?)?,
             endorsement_key: wire::name(m.at(3, "endorsement_key")?, "endorsement_key")?,
-            endorsement_certificate: m
-                .at(4, "endorsement_certificate")?
-                .digest("endorsement_certificate")?,
+            endorsement: EndorsementBasis::read(m.at(4, "endorsement")?)?,
             attestation_key: wire::public(m.at(5, "attestation_key")?, "attestation_key")?,
             identity: wire::public(m.at(6, "identity")?, "identity")?,
             hardware_binding: m.at(7, "hardware_binding")?.digest("hardware_binding")?,
@@ -108,6 +107,9 @@ impl EnrolmentRecord {
             ceiling: m.at(9, "ceiling")?.id_of("ceiling", Level::from_id)?,
             issued_at_ms: m.at(10, "issued_at_ms")?.u64("issued_at_ms")?,
         };
+        if !record.endorsement.supports(record.tier) {
+            return Err(m.r.fault("tier", Fault::Value));
+        }
         m.finish()?;
         Ok(record)
     }

@@ -16,6 +16,7 @@ use alcub3_fleet_protocol::certificate::{
     CertificateUse, DeviceKeyKind, DeviceSubject, ProvenDeviceKey, UnsignedCsr, Validity, VerifiedCsr,
     VerifiedGrant, authority_certificate, device_certificate, summarize,
 };
+use alcub3_fleet_protocol::endorsement::EndorsementBasis;
 use alcub3_fleet_protocol::enrolment::CreationError;
 use alcub3_fleet_protocol::{EnrolmentRecord, VerifiedEnrolment, device_key_binding, identity_binding};
 use alcub3_trust_model::{FleetId, HardwareTier, Level, RobotId, SessionId};
@@ -50,7 +51,7 @@ impl World {
         let record = EnrolmentRecord {
             robot: request.robot.clone(),
             endorsement_key: request.endorsement_key.name(),
-            endorsement_certificate: request.hardware.endorsement_certificate,
+            endorsement: EndorsementBasis::Certificate(request.hardware.endorsement_certificate),
             attestation_key: request.attestation_key.clone(),
             identity: request.identity.clone(),
             hardware_binding: request.hardware.binding(curve.hash()),

@@ -13,17 +13,23 @@ use alcub3_attestation::certify::CertifyError;
 use alcub3_crypto::tpm::attribute::{
     DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN,
 };
+use alcub3_crypto::tpm::{Public, PublicTemplate};
 use alcub3_crypto::{Curve, HashAlg, Secret, SigningKey, Suite};
+use alcub3_fleet_protocol::endorsement::{EndorsementBasis, EndorsementPin, PinError, pin_digest};
 use alcub3_fleet_protocol::enrolment::{
     Admission, Authority, AwaitingRecord, Challenged, CreationData, CreationError, Endorsement, EnrolError,
     EnrolRequest, KeyFault, Robot, RobotChallenged,
 };
-use alcub3_fleet_protocol::{HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment};
+use alcub3_fleet_protocol::{
+    EnrolmentRecord, HierarchyAuthorisations, RecordError, VerifiedAnchors, VerifiedEnrolment,
+    identity_binding,
+};
 use alcub3_trust_model::canonical::Fault;
 use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, RobotId};
 use fixture::{
-    ADMISSION, AK, Counting, Fleet, IDENTITY, NOW_MS, PARENT, SoftChip, authorisations, signing_public,
+    ADMISSION, AK, Counting, Fleet, IDENTITY, NOW_MS, PARENT, SoftChip, authorisations, parent_public,
+    signing_public,
 };
 
 /// The exchange up to the challenge; gives what the TPM would recover as well.
@@ -415,6 +421,192 @@ fn the_certificate_must_be_of_this_endorsement_key() {
             }
         )
         .is_err()
+    );
+}
+
+#[test]
+fn what_vouches_for_the_key_is_of_this_request() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let judged = |certificate: &[u8], basis, tier| {
+        let robot = RobotId::new("rover-17").unwrap();
+        let hardware = HardwareRecord {
+            endorsement_certificate: HashAlg::Sha256.digest(&[certificate]),
+            ..chip.hardware("A-1")
+        };
+        let binding = identity_binding(HashAlg::Sha256, &robot, &hardware.binding(HashAlg::Sha256));
+        let mut request = chip.request_with(robot, hardware, binding, IDENTITY);
+        request.endorsement_certificate = certificate.to_vec();
+        let endorsement = Endorsement {
+            basis,
+            tier,
+            ..chip.endorsement()
+        };
+        let received = Authority::receive(&request.to_canonical()).unwrap();
+        let challenged = received.challenge(endorsement, ADMISSION, fleet.issuer(), &mut Counting(1, vec![]));
+        challenged.map(|_| ())
+    };
+    let digest = |bytes: &[u8]| HashAlg::Sha256.digest(&[bytes]);
+    let key = pin_digest(&chip.ek.verifying_key());
+    let (sent, none, firmware) = (&b"sent"[..], &b""[..], HardwareTier::Firmware);
+    for (certificate, basis) in [
+        (sent, EndorsementBasis::Certificate(digest(sent))),
+        (sent, EndorsementBasis::CertificateUnlisted(digest(sent))),
+        (none, EndorsementBasis::PinnedKey(key)),
+    ] {
+        judged(certificate, basis, firmware).unwrap();
+    }
+    for (certificate, basis, tier) in [
+        (sent, EndorsementBasis::Certificate(digest(b"other")), firmware),
+        (sent, EndorsementBasis::PinnedKey(key), firmware),
+        (none, EndorsementBasis::Certificate(digest(none)), firmware),
+        (
+            none,
+            EndorsementBasis::CertificateUnlisted(digest(none)),
+            firmware,
+        ),
+        (none, EndorsementBasis::PinnedKey(digest(b"other")), firmware),
+        (none, EndorsementBasis::PinnedKey(key), HardwareTier::Discrete),
+        (none, EndorsementBasis::PinnedKey(key), HardwareTier::None),
+    ] {
+        let refused = judged(certificate, basis, tier);
+        assert!(
+            matches!(refused, Err(EnrolError::Basis)),
+            "{basis:?} {tier}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn no_record_and_no_pin_makes_a_pinned_key_a_separate_chips() {
+    let (chip, fleet) = (SoftChip::new(Curve::P256), Fleet::new(Curve::P256));
+    let key = pin_digest(&chip.ek.verifying_key());
+    let (suite, authority) = (fleet.signing.suite(), fleet.signing.verifying_key());
+    for tier in HardwareTier::ALL {
+        let pin = EndorsementPin {
+            robot: RobotId::new("rover-17").unwrap(),
+            key,
+            tier,
+            pinned_at_ms: NOW_MS,
+        };
+        let is_weak = [
+            HardwareTier::Simulator,
+            HardwareTier::Virtual,
+            HardwareTier::Firmware,
+        ]
+        .contains(&tier);
+        match pin.unsigned(suite) {
+            Ok(unsigned) => {
+                let signed = unsigned.sign(&fleet.signing).unwrap();
+                assert_eq!(EndorsementPin::verify(&signed, &authority).unwrap(), pin);
+                let other = SigningKey::generate(Curve::P256).unwrap().verifying_key();
+                EndorsementPin::verify(&signed, &other).unwrap_err();
+                assert!(is_weak);
+            }
+            Err(error) => assert!(!is_weak && error == PinError::Tier(tier)),
+        }
+        for basis in [
+            EndorsementBasis::Certificate(key),
+            EndorsementBasis::CertificateUnlisted(key),
+            EndorsementBasis::PinnedKey(key),
+        ] {
+            let request = chip.request();
+            let record = EnrolmentRecord {
+                robot: request.robot,
+                endorsement_key: request.endorsement_key.name(),
+                endorsement: basis,
+                attestation_key: request.attestation_key,
+                identity: request.identity,
+                hardware_binding: request.hardware.binding(HashAlg::Sha256),
+                tier,
+                ceiling: Level::Cui,
+                issued_at_ms: NOW_MS,
+            };
+            let signed = record.unsigned(suite).sign(&fleet.signing).unwrap();
+            let read = VerifiedEnrolment::verify(&signed, &authority);
+            let is_pin = basis == EndorsementBasis::PinnedKey(key);
+            match read {
+                Ok(read) => assert!(read.record() == &record && (is_weak || !is_pin)),
+                Err(error) => {
+                    assert!(is_pin && !is_weak, "{error}");
+                    assert!(matches!(error, RecordError::Payload(_)));
+                }
+            }
+        }
+    }
+}
+
+/// The public area of an RSA endorsement key of this size, from its template; nobody has its private part.
+fn rsa_endorsement_key(template: &PublicTemplate, unique: usize, bits: u16) -> Public {
+    let bytes = template.as_tpmt_bytes();
+    let head = bytes.len() - unique;
+    let mut bytes = bytes[..head].to_vec();
+    // keyBits, then the exponent.
+    bytes[head - 6..head - 4].copy_from_slice(&bits.to_be_bytes());
+    bytes.extend((bits / 8).to_be_bytes());
+    bytes.extend(std::iter::repeat_n(0xB5, usize::from(bits / 8)));
+    Public::from_tpmt(&bytes).unwrap()
+}
+
+#[test]
+fn the_endorsement_keys_strength_bounds_the_levels() {
+    let fleet = Fleet::new(Curve::P384);
+    let chip = SoftChip::new(Curve::P384);
+    let judged = |ek: &Public| {
+        let robot = RobotId::new("rover-17").unwrap();
+        let hardware = HardwareRecord {
+            endorsement_key: ek.name(),
+            ..chip.hardware("A-1")
+        };
+        let binding = identity_binding(HashAlg::Sha384, &robot, &hardware.binding(HashAlg::Sha384));
+        let mut request = chip.request_with(robot, hardware, binding, IDENTITY);
+        request.endorsement_key = ek.clone();
+        let endorsement = Endorsement {
+            key: ek.verifying_key().unwrap_or_else(|_| chip.ak.verifying_key()),
+            ..chip.endorsement()
+        };
+        let received = Authority::receive(&request.to_canonical())?;
+        let challenged = received.challenge(endorsement, ADMISSION, fleet.issuer(), &mut Counting(1, vec![]));
+        challenged.map(|(challenged, _)| challenged.ceiling())
+    };
+    let (p256, p384) = (
+        SigningKey::generate(Curve::P256).unwrap(),
+        SigningKey::generate(Curve::P384).unwrap(),
+    );
+    let strong = parent_public(&p384, PARENT);
+    let with_aes_bits = |bits: u16| {
+        let mut bytes = strong.as_tpmt_bytes().to_vec();
+        bytes[12..14].copy_from_slice(&bits.to_be_bytes());
+        Public::from_tpmt(&bytes).unwrap()
+    };
+    for (ek, ceiling) in [
+        (strong.clone(), Level::TopSecret),
+        (with_aes_bits(128), Level::Cui),
+        (parent_public(&p256, PARENT), Level::Cui),
+        (
+            rsa_endorsement_key(&PublicTemplate::ek_rsa_2048(), 258, 2048),
+            Level::Cui,
+        ),
+        (
+            rsa_endorsement_key(&PublicTemplate::ek_rsa_2048_high(), 2, 2048),
+            Level::Cui,
+        ),
+        (
+            rsa_endorsement_key(&PublicTemplate::ek_rsa_3072(), 2, 3072),
+            Level::Cui,
+        ),
+    ] {
+        assert_eq!(judged(&ek).unwrap(), ceiling, "{ek:?}");
+    }
+    let weak = judged(&rsa_endorsement_key(&PublicTemplate::ek_rsa_2048(), 258, 1024));
+    assert!(
+        matches!(
+            weak,
+            Err(EnrolError::Key {
+                key: "endorsement",
+                fault: KeyFault::Invalid
+            })
+        ),
+        "{weak:?}"
     );
 }
 

@@ -15,6 +15,7 @@ use alcub3_attestation::evidence::{RegisterPositions, RuntimePosition};
 use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, HashAlg, SignatureScheme, SigningKey};
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
+use alcub3_fleet_protocol::endorsement::EndorsementBasis;
 use alcub3_fleet_protocol::mission::{
     CertifiedMission, MissionApproval, MissionRequest, MissionRequestError, mission_binding,
 };
@@ -43,7 +44,7 @@ fn enrolment(chip: &SoftChip, fleet: &Fleet) -> VerifiedEnrolment {
     let record = EnrolmentRecord {
         robot: robot(),
         endorsement_key: request.endorsement_key.name(),
-        endorsement_certificate: HashAlg::Sha256.digest(&[b"certificate"]),
+        endorsement: EndorsementBasis::Certificate(HashAlg::Sha256.digest(&[b"certificate"])),
         attestation_key: request.attestation_key,
         identity: request.identity,
         hardware_binding: request.hardware.binding(chip.curve.hash()),

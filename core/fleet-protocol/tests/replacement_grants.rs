@@ -13,6 +13,7 @@ mod replacing;
 
 use alcub3_crypto::{Secret, SigningKey};
 use alcub3_fleet_protocol::EnrolmentRecord;
+use alcub3_fleet_protocol::endorsement::EndorsementBasis;
 use alcub3_fleet_protocol::replacement::{ReplacementError, ReplacementGrant, ReplacementRequest};
 use alcub3_trust_model::{HardwareTier, Level, RobotId, SessionId};
 use fixture::{Counting, Fleet, NOW_MS, SoftChip, authorisations};
@@ -38,7 +39,7 @@ fn the_robot_takes_a_newer_enrolment_that_differs_in_its_hardware_alone() {
         &|record| record.identity = elsewhere.identity.clone(),
         &|record| record.attestation_key = elsewhere.attestation_key.clone(),
         &|record| record.endorsement_key = elsewhere.endorsement_key.name(),
-        &|record| record.endorsement_certificate = CURVE.hash().digest(&[b"other"]),
+        &|record| record.endorsement = EndorsementBasis::Certificate(CURVE.hash().digest(&[b"other"])),
         &|record| record.hardware_binding = world.lidar("L-3").binding(CURVE.hash()),
     ];
     for (number, change) in changes.into_iter().enumerate() {

@@ -55,7 +55,9 @@ pub const REARM: &str = "alcub3/rearm/v1";
 pub const REARM_REF: &str = "alcub3/rearm-ref/v1";
 /// A robot's enrolment record.
 pub const ENROLMENT: &str = "alcub3/enrolment/v1";
-/// The messages of an enrolment.
+/// An operator's pin of an endorsement key that has no certificate.
+pub const ENDORSEMENT_PIN: &str = "alcub3/endorsement-pin/v1";
+/// A robot's request to be enrolled.
 pub const ENROL_REQUEST: &str = "alcub3/enrol-request/v1";
 /// The authority's challenge to an enrolling robot.
 pub const ENROL_CHALLENGE: &str = "alcub3/enrol-challenge/v1";
@@ -218,6 +220,7 @@ pub const ALL: &[&str] = &[
     REARM,
     REARM_REF,
     ENROLMENT,
+    ENDORSEMENT_PIN,
     ENROL_REQUEST,
     ENROL_CHALLENGE,
     ENROL_RESPONSE,

@@ -1,6 +1,6 @@
 //! Which persistent handle holds what (DESIGN §4): owner range for the robot's, 0x8101_0000 upward.
 
-use alcub3_crypto::Curve;
+use alcub3_crypto::tpm::EkTemplate;
 
 use crate::Level;
 
@@ -77,22 +77,21 @@ pub const fn level_kdf(level: Level) -> u32 {
     LEVEL_KDFS + level.id() as u32
 }
 
-/// The NV index of the certificate of the endorsement key that is used on a curve: templates H-3 on P-384 and L-2 on P-256 (TCG
-/// EK Credential Profile 2.5).
-pub const fn ek_certificate(curve: Curve) -> u32 {
-    match curve {
-        Curve::P384 => 0x01C0_0016,
-        Curve::P256 => 0x01C0_000A,
+/// The NV index of an endorsement key's certificate (TCG EK Credential Profile 2.5, 2.2.1.4 and 2.2.1.5.1).
+pub const fn ek_certificate(template: EkTemplate) -> u32 {
+    match template {
+        EkTemplate::L1 => 0x01C0_0002,
+        EkTemplate::L2 => 0x01C0_000A,
+        EkTemplate::H1 => 0x01C0_0012,
+        EkTemplate::H2 => 0x01C0_0014,
+        EkTemplate::H3 => 0x01C0_0016,
+        EkTemplate::H6 => 0x01C0_001C,
     }
 }
 
-/// NV indices that hold EK certificates (TCG EK Credential Profile 2.5 §2.2.1.4–5), strongest first, with the
-/// key's kind.
-pub const EK_CERTIFICATES: [(u32, &str); 6] = [
-    (0x01C0_0016, "ECC NIST P-384"),
-    (0x01C0_000A, "ECC NIST P-256"),
-    (0x01C0_0014, "ECC NIST P-256, high range"),
-    (0x01C0_001C, "RSA 3072"),
-    (0x01C0_0012, "RSA 2048, high range"),
-    (0x01C0_0002, "RSA 2048"),
-];
+/// Where the NV indices begin that are reserved for endorsement certificates.
+pub const EK_CERTIFICATES: u32 = 0x01C0_0000;
+
+/// The NV indices of the certificates above the endorsement certificates (TCG EK Credential Profile 2.5, 2.2.1.5.2): DER, one
+/// after the other, going on in the next index where one is full.
+pub const EK_CERTIFICATE_CHAIN: core::ops::RangeInclusive<u32> = 0x01C0_0100..=0x01C0_01FF;

@@ -17,7 +17,7 @@ use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, Se
 use crate::appraisal_policy::{self, AppraisalPolicyIssueError};
 use crate::approval::{ApprovalPurpose, ApprovalVault};
 use crate::audit::{AuditLog, AuditLogError, Decision};
-use crate::endorsement::{PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
+use crate::endorsement::{PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULATOR_ROOTS};
 use crate::entropy::SystemEntropy;
 use crate::level_policy::{self, LevelPolicyIssueError};
 use crate::operators::{Operator, OperatorError, Operators};
@@ -42,6 +42,9 @@ pub struct AuthorityConfig {
     pub ceiling: Level,
     /// Whether simulated TPMs count. For tests and demonstrations: every result such an authority issues says so.
     pub admit_simulators: bool,
+    /// Whether a chip is refused where some issuer of its endorsement certificate has no current revocation list in the folder
+    /// `crls`. Where one is there it is enforced anyway.
+    pub require_revocation_lists: bool,
     /// Which PCRs the robots' agents extend.
     pub pcrs: PcrMap,
     /// The fleet's name: the trust domain of its robots' SPIFFE identifiers.
@@ -56,13 +59,14 @@ impl AuthorityConfig {
             curve: Curve::P384,
             ceiling: Level::TopSecret,
             admit_simulators: false,
+            require_revocation_lists: false,
             pcrs: PcrMap::DEFAULT,
             fleet,
         }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 6);
+        let mut out = Encoder::structure(DOMAIN, VERSION, 7);
         out.u64(2)
             .text(&self.seal_file.to_string_lossy())
             .u64(3)
@@ -78,6 +82,7 @@ impl AuthorityConfig {
             .u64(retire.into())
             .u64(mission.into());
         out.u64(7).text(self.fleet.as_str());
+        out.u64(8).bool(self.require_revocation_lists);
         out.finish()
     }
 
@@ -104,6 +109,8 @@ impl AuthorityConfig {
         fields.key(r, 7, "fleet")?;
         let fleet = r.text("fleet")?;
         let fleet = FleetId::new(fleet).map_err(|_| r.fault("fleet", Fault::Value))?;
+        fields.key(r, 8, "require_revocation_lists")?;
+        let require_revocation_lists = r.bool("require_revocation_lists")?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -111,6 +118,7 @@ impl AuthorityConfig {
             curve,
             ceiling,
             admit_simulators,
+            require_revocation_lists,
             pcrs,
             fleet,
         })
@@ -191,6 +199,7 @@ impl Authority {
         let keys = Keys::create(&folder, &config.seal_file, config.curve, &mut entropy)?;
         folder.make_folder(PRODUCTION_ROOTS)?;
         folder.make_folder(SIMULATOR_ROOTS)?;
+        folder.make_folder(REVOCATION_LISTS)?;
         folder.put(CONFIG.0, CONFIG.1, &config.encode())?;
         let audit = AuditLog::open(&folder, &mut entropy)?;
         folder.seal_creation()?;

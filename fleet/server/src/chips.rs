@@ -169,7 +169,7 @@ impl Authority {
         self.refuse_other_kinds(&verified.endorsement_key)?;
         let keys = [verified.endorsement_key.name(), verified.storage_key.name()];
         self.refuse_taken(operator, keys)?;
-        let roots = endorsement::read_roots(self.path())?;
+        let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
         let endorsement = endorsement::judge(
             &verified.endorsement_key,
             (&verified.endorsement_certificate, &verified.certificate_chain),
@@ -189,7 +189,7 @@ impl Authority {
             chip: ChipAdmission {
                 operator: operator.clone(),
                 endorsement_key: verified.endorsement_key,
-                endorsement_certificate: endorsement.certificate,
+                endorsement_certificate: *endorsement.basis.digest(),
                 storage_key: verified.storage_key,
                 tier: endorsement.tier,
                 admitted_at_ms: now_ms,

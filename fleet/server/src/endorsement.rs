@@ -4,18 +4,25 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use alcub3_attestation::ek_certificate::revocation::ListError;
 use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
 use alcub3_crypto::tpm::Public;
-use alcub3_crypto::{CryptoError, HashAlg};
+use alcub3_crypto::{CryptoError, Digest, HashAlg};
+use alcub3_fleet_protocol::endorsement::{EndorsementBasis, pin_digest};
 use alcub3_fleet_protocol::enrolment::Endorsement;
-use alcub3_trust_model::HardwareTier;
+use alcub3_trust_model::{HardwareTier, RobotId};
+
+use crate::endorsement_pins::{Pins, PinsError};
 
 /// The folder of roots that vouch for vendors' TPMs, inside the state folder.
 pub const PRODUCTION_ROOTS: &str = "roots-production";
 /// The folder of roots that vouch for simulators, inside the state folder.
 pub const SIMULATOR_ROOTS: &str = "roots-simulator";
 
-/// A folder of roots could not be read.
+/// The folder of the vendors' revocation lists, inside the state folder.
+pub const REVOCATION_LISTS: &str = "crls";
+
+/// A folder of roots or of revocation lists could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
     /// The operating system refused.
@@ -34,26 +41,44 @@ pub enum RootsError {
         /// What is wrong with it.
         source: RootError,
     },
+    /// A file holds no usable revocation list.
+    #[error("revocation lists: {path}: {source}; remove the file or replace it")]
+    List {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ListError,
+    },
 }
 
-/// Reads both folders: every file holds certificates, PEM or DER.
-pub(crate) fn read_roots(state: &Path) -> Result<Roots, RootsError> {
+/// Reads the three folders: every file holds certificates or revocation lists, PEM or DER. A file that does not read stops
+/// everything: a list that was lost would revoke nothing.
+pub(crate) fn read_roots(state: &Path, require_lists: bool) -> Result<Roots, RootsError> {
     let mut roots = Roots::new();
     for (kind, name) in [
         (RootKind::Production, PRODUCTION_ROOTS),
         (RootKind::Simulator, SIMULATOR_ROOTS),
     ] {
         for path in files(&state.join(name))? {
-            let bytes = fs::read(&path).map_err(|source| RootsError::Io {
-                path: path.clone(),
-                source,
-            })?;
-            roots
-                .add(kind, &bytes)
-                .map_err(|source| RootsError::File { path, source })?;
+            let added = roots.add(kind, &contents(&path)?);
+            added.map_err(|source| RootsError::File { path, source })?;
         }
     }
+    for path in files(&state.join(REVOCATION_LISTS))? {
+        let added = roots.add_revocations(&contents(&path)?);
+        added.map_err(|source| RootsError::List { path, source })?;
+    }
+    if require_lists {
+        roots.require_revocation_lists();
+    }
     Ok(roots)
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, RootsError> {
+    fs::read(path).map_err(|source| RootsError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, RootsError> {
@@ -86,6 +111,33 @@ pub enum EndorsementError {
         "the endorsement certificate is of another key than the TPM uses: read the certificate of this key"
     )]
     OtherKey,
+    /// There is no certificate, and no pin of the key.
+    #[error(
+        "the TPM has no endorsement certificate, and no endorsement key of {robot} is pinned: where the vendor ships none, read \
+         the key's SHA-256 on the robot itself and pin it (`authority endorsement pin`); this request's is {}", .found.to_hex()
+    )]
+    NotPinned {
+        /// Which robot.
+        robot: RobotId,
+        /// The digest of the key that it shows.
+        found: Box<Digest>,
+    },
+    /// Another key than the one that is pinned.
+    #[error(
+        "the TPM has no endorsement certificate, and its endorsement key {} is not the one that is pinned for {robot}, {}: it is \
+         another TPM, or the pin is wrong", .found.to_hex(), .pinned.to_hex()
+    )]
+    OtherPin {
+        /// Which robot.
+        robot: RobotId,
+        /// What is pinned.
+        pinned: Box<Digest>,
+        /// The digest of the key that it shows.
+        found: Box<Digest>,
+    },
+    /// The pins do not read.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The key cannot be used.
     #[error("the endorsement key cannot be used: {0}")]
     Key(#[from] CryptoError),
@@ -103,10 +155,46 @@ pub(crate) fn judge(
     if !verified.certifies(key) {
         return Err(EndorsementError::OtherKey);
     }
+    let digest = HashAlg::Sha256.digest(&[certificate]);
+    let unlisted = verified.unlisted_issuers();
+    if !unlisted.is_empty() {
+        tracing::info!(issuers = ?unlisted, "no revocation list is known of these issuers of an endorsement certificate");
+    }
     Ok(Endorsement {
         key: key.verifying_key()?,
-        certificate: HashAlg::Sha256.digest(&[certificate]),
+        basis: match unlisted {
+            [] => EndorsementBasis::Certificate(digest),
+            _ => EndorsementBasis::CertificateUnlisted(digest),
+        },
         tier: tier(&verified),
+    })
+}
+
+/// Judges a key whose chip has no certificate: by the operator's pin alone.
+pub(crate) fn judge_by_pin(
+    key: &Public,
+    robot: &RobotId,
+    pins: &Pins<'_>,
+) -> Result<Endorsement, EndorsementError> {
+    let key = key.verifying_key()?;
+    let found = pin_digest(&key);
+    let Some(pin) = pins.of(robot)? else {
+        return Err(EndorsementError::NotPinned {
+            robot: robot.clone(),
+            found: Box::new(found),
+        });
+    };
+    if pin.key != found {
+        return Err(EndorsementError::OtherPin {
+            robot: robot.clone(),
+            pinned: Box::new(pin.key),
+            found: Box::new(found),
+        });
+    }
+    Ok(Endorsement {
+        key,
+        basis: EndorsementBasis::PinnedKey(found),
+        tier: pin.tier,
     })
 }
 

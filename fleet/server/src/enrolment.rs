@@ -7,7 +7,7 @@ use alcub3_audit_log::EntryKind;
 use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::Public;
 use alcub3_fleet_protocol::enrolment::{
-    Authority as Machine, Challenged, EnrolError, EnrolResponse, Received,
+    Authority as Machine, Challenged, Endorsement, EnrolError, EnrolRequest, EnrolResponse, Received,
 };
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
 use alcub3_trust_model::canonical::DecodeError;
@@ -113,13 +113,7 @@ impl Authority {
         self.check_name(robot, name.as_bytes(), None)?;
         self.check_cleared(robot, name.as_bytes())?;
         self.check_hardware(robot, &received.request().hardware)?;
-        let roots = endorsement::read_roots(self.path())?;
-        let asked = received.request();
-        let certificates = (
-            asked.endorsement_certificate.as_slice(),
-            asked.certificate_chain.as_slice(),
-        );
-        let endorsement = endorsement::judge(&asked.endorsement_key, certificates, &roots, now_ms)?;
+        let endorsement = self.judge_endorsement(received.request(), now_ms)?;
         let admission = self.admission();
         let mut entropy = self.entropy;
         let (challenged, message) =
@@ -129,6 +123,17 @@ impl Authority {
         }
         self.enrolments.insert(challenged.session(), challenged);
         Ok(message)
+    }
+
+    /// By the certificate; by an operator's pin only where the chip shows none.
+    fn judge_endorsement(&self, asked: &EnrolRequest, now_ms: u64) -> Result<Endorsement, EnrolmentError> {
+        let (key, certificate) = (&asked.endorsement_key, asked.endorsement_certificate.as_slice());
+        if certificate.is_empty() {
+            return Ok(endorsement::judge_by_pin(key, &asked.robot, &self.pins())?);
+        }
+        let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
+        let certificates = (certificate, asked.certificate_chain.as_slice());
+        Ok(endorsement::judge(key, certificates, &roots, now_ms)?)
     }
 
     /// Takes the robot's answer: checks the proof, puts custody away, keeps the record, and only then gives the last

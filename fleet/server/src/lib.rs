@@ -26,6 +26,7 @@ mod backup_parent;
 mod certificates;
 mod chips;
 mod endorsement;
+mod endorsement_pins;
 mod enrolment;
 mod entropy;
 mod epochs;
@@ -64,7 +65,8 @@ pub use certificates::{
     AUTHORITY_CERTIFICATE_MS, CertificateStanding, CertificationError, LOCAL_CERTIFICATE_MS,
 };
 pub use chips::ChipRefusal;
-pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, RootsError, SIMULATOR_ROOTS};
+pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULATOR_ROOTS};
+pub use endorsement_pins::PinsError;
 pub use enrolment::EnrolmentError;
 pub use entropy::SystemEntropy;
 pub use exchanges::{EXCHANGE_MS, ExchangeError};

@@ -6,6 +6,8 @@ use crate::attestation::AttestationError;
 use crate::backup::BackupError;
 use crate::certificates::CertificationError;
 use crate::chips::ChipRefusal;
+use crate::endorsement::EndorsementError;
+use crate::endorsement_pins::PinsError;
 use crate::enrolment::EnrolmentError;
 use crate::exchanges::ExchangeError;
 use crate::level_policy::LevelPolicyIssueError;
@@ -22,9 +24,11 @@ use crate::robots::RobotError;
 use crate::shared_keys::SharedKeyApprovalError;
 use crate::succession::SuccessionError;
 use alcub3_attestation::appraisal::Reason;
+use alcub3_attestation::ek_certificate::EkError;
 use alcub3_audit_log::Outcome;
 use alcub3_fleet_protocol::appraisal_policy::SignedAppraisalPolicyError;
 use alcub3_fleet_protocol::certificate::CertificateError;
+use alcub3_fleet_protocol::endorsement::PinError;
 use alcub3_fleet_protocol::enrolment::EnrolError;
 use alcub3_fleet_protocol::replacement::ReplacementError;
 use alcub3_fleet_protocol::restore::RestoreError;
@@ -56,6 +60,33 @@ pub trait Refusal: std::error::Error {
             Outcome::Failed
         } else {
             Outcome::Refused
+        }
+    }
+}
+
+impl Refusal for EndorsementError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Certificate(EkError::Revoked { .. }) => "endorsement-revoked",
+            Self::Certificate(EkError::ListNotCurrent { .. } | EkError::ListSignature { .. }) => {
+                "revocation-list-unusable"
+            }
+            Self::Certificate(EkError::NotListed { .. }) => "revocation-list-missing",
+            Self::Certificate(_) | Self::OtherKey | Self::Key(_) => ENDORSEMENT,
+            Self::NotPinned { .. } => "endorsement-not-pinned",
+            Self::OtherPin { .. } => "endorsement-other-pin",
+            Self::Pins(error) => error.code(),
+        }
+    }
+}
+
+impl Refusal for PinsError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Pin(PinError::Tier(_)) => "endorsement-pin-tier",
+            Self::NoPin(_) => "no-endorsement-pin",
+            Self::Pin(_) | Self::OtherRobot { .. } | Self::Name(_) | Self::Store(_) => STATE,
+            Self::Sign(_) => CRYPTOGRAPHY,
         }
     }
 }
@@ -117,7 +148,7 @@ impl Refusal for EnrolmentError {
             Self::Exchange(EnrolError::Proof) => "proof",
             Self::Exchange(EnrolError::Sign(_) | EnrolError::Entropy(_)) => CRYPTOGRAPHY,
             Self::Exchange(_) => "enrolment-refused",
-            Self::Endorsement(_) => ENDORSEMENT,
+            Self::Endorsement(error) => error.code(),
             Self::NotWaiting => "exchange",
             Self::NameTaken(_) | Self::NameOfPlatform(_) => "name-taken",
             Self::HardwareTaken { .. } => HardwareReason::IdentityPartElsewhere.code(),
@@ -324,7 +355,7 @@ impl Refusal for ChipRefusal {
             Self::Message(_) => MALFORMED,
             Self::Protocol(_) | Self::NotWaiting | Self::Expired { .. } => "chip-refused",
             Self::Unknown(_) => "operator-unknown",
-            Self::Endorsement(_) => ENDORSEMENT,
+            Self::Endorsement(error) => error.code(),
             Self::Simulator => "tpm-kind-too-weak",
             Self::Revoked => "chip-revoked",
             Self::EndorsementKind { .. } => "endorsement-kind",

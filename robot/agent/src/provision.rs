@@ -15,6 +15,9 @@ use alcub3_trust_model::hardware::Inventory;
 use alcub3_trust_model::{BootId, Level, RobotId};
 use std::time::Duration;
 
+/// Most certificates above the endorsement certificate that a request carries.
+const MAX_CHAIN: usize = 8;
+
 /// How the authority's answers reach the robot. The caller carries the messages; they protect themselves.
 pub trait AuthorityLink {
     /// Hands over the first message of an enrolment and brings the challenge.
@@ -46,7 +49,8 @@ pub struct ProvisionRequest {
     pub levels: Vec<Level>,
     /// Its parts: see [`crate::inventory`] for those of the machine.
     pub inventory: Inventory,
-    /// Certificates between the chip's and the vendor's root, where the chip does not hold them.
+    /// Certificates between the chip's and the vendor's root, where the chip does not hold them; they go before those that it
+    /// holds.
     pub certificate_chain: Vec<Vec<u8>>,
     /// The authority's key, which the robot was given on a way it trusts.
     pub authority: VerifyingKey,
@@ -125,12 +129,14 @@ fn enrol_request(
     plan: &ProvisioningPlan,
     prepared: Prepared,
 ) -> Result<EnrolRequest> {
+    let given = request.certificate_chain.iter();
+    let chain = given.chain(&prepared.certificate_chain).take(MAX_CHAIN).cloned();
     let info = tpm.run(Lane::Background, Duration::from_secs(30), |chip| chip.chip_info())?;
     Ok(EnrolRequest {
         robot: plan.robot.clone(),
         endorsement_key: prepared.endorsement_key,
         endorsement_certificate: prepared.endorsement_certificate,
-        certificate_chain: request.certificate_chain.clone(),
+        certificate_chain: chain.collect(),
         attestation_key: prepared.attestation_key,
         storage_root: prepared.storage_root,
         identity: prepared.identity,

@@ -129,6 +129,24 @@ pub enum KeysError {
     /// The suite of a chip, or of a storage key that the level's keys would go to, is below the level's floor.
     #[error("{0}; choose the stronger curve or chip, or drop the level")]
     BelowFloor(#[from] BelowFloor),
+    /// The endorsement key that the chip can prove is weaker than a level asks for.
+    #[error(
+        "{below}: the endorsement key that this chip has a certificate for is {key}; serve lower levels only (`--level`), or use a \
+         chip with a certificate of a P-384 key"
+    )]
+    EndorsementBelowFloor {
+        /// The kind of key.
+        key: &'static str,
+        /// Which level asks for more.
+        #[source]
+        below: BelowFloor,
+    },
+    /// The chip listed other certificates once its answers were protected.
+    #[error(
+        "the chip lists other endorsement certificates than before its answers were protected: check the bus for an interposer, and \
+         try again"
+    )]
+    CertificatesChanged,
     /// The chip holds fewer persistent keys than the levels need.
     #[error(
         "the robot's keys need {needed} more persistent slots and the chip has {available} left; serve fewer levels, or \
@@ -302,7 +320,7 @@ impl KeysError {
             Self::Stopped => Some("emergency-stop"),
             Self::Grant { .. } => Some("other-approval"),
             Self::DuplicateNotApproved { .. } => Some("not-approved"),
-            Self::BelowFloor(below) => Some(below.code()),
+            Self::BelowFloor(below) | Self::EndorsementBelowFloor { below, .. } => Some(below.code()),
             Self::LevelPolicy(_) => Some("bad-policy"),
             Self::PurgeNotProven { .. } => Some("purge-not-proven"),
             Self::Replacement(error) => Some(error.code()),

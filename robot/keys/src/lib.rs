@@ -57,7 +57,9 @@ pub use missions::{
     ReservedAnchor,
 };
 pub use person::{PersonTpm, PresentedChip};
-pub use provisioning::{Custody, Prepared, Provisioning, ProvisioningPlan};
+pub use provisioning::{
+    Custody, Prepared, Provisioning, ProvisioningPlan, ShownEndorsement, show_endorsement,
+};
 pub use purge::{PURGE_RECEIPT_FILE, resume_purge};
 pub use receipts::{CountersBefore, Observed, StopReceipts};
 pub use record::{LevelParent, RobotRecord};

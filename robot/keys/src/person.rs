@@ -2,10 +2,10 @@
 //! in it, and nothing is left in it: its keys are made again each time.
 
 use crate::Result;
-use crate::provisioning::{ek_template, endorsement_certificate, endorsement_policy};
+use crate::provisioning::{CertificateIndices, Certificates, endorsement_policy};
 use crate::robot::OPERATION_TIMEOUT;
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::tpm::{Public, attribute};
+use alcub3_crypto::tpm::{EkTemplate, Public, attribute};
 use alcub3_crypto::{Curve, Secret};
 use alcub3_fleet_protocol::enrolment::Credential;
 use alcub3_tpm::ops::{Hierarchy, Key};
@@ -27,6 +27,8 @@ pub struct PresentedChip {
     pub endorsement_key: Public,
     /// The endorsement certificate in its NV; empty if it has none.
     pub endorsement_certificate: Vec<u8>,
+    /// The certificates above it that its NV holds.
+    pub certificate_chain: Vec<Vec<u8>>,
     /// Its storage key.
     pub storage_key: Public,
 }
@@ -46,17 +48,21 @@ impl PersonTpm {
         })
     }
 
-    /// Shows the chip. Commands: the endorsement key (ReadPublic, or CreatePrimary), its certificate (NV_ReadPublic,
-    /// NV_Read).
+    /// Shows the chip, by the endorsement key of its curve. Commands: that key (ReadPublic, or CreatePrimary), 1 GetCapability,
+    /// its certificate and those above (NV_ReadPublic, NV_Read).
     ///
     /// # Errors
     /// The chip's: BAD_AUTH where it is owned and has no endorsement key of ours.
     pub fn present(&self) -> Result<PresentedChip> {
         let (curve, storage_key) = (self.curve, self.storage_key.public().clone());
         self.run(move |chip| {
+            let endorsement_key = endorsement_key(chip, curve)?.public().clone();
+            let indices = CertificateIndices::list(chip)?;
+            let Certificates { certificate, chain } = indices.read(chip, EkTemplate::of_curve(curve))?;
             Ok(PresentedChip {
-                endorsement_key: endorsement_key(chip, curve)?.public().clone(),
-                endorsement_certificate: endorsement_certificate(chip, curve)?,
+                endorsement_key,
+                endorsement_certificate: certificate,
+                certificate_chain: chain,
                 storage_key,
             })
         })
@@ -115,7 +121,7 @@ fn endorsement_key(chip: &mut Chip, curve: Curve) -> Result<Key> {
     if let Some(found) = chip.persistent_key(handle_map::EK)? {
         return Ok(Key::from(found));
     }
-    let template = ek_template(curve);
+    let template = EkTemplate::of_curve(curve).public();
     let template = template.as_tpmt_bytes();
     let made = chip.create_primary(Hierarchy::Endorsement, Auth::Empty, template, None, &[])?;
     Ok(Key::from(made.object))

@@ -4,11 +4,12 @@
 //! The hierarchy authorisations are drawn when the authority has vouched for the chip, and are then in the journal, and
 //! nowhere else, until the authority has them (decision 0004).
 
+mod endorsement;
 mod steps;
 
-pub(crate) use steps::{
-    ek_template, endorsement_certificate, endorsement_policy, nv_map, nv_public, primary,
-};
+pub(crate) use endorsement::{CertificateIndices, Certificates};
+pub use endorsement::{ShownEndorsement, show_endorsement};
+pub(crate) use steps::{endorsement_policy, nv_map, nv_public, primary};
 
 use crate::identity::{DeviceKey, DeviceKeySlot, DeviceKeys};
 use crate::journal::Journal;
@@ -48,8 +49,10 @@ pub struct ProvisioningPlan {
 pub struct Prepared {
     /// The endorsement key.
     pub endorsement_key: Public,
-    /// The EK certificate as the chip's NV holds it, padding included; empty if it has none.
+    /// The EK certificate in DER, as the chip's NV holds it but for the filler; empty if it has none.
     pub endorsement_certificate: Vec<u8>,
+    /// The certificates above it that the chip's NV holds, in DER.
+    pub certificate_chain: Vec<Vec<u8>>,
     /// The attestation key.
     pub attestation_key: Public,
     /// The storage root.

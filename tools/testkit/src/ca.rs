@@ -1,11 +1,14 @@
 //! Endorsement certificates for simulators, which say that they are.
 
 use crate::TestkitError;
+use rcgen::SigningKey as _;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CustomExtension, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SubjectPublicKeyInfo,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint,
+    CrlIssuingDistributionPoint, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevocationReason, RevokedCertParams,
+    SerialNumber, SubjectPublicKeyInfo, date_time_ymd,
 };
+use x509_cert::der::Decode;
 
 /// NV index of the certificate of the RSA-2048 endorsement key (TCG EK Credential Profile 2.2.1.4).
 pub const EK_CERTIFICATE_RSA2048: u32 = 0x01C0_0002;
@@ -16,6 +19,9 @@ pub const EK_CERTIFICATE_P384: u32 = 0x01C0_0016;
 
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
 const EK_CERTIFICATE_USAGE: &[u64] = &[2, 23, 133, 8, 1];
+const CERTIFICATE_POLICIES: &[u64] = &[2, 5, 29, 32];
+/// CertificatePolicies with anyPolicy alone, DER.
+const ANY_POLICY: [u8; 10] = [0x30, 0x08, 0x30, 0x06, 0x06, 0x04, 0x55, 0x1d, 0x20, 0x00];
 
 /// TCG attribute types 2.23.133.2.1 to .3 in DER, and what ours say; the manufacturer is "ALB3", no vendor's.
 const TPM_ATTRIBUTES: [([u8; 7], &str); 3] = [
@@ -26,6 +32,19 @@ const TPM_ATTRIBUTES: [([u8; 7], &str); 3] = [
     ),
     ([0x06, 0x05, 0x67, 0x81, 0x05, 0x02, 0x03], "id:00070001"),
 ];
+
+/// What is particular about an intermediate authority.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quirk {
+    /// Nothing.
+    None,
+    /// Its certificate says anyPolicy, critically, as STMicroelectronics' do.
+    CriticalPolicies,
+    /// Its certificate does not let it sign revocation lists, and it does.
+    NoListSigning,
+    /// It is no authority: it signs, platform certificates for one.
+    Signer,
+}
 
 /// An authority that certifies the endorsement keys of simulators, made anew for each test.
 pub struct SimulatorCa {
@@ -40,20 +59,105 @@ impl SimulatorCa {
     /// When the key or the certificate cannot be made.
     pub fn new() -> Result<Self, TestkitError> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "alcub3 simulator EK CA (not for production)");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = date_time_ymd(2024, 1, 1);
-        params.not_after = date_time_ymd(2099, 12, 31);
+        let params = authority("alcub3 simulator EK CA (not for production)", 2);
         let root = params.self_signed(&key)?;
         Ok(Self {
             issuer: Issuer::new(params, key),
             root,
         })
+    }
+
+    /// An authority of this name below this one, with a P-256 key of its own; it has no authority below it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn intermediate(&self, name: &str, quirk: Quirk) -> Result<Self, TestkitError> {
+        let key = KeyPair::generate()?;
+        let mut params = authority(name, 0);
+        params.use_authority_key_identifier_extension = true;
+        if quirk == Quirk::Signer {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        }
+        if quirk == Quirk::NoListSigning {
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        }
+        if quirk == Quirk::CriticalPolicies {
+            let mut policies = CustomExtension::from_oid_content(CERTIFICATE_POLICIES, ANY_POLICY.to_vec());
+            policies.set_criticality(true);
+            params.custom_extensions = vec![policies];
+        }
+        let root = params.signed_by(&key, &self.issuer)?;
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+            root,
+        })
+    }
+
+    /// Its signature over a message: ECDSA with SHA-256, DER.
+    ///
+    /// # Errors
+    /// [`Certificate`](TestkitError::Certificate).
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TestkitError> {
+        Ok(self.issuer.key().sign(message)?)
+    }
+
+    /// As [`Self::revocation_list`], for a part of what the authority issued: that with this distribution point.
+    ///
+    /// # Errors
+    /// As [`Self::revocation_list`].
+    pub fn partial_list(&self, certificates: &[&[u8]], years: (i32, i32)) -> Result<Vec<u8>, TestkitError> {
+        let uris = vec!["http://simulator.invalid/part.crl".to_owned()];
+        let part = CrlIssuingDistributionPoint {
+            distribution_point: CrlDistributionPoint { uris },
+            scope: None,
+        };
+        self.list(&serials(certificates)?, years, Some(part))
+    }
+
+    /// A list, DER, that revokes these certificates (DER) by their serial numbers, made on the first day of one year and good to that of another.
+    ///
+    /// # Errors
+    /// [`Certificate`](TestkitError::Certificate).
+    pub fn revocation_list(
+        &self,
+        certificates: &[&[u8]],
+        years: (i32, i32),
+    ) -> Result<Vec<u8>, TestkitError> {
+        self.list(&serials(certificates)?, years, None)
+    }
+
+    /// As [`Self::revocation_list`], for one serial number, of a platform certificate say.
+    ///
+    /// # Errors
+    /// As [`Self::revocation_list`].
+    pub fn serial_list(&self, serial: &[u8], years: (i32, i32)) -> Result<Vec<u8>, TestkitError> {
+        self.list(&[serial.to_vec()], years, None)
+    }
+
+    fn list(
+        &self,
+        serials: &[Vec<u8>],
+        (from_year, to_year): (i32, i32),
+        part: Option<CrlIssuingDistributionPoint>,
+    ) -> Result<Vec<u8>, TestkitError> {
+        let made = date_time_ymd(from_year, 1, 1);
+        let revoked = |serial: &Vec<u8>| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: made,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: made,
+            next_update: date_time_ymd(to_year, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: part,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.der().to_vec())
     }
 
     /// The authority's own certificate, DER.
@@ -103,6 +207,27 @@ impl SimulatorCa {
             Err(TestkitError::UnsupportedKey(format!("{algorithm:?}")))
         }
     }
+}
+
+/// The serial numbers of certificates, DER.
+fn serials(certificates: &[&[u8]]) -> Result<Vec<Vec<u8>>, TestkitError> {
+    let serial = |der: &&[u8]| {
+        let certificate = x509_cert::Certificate::from_der(der)?;
+        Ok(certificate.tbs_certificate().serial_number().as_bytes().to_vec())
+    };
+    certificates.iter().map(serial).collect()
+}
+
+/// What an authority's certificate says, with at most so many authorities between it and an endorsement certificate.
+fn authority(name: &str, below: u8) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2024, 1, 1);
+    params.not_after = date_time_ymd(2099, 12, 31);
+    params
 }
 
 /// TCG EK Credential Profile 3.2.13: an ECC key agrees on keys, an RSA key enciphers them.

@@ -38,6 +38,9 @@ pub enum TestkitError {
     /// A certificate could not be made.
     #[error("the certificate could not be made: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A certificate does not read.
+    #[error("the certificate does not read: {0}")]
+    Parse(#[from] x509_cert::der::Error),
     /// The key is none of the kinds an endorsement key has.
     #[error("an endorsement key is P-256, P-384 or RSA-2048, not {0}")]
     UnsupportedKey(String),

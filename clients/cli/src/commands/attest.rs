@@ -192,7 +192,7 @@ fn answer(appraised: &Appraised, style: Style) -> Answer {
 pub(super) fn to_json(robot: &RobotId, verdict: &Verdict) -> Value {
     json!({
         "robot": robot, "kind": verdict.kind(), "trusted": verdict.is_trusted(), "proven": verdict.is_proven(),
-        "findings": verdict.findings().iter().map(Finding::explained).collect::<Vec<_>>(), "judged_at_ms": verdict.judged_at_ms(), "not_before_ms": verdict.judged_at_ms(),
+        "findings": findings::to_json(verdict.findings()), "judged_at_ms": verdict.judged_at_ms(), "not_before_ms": verdict.judged_at_ms(),
     })
 }
 

@@ -95,7 +95,7 @@ fn present(arguments: &Present, context: &Context) -> Result<Answer, CliError> {
         operator: arguments.operator.clone(),
         endorsement_key: chip.endorsement_key,
         endorsement_certificate: chip.endorsement_certificate,
-        certificate_chain: Vec::new(),
+        certificate_chain: chip.certificate_chain,
         storage_key: chip.storage_key,
         presented_at_ms: now_ms(),
     };

@@ -41,3 +41,8 @@ fn place(finding: &Finding) -> String {
         _ => String::new(),
     }
 }
+
+/// Findings as JSON, each with what its reason means and what to do.
+pub(super) fn to_json(findings: &[Finding]) -> serde_json::Value {
+    serde_json::json!(findings.iter().map(Finding::explained).collect::<Vec<_>>())
+}

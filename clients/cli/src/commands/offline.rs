@@ -1,6 +1,6 @@
 //! `offline` and `authority offline`: evidence gathered while no authority is in reach, and what is found of it later.
 
-use super::{files, surroundings};
+use super::{files, findings, surroundings};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
@@ -199,7 +199,7 @@ fn to_json(judged: &OfflineJudged) -> Value {
             json!({
                 "index": link.index, "sequence": link.sequence, "was_good": link.was_good(),
                 "as_of_ms": link.as_of.at_ms(), "uncertainty_ms": link.as_of.uncertainty_ms(),
-                "earliest_ms": link.as_of.earliest_ms, "latest_ms": link.as_of.latest_ms, "findings": link.findings(),
+                "earliest_ms": link.as_of.earliest_ms, "latest_ms": link.as_of.latest_ms, "findings": findings::to_json(link.findings()),
             })
         })
         .collect();

@@ -105,13 +105,14 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
     let record = provisioned?;
     let enrolment = authority.authority.enrolment(&arguments.robot)?;
     let tier = enrolment.record().tier.name();
+    let basis = enrolment.record().endorsement;
     let levels: Vec<String> = record
         .parents
         .iter()
         .map(|parent| parent.level.to_string())
         .collect();
     let json = json!({
-        "robot": record.robot, "tpm": tier, "levels": levels, "simulator_ca": arguments.simulator_ca,
+        "robot": record.robot, "tpm": tier, "endorsement": basis.name(), "levels": levels, "simulator_ca": arguments.simulator_ca,
         "reference_set": reference.is_some(),
         "endorsement_key": record.endorsement_key.name().to_hex(),
         "attestation_key": record.attestation_key.name().to_hex(),
@@ -124,6 +125,7 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
     );
     text.push_str(&pairs([
         ("TPM", tier.to_owned()),
+        ("vouched for by", basis.name().to_owned()),
         ("levels", levels.join(", ")),
         ("endorsement key", record.endorsement_key.name().to_hex()),
         ("attestation key", record.attestation_key.name().to_hex()),

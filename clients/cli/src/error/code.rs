@@ -57,6 +57,7 @@ impl CliError {
             | Self::Duplication(_)
             | Self::Succession(_)
             | Self::Chip(_)
+            | Self::EndorsementPin(_)
             | Self::SharedKey(_)
             | Self::Offline(_)
             | Self::PolicyBundle(_)

@@ -78,6 +78,7 @@ impl CliError {
             Self::Duplication(error) => Some(error),
             Self::Succession(error) => Some(error),
             Self::Chip(error) => Some(error),
+            Self::EndorsementPin(error) => Some(error),
             Self::SharedKey(error) => Some(error),
             Self::LevelPolicy(error) => Some(error),
             Self::AppraisalPolicy(error) => Some(error),

@@ -208,6 +208,9 @@ pub(crate) enum CliError {
     /// A name was not released.
     #[error("the release of the name is refused: {0}")]
     Succession(#[from] alcub3_server::SuccessionError),
+    /// An endorsement key was not pinned.
+    #[error(transparent)]
+    EndorsementPin(#[from] alcub3_server::PinsError),
     /// A person's chip was not admitted.
     #[error("the chip is refused: {0}")]
     Chip(#[from] alcub3_server::ChipRefusal),

@@ -43,6 +43,7 @@ impl CliError {
             | Self::Replacement(_)
             | Self::Duplication(_)
             | Self::Chip(_)
+            | Self::EndorsementPin(_)
             | Self::SharedKey(_) => "mend what the reason names, then begin again",
             Self::Tpm(_) | Self::Vault(_) => "see `alcub3 tpm doctor`",
             Self::Keys(KeysError::Recovery(_)) | Self::Agent(AgentError::Keys(KeysError::Recovery(_))) => {

@@ -39,6 +39,22 @@ pub(super) fn trim(bytes: &[u8]) -> Result<&[u8], EkError> {
     }
 }
 
+pub(super) fn split(mut held: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut found = Vec::new();
+    while let Some(first) = held.first() {
+        match first {
+            0x00 | 0xff => held = held.get(1..)?,
+            &SEQUENCE => {
+                let (_, certificate, rest) = element(held)?;
+                found.push(certificate);
+                held = rest;
+            }
+            _ => return None,
+        }
+    }
+    Some(found)
+}
+
 pub(super) fn contents(der: &[u8]) -> Option<Contents<'_>> {
     let certificate = inside(der, SEQUENCE)?;
     let mut fields = elements(inside(certificate, SEQUENCE)?);
@@ -93,7 +109,7 @@ fn record(oid: &[u8], text: &[u8], found: &mut Contents<'_>) {
     }
 }
 
-/// Tag, the whole element, and what follows it. Definite lengths up to 65,535 bytes.
+/// Tag, the whole element, and what follows it. Definite lengths up to 16 MiB: revocation lists are longer than certificates.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (header, length) = header(bytes)?;
     let total = header.checked_add(length)?;
@@ -105,6 +121,10 @@ fn header(bytes: &[u8]) -> Option<(usize, usize)> {
         [_, short @ 0..=0x7f, ..] => Some((2, usize::from(*short))),
         [_, 0x81, length, ..] => Some((3, usize::from(*length))),
         [_, 0x82, high, low, ..] => Some((4, usize::from(u16::from_be_bytes([*high, *low])))),
+        [_, 0x83, high, middle, low, ..] => {
+            let length = u32::from_be_bytes([0, *high, *middle, *low]);
+            Some((5, usize::try_from(length).ok()?))
+        }
         _ => None,
     }
 }

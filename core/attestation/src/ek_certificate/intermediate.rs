@@ -23,28 +23,39 @@ const CERTIFICATE_POLICIES: &[u8] = &[0x55, 0x1d, 0x20];
 const ANY_POLICY: &[u8] = &[0x55, 0x1d, 0x20, 0x00];
 /// keyCertSign is bit 5 of the first byte.
 const KEY_CERT_SIGN: u8 = 0x04;
+/// digitalSignature is bit 0.
+const DIGITAL_SIGNATURE: u8 = 0x80;
+/// cRLSign is bit 6.
+const CRL_SIGN: u8 = 0x02;
 /// Rounds of promotion: chains of endorsement certificates have at most four levels.
 const MAX_ROUNDS: usize = 3;
 
-/// A trust anchor, and how many authorities may still stand below it.
-struct Issuer {
-    anchor: TrustAnchor<'static>,
+/// A trust anchor with its certificate, and how many authorities may still stand below it.
+#[derive(Debug, Clone)]
+pub(super) struct Issuer {
+    pub(super) anchor: TrustAnchor<'static>,
+    pub(super) der: CertificateDer<'static>,
     below: Option<u8>,
+}
+
+impl Issuer {
+    /// A certificate that somebody handed in to be trusted.
+    pub(super) fn trusted(der: &CertificateDer<'_>) -> Result<Self, webpki::Error> {
+        Ok(Self {
+            anchor: webpki::anchor_from_trusted_cert(der)?.to_owned(),
+            der: der.clone().into_owned(),
+            below: None,
+        })
+    }
 }
 
 /// The anchors, and the intermediates with critical policies that chain to them.
 pub(super) fn with_verified(
-    anchors: &[TrustAnchor<'static>],
+    anchors: &[Issuer],
     intermediates: &[CertificateDer<'_>],
     time_s: u64,
-) -> Vec<TrustAnchor<'static>> {
-    let mut issuers: Vec<Issuer> = anchors
-        .iter()
-        .map(|anchor| Issuer {
-            anchor: anchor.clone(),
-            below: None,
-        })
-        .collect();
+) -> Vec<Issuer> {
+    let mut issuers = anchors.to_vec();
     let mut left: Vec<&CertificateDer<'_>> = intermediates.iter().take(8).collect();
     for _ in 0..MAX_ROUNDS {
         let mut found = Vec::new();
@@ -60,7 +71,7 @@ pub(super) fn with_verified(
         }
         issuers.extend(found);
     }
-    issuers.into_iter().map(|issuer| issuer.anchor).collect()
+    issuers
 }
 
 fn promote(der: &CertificateDer<'_>, issuers: &[Issuer], time_s: u64) -> Option<Issuer> {
@@ -69,65 +80,112 @@ fn promote(der: &CertificateDer<'_>, issuers: &[Issuer], time_s: u64) -> Option<
     let parent = issuers.iter().find(|issuer| parts.is_issued_by(issuer))?;
     let inherited = parent.below.map(|below| below - 1);
     let below = limit.into_iter().chain(inherited).min();
-    Some(Issuer {
-        anchor: webpki::anchor_from_trusted_cert(der).ok()?.to_owned(),
-        below,
-    })
+    let issuer = Issuer::trusted(der).ok()?;
+    Some(Issuer { below, ..issuer })
+}
+
+/// What X.509 signs: the part that is signed, the algorithm and the signature (RFC 5280, 4.1 and 5.1).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signed<'a> {
+    pub(super) tbs: &'a [u8],
+    /// The whole AlgorithmIdentifier.
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    pub(super) fn read(der: &'a [u8]) -> Option<Self> {
+        let mut outer = elements(inside(der, SEQUENCE)?);
+        let (tbs, algorithm, signature) = (outer.next()?.1, outer.next()?.1, outer.next()?.1);
+        Some(Self {
+            tbs,
+            algorithm,
+            signature: inside(signature, BITS)?.strip_prefix(&[0])?,
+        })
+    }
+
+    /// Whether the key of this SubjectPublicKeyInfo (its contents) signed it.
+    pub(super) fn is_signed_by(&self, spki: &[u8]) -> bool {
+        let mut fields = elements(spki).map(|(_, whole)| whole);
+        let key_algorithm = fields.next().and_then(|whole| inside(whole, SEQUENCE));
+        let key = fields
+            .next()
+            .and_then(|whole| inside(whole, BITS)?.strip_prefix(&[0]));
+        let algorithm = inside(self.algorithm, SEQUENCE);
+        let (Some(key_algorithm), Some(key), Some(algorithm)) = (key_algorithm, key, algorithm) else {
+            return false;
+        };
+        webpki::ALL_VERIFICATION_ALGS.iter().any(|known| {
+            known.signature_alg_id().as_ref() == algorithm
+                && known.public_key_alg_id().as_ref() == key_algorithm
+                && known.verify_signature(key, self.tbs, self.signature).is_ok()
+        })
+    }
 }
 
 /// A certificate's parts, each still in its DER.
-struct Parts<'a> {
-    tbs: &'a [u8],
-    algorithm: &'a [u8],
-    signature: &'a [u8],
-    issuer: &'a [u8],
+pub(super) struct Parts<'a> {
+    signed: Signed<'a>,
+    pub(super) serial: &'a [u8],
+    pub(super) issuer: &'a [u8],
     validity: &'a [u8],
+    pub(super) subject: &'a [u8],
     extensions: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
-    fn read(der: &'a [u8]) -> Option<Self> {
-        let mut outer = elements(inside(der, SEQUENCE)?);
-        let (tbs, algorithm, signature) = (outer.next()?.1, outer.next()?.1, outer.next()?.1);
-        let mut fields = elements(inside(tbs, SEQUENCE)?).map(|(_, whole)| whole);
+    pub(super) fn read(der: &'a [u8]) -> Option<Self> {
+        let signed = Signed::read(der)?;
+        let mut fields = elements(inside(signed.tbs, SEQUENCE)?).map(|(_, whole)| whole);
         let version = fields.next()?;
-        let (_serial, inner_algorithm, issuer) = (fields.next()?, fields.next()?, fields.next()?);
-        let (validity, _subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
+        let (serial, inner_algorithm, issuer) = (fields.next()?, fields.next()?, fields.next()?);
+        let (validity, subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
         let extensions = fields.find(|field| field.first() == Some(&EXTENSIONS))?;
-        let sound = version == VERSION_3 && inner_algorithm == algorithm;
+        let sound = version == VERSION_3 && inner_algorithm == signed.algorithm;
         sound.then_some(Self {
-            tbs,
-            algorithm: inside(algorithm, SEQUENCE)?,
-            signature: inside(signature, BITS)?.strip_prefix(&[0])?,
+            signed,
+            serial: inside(serial, INTEGER)?,
             issuer: inside(issuer, SEQUENCE)?,
             validity: inside(validity, SEQUENCE)?,
+            subject: inside(subject, SEQUENCE)?,
             extensions: inside(inside(extensions, EXTENSIONS)?, SEQUENCE)?,
         })
     }
 
     /// Whether the issuer signed it and may have an authority below.
     fn is_issued_by(&self, issuer: &Issuer) -> bool {
-        let anchor = &issuer.anchor;
-        let admitted = issuer.below != Some(0) && anchor.name_constraints.is_none();
-        admitted
-            && anchor.subject.as_ref() == self.issuer
-            && self.is_signed_by(&anchor.subject_public_key_info)
+        let admitted = issuer.below != Some(0) && issuer.anchor.name_constraints.is_none();
+        admitted && self.is_signed_by(issuer)
     }
 
-    fn is_signed_by(&self, spki: &[u8]) -> bool {
-        let mut fields = elements(spki).map(|(_, whole)| whole);
-        let key_algorithm = fields.next().and_then(|whole| inside(whole, SEQUENCE));
-        let key = fields
-            .next()
-            .and_then(|whole| inside(whole, BITS)?.strip_prefix(&[0]));
-        let (Some(key_algorithm), Some(key)) = (key_algorithm, key) else {
-            return false;
-        };
-        webpki::ALL_VERIFICATION_ALGS.iter().any(|algorithm| {
-            algorithm.signature_alg_id().as_ref() == self.algorithm
-                && algorithm.public_key_alg_id().as_ref() == key_algorithm
-                && algorithm.verify_signature(key, self.tbs, self.signature).is_ok()
+    /// Whether the issuer, by name and key, signed it.
+    pub(super) fn is_signed_by(&self, issuer: &Issuer) -> bool {
+        let anchor = &issuer.anchor;
+        anchor.subject.as_ref() == self.issuer && self.signed.is_signed_by(&anchor.subject_public_key_info)
+    }
+
+    /// Whether its key usage, where it states one, lets it sign revocation lists.
+    pub(super) fn may_sign_lists(&self) -> bool {
+        self.has_key_usage(CRL_SIGN)
+    }
+
+    /// Whether its key usage has any of these bits, or it states none.
+    fn has_key_usage(&self, any_of: u8) -> bool {
+        let extensions = elements(self.extensions).filter_map(|(_, extension)| inside(extension, SEQUENCE));
+        let mut usages = extensions.filter_map(|extension| {
+            let mut parts = elements(extension).map(|(_, whole)| whole);
+            let oid = inside(parts.next()?, OID)?;
+            (oid == KEY_USAGE).then(|| parts.last()).flatten()
+        });
+        usages.all(|value| {
+            let bits = inside(value, OCTETS).and_then(|value| inside(value, BITS));
+            matches!(bits, Some([_, bits, ..]) if bits & any_of != 0)
         })
+    }
+
+    /// Whether its key usage, where it states one, lets it sign attribute certificates: as one that signs or as an authority.
+    pub(super) fn may_sign_attributes(&self) -> bool {
+        self.has_key_usage(DIGITAL_SIGNATURE | KEY_CERT_SIGN)
     }
 
     /// Its path length limit if it is a valid authority at that time and nothing critical in it is unknown.
@@ -193,7 +251,7 @@ fn only_any_policy(value: &[u8]) -> bool {
 }
 
 /// UTCTime (years 1950 to 2049) or GeneralizedTime, both ending in seconds and Z, as seconds since 1970.
-fn seconds((tag, whole): (u8, &[u8])) -> Option<u64> {
+pub(super) fn seconds((tag, whole): (u8, &[u8])) -> Option<u64> {
     let text = content(whole)?.strip_suffix(b"Z")?;
     let mut pairs = text.chunks(2).map(|pair| match pair {
         [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {

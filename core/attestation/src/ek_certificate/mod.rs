@@ -5,13 +5,20 @@
 //! the DER as NV indices hold it, PEM without a final newline, several certificates in one file, names whose DER is
 //! not canonical. Intermediates whose certificate policies are critical, which webpki refuses, are verified here when
 //! the policy is anyPolicy; an endorsement certificate with critical policies itself is refused.
+//!
+//! Revocation lists are handed in as well (nothing is fetched). Where an issuer's list is known it is enforced, its end
+//! included; where none is known the result says so, or refuses where lists are required: see [`revocation`].
 
 mod certificate;
 mod intermediate;
+pub mod platform;
+pub mod revocation;
 
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::Public;
 use core::time::Duration;
+use intermediate::Issuer;
+use revocation::{ListError, Revocations};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime, pem::PemObject};
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage};
@@ -80,13 +87,56 @@ pub enum EkError {
         "the certificate is not for an endorsement key: its extended key usage lacks tcg-kp-EKCertificate"
     )]
     Usage,
+    /// A certificate on the way to the root was revoked by its issuer.
+    #[error(
+        "{what} is revoked: {issuer} lists its serial number {serial} ({reason}); do not trust what it certifies, ask its vendor why"
+    )]
+    Revoked {
+        /// The endorsement certificate, or one above it.
+        what: &'static str,
+        /// The serial number in hex.
+        serial: String,
+        /// Who issued and revoked it.
+        issuer: String,
+        /// The reason that the list gives.
+        reason: String,
+    },
+    /// A list is known, but not for this time.
+    #[error(
+        "the revocation list of {issuer} is not current: it ended, or begins later than now; put the issuer's newest list in \
+         its place"
+    )]
+    ListNotCurrent {
+        /// Whose list.
+        issuer: String,
+    },
+    /// A list of the issuer's name was signed by somebody else.
+    #[error(
+        "the only revocation lists that bear the name of {issuer} are not signed by its key: replace the file by the issuer's \
+         own list, or remove it"
+    )]
+    ListSignature {
+        /// The name on the list.
+        issuer: String,
+    },
+    /// Lists are required, and some issuer's is missing.
+    #[error(
+        "revocation lists are required, and no usable one is known of {}: add the issuer's current, complete list",
+        .issuers.join(" and of ")
+    )]
+    NotListed {
+        /// Whose list is missing.
+        issuers: Vec<String>,
+    },
 }
 
-/// Trust anchors in two sets.
+/// What endorsement certificates are judged by: trust anchors in two sets, and revocation lists.
 #[derive(Debug, Clone, Default)]
 pub struct Roots {
-    production: Vec<TrustAnchor<'static>>,
-    simulator: Vec<TrustAnchor<'static>>,
+    production: Vec<Issuer>,
+    simulator: Vec<Issuer>,
+    revocations: Revocations,
+    require_lists: bool,
 }
 
 /// An endorsement key whose certificate was verified. Only [`verify`] makes one.
@@ -97,6 +147,10 @@ pub struct VerifiedEk {
     model: Option<String>,
     version: Option<String>,
     root: RootKind,
+    unlisted: Vec<String>,
+    /// Name of the issuer, its contents in DER.
+    issuer: Vec<u8>,
+    serial: Vec<u8>,
 }
 
 impl Roots {
@@ -121,7 +175,21 @@ impl Roots {
         Ok(count)
     }
 
-    fn sets(&self) -> [(RootKind, &[TrustAnchor<'static>]); 2] {
+    /// Adds every revocation list of a file (PEM, or one DER); gives their number. Whether an issuer signed it is seen when a
+    /// certificate of that issuer is judged.
+    ///
+    /// # Errors
+    /// [`ListError`]: no list, or one that cannot be used; then none of the file's is added.
+    pub fn add_revocations(&mut self, file: &[u8]) -> Result<usize, ListError> {
+        self.revocations.add(file)
+    }
+
+    /// Refuses from now on certificates of issuers without a current, complete revocation list.
+    pub const fn require_revocation_lists(&mut self) {
+        self.require_lists = true;
+    }
+
+    fn sets(&self) -> [(RootKind, &[Issuer]); 2] {
         [
             (RootKind::Production, &self.production),
             (RootKind::Simulator, &self.simulator),
@@ -129,19 +197,32 @@ impl Roots {
     }
 }
 
-fn anchors(file: &[u8]) -> Result<Vec<TrustAnchor<'static>>, RootError> {
+/// A certificate as an NV index holds it, without the filler after it.
+///
+/// # Errors
+/// [`EkError::NotDer`] and [`EkError::Trailing`].
+pub fn without_filler(held: &[u8]) -> Result<&[u8], EkError> {
+    certificate::trim(held)
+}
+
+/// The certificates that NV indices hold one after the other, with filler between and after them.
+///
+/// # Errors
+/// [`EkError::NotDer`] where anything else is among them.
+pub fn split_chain(held: &[u8]) -> Result<Vec<&[u8]>, EkError> {
+    certificate::split(held).ok_or(EkError::NotDer)
+}
+
+fn anchors(file: &[u8]) -> Result<Vec<Issuer>, RootError> {
     if file.len() > MAX_ROOT_FILE_BYTES {
         return Err(RootError::TooLong(file.len()));
     }
     let certificates = certificates(file)?;
     let anchor = |(at, der): (usize, &CertificateDer<'_>)| {
-        let anchor = webpki::anchor_from_trusted_cert(der);
-        anchor
-            .map(|anchor| anchor.to_owned())
-            .map_err(|source| RootError::Anchor {
-                number: at + 1,
-                source,
-            })
+        Issuer::trusted(der).map_err(|source| RootError::Anchor {
+            number: at + 1,
+            source,
+        })
     };
     certificates.iter().enumerate().map(anchor).collect()
 }
@@ -184,8 +265,9 @@ pub fn verify(
         .iter()
         .map(|der| CertificateDer::from(*der))
         .collect();
-    let root = chain(&der, &intermediates, roots, time_s)?;
+    let (root, unlisted) = chain(&der, &intermediates, roots, time_s)?;
     let contents = certificate::contents(&der).ok_or(EkError::Fields)?;
+    let parts = intermediate::Parts::read(&der).ok_or(EkError::Fields)?;
     if contents
         .usages
         .is_some_and(|usages| !usages.contains(&certificate::EK_USAGE))
@@ -198,6 +280,9 @@ pub fn verify(
         model: contents.model,
         version: contents.version,
         root,
+        unlisted,
+        issuer: parts.issuer.to_vec(),
+        serial: parts.serial.to_vec(),
     })
 }
 
@@ -206,7 +291,7 @@ fn chain(
     intermediates: &[CertificateDer<'_>],
     roots: &Roots,
     time_s: u64,
-) -> Result<RootKind, EkError> {
+) -> Result<(RootKind, Vec<String>), EkError> {
     let leaf = EndEntityCert::try_from(der).map_err(EkError::Chain)?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(time_s));
     let mut failure = EkError::NoRoots;
@@ -216,10 +301,17 @@ fn chain(
         }
         // Required only where present: webpki would ask it of intermediates as well. The leaf's is checked above.
         let usage = KeyUsage::required_if_present(certificate::EK_USAGE);
-        let anchors = intermediate::with_verified(anchors, intermediates, time_s);
+        let issuers = intermediate::with_verified(anchors, intermediates, time_s);
+        let anchors: Vec<TrustAnchor<'_>> = issuers.iter().map(|issuer| issuer.anchor.clone()).collect();
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         match leaf.verify_for_usage(algorithms, &anchors, intermediates, time, usage, None, None) {
-            Ok(_) => return Ok(kind),
+            Ok(path) => {
+                let unlisted = roots.revocations.check(&path, &issuers, time_s)?;
+                return match unlisted.is_empty() || !roots.require_lists {
+                    true => Ok((kind, unlisted)),
+                    false => Err(EkError::NotListed { issuers: unlisted }),
+                };
+            }
             Err(error) => failure = EkError::Chain(error),
         }
     }
@@ -255,6 +347,13 @@ impl VerifiedEk {
     #[must_use]
     pub fn is_simulator(&self) -> bool {
         self.root == RootKind::Simulator
+    }
+
+    /// The issuers on the way to the root of whom no usable revocation list was known: whether they revoked what they issued
+    /// was not checked.
+    #[must_use]
+    pub fn unlisted_issuers(&self) -> &[String] {
+        &self.unlisted
     }
 
     /// Whether a TPM's public area has the certified key.

@@ -6,6 +6,7 @@
 
 pub mod attribute;
 pub mod duplicate;
+mod ek_template;
 pub mod policy;
 pub mod template;
 
@@ -19,6 +20,7 @@ mod storage_key;
 mod wire;
 
 pub use credential::{Credential, make_credential};
+pub use ek_template::EkTemplate;
 pub use name::Name;
 pub use public::{ObjectKind, Public};
 pub use seed::{decapsulate, encapsulate, encapsulated_point, encrypt_salt};

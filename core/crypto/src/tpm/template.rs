@@ -14,6 +14,11 @@ const EK_POLICY_A_SHA256: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xB3, 0xF8, 0x1A, 0x90, 0xCC, 0x8D, 0x46, 0xA5, 0xD7, 0x24, 0xFD,
     0x52, 0xD7, 0x6E, 0x06, 0x52, 0x0B, 0x64, 0xF2, 0xA1, 0xDA, 0x1B, 0x33, 0x14, 0x69, 0xAA,
 ];
+/// PolicyB of the TCG EK Credential Profile with SHA-256: PolicyOR(PolicyA, PolicyC).
+const EK_POLICY_B_SHA256: [u8; 32] = [
+    0xCA, 0x3D, 0x0A, 0x99, 0xA2, 0xB9, 0x39, 0x06, 0xF7, 0xA3, 0x34, 0x24, 0x14, 0xEF, 0xCF, 0xB3, 0xA3,
+    0x85, 0xD4, 0x4C, 0xD1, 0xFD, 0x45, 0x90, 0x89, 0xD1, 0x9B, 0x50, 0x71, 0xC0, 0xB7, 0xA0,
+];
 /// PolicyB of the TCG EK Credential Profile with SHA-384: PolicyOR(PolicyA, PolicyC).
 const EK_POLICY_B_SHA384: [u8; 48] = [
     0xB2, 0x6E, 0x7D, 0x28, 0xD1, 0x1A, 0x50, 0xBC, 0x53, 0xD8, 0x82, 0xBC, 0xF5, 0xFD, 0x3A, 0x1A, 0x07,
@@ -134,33 +139,35 @@ impl PublicTemplate {
     /// The TCG's EK template L-1: RSA-2048 in the low range (EK Credential Profile 2.x, B.3.3).
     #[must_use]
     pub fn ek_rsa_2048() -> Self {
-        let template = low_range_ek(alg::RSA).u16(alg::AES).u16(128).u16(alg::CFB);
-        Self(
-            template
-                .u16(alg::NULL)
-                .u16(2048)
-                .u32(0)
-                .u16(256)
-                .bytes(&[0; 256])
-                .finish(),
-        )
+        let template = rsa_parent(low_range_ek(alg::RSA), 128, 2048);
+        Self(template.u16(256).bytes(&[0; 256]).finish())
+    }
+
+    /// The TCG's EK template H-1: RSA-2048 in the high range (EK Credential Profile 2.x, B.4.4.1).
+    #[must_use]
+    pub fn ek_rsa_2048_high() -> Self {
+        let template = high_range_ek(alg::RSA, HashAlg::Sha256, &EK_POLICY_B_SHA256);
+        Self(rsa_parent(template, 128, 2048).u16(0).finish())
+    }
+
+    /// The TCG's EK template H-2: ECC P-256 in the high range (EK Credential Profile 2.x, B.4.4.2).
+    #[must_use]
+    pub fn ek_ecc_p256_high() -> Self {
+        let template = high_range_ek(alg::ECC, HashAlg::Sha256, &EK_POLICY_B_SHA256);
+        Self(ecc_parent(template, Curve::P256).u32(0).finish())
+    }
+
+    /// The TCG's EK template H-6: RSA-3072 (EK Credential Profile 2.x, B.4.4.6).
+    #[must_use]
+    pub fn ek_rsa_3072() -> Self {
+        let template = high_range_ek(alg::RSA, HashAlg::Sha384, &EK_POLICY_B_SHA384);
+        Self(rsa_parent(template, 256, 3072).u16(0).finish())
     }
 
     /// The TCG's EK template H-3: ECC P-384 in the high range (EK Credential Profile 2.x, B.4.5).
     #[must_use]
     pub fn ek_ecc_p384() -> Self {
-        let template = Writer::default()
-            .u16(alg::ECC)
-            .u16(HashAlg::Sha384.tpm_id())
-            .u32(
-                BOUND
-                    | attribute::USER_WITH_AUTH
-                    | attribute::ADMIN_WITH_POLICY
-                    | attribute::RESTRICTED
-                    | attribute::DECRYPT,
-            )
-            .u16(48)
-            .bytes(&EK_POLICY_B_SHA384);
+        let template = high_range_ek(alg::ECC, HashAlg::Sha384, &EK_POLICY_B_SHA384);
         Self(ecc_parent(template, Curve::P384).u32(0).finish())
     }
 
@@ -271,6 +278,32 @@ fn low_range_ek(object_type: u16) -> Writer {
         .u32(BOUND | attribute::ADMIN_WITH_POLICY | attribute::RESTRICTED | attribute::DECRYPT)
         .u16(32)
         .bytes(&EK_POLICY_A_SHA256)
+}
+
+fn high_range_ek(object_type: u16, name_alg: HashAlg, policy: &[u8]) -> Writer {
+    Writer::default()
+        .u16(object_type)
+        .u16(name_alg.tpm_id())
+        .u32(
+            BOUND
+                | attribute::USER_WITH_AUTH
+                | attribute::ADMIN_WITH_POLICY
+                | attribute::RESTRICTED
+                | attribute::DECRYPT,
+        )
+        .u16(size_of(policy))
+        .bytes(policy)
+}
+
+/// An RSA storage key's parameters: its AES-CFB, no scheme, its size, the default exponent.
+fn rsa_parent(header: Writer, cipher_bits: u16, bits: u16) -> Writer {
+    header
+        .u16(alg::AES)
+        .u16(cipher_bits)
+        .u16(alg::CFB)
+        .u16(alg::NULL)
+        .u16(bits)
+        .u32(0)
 }
 
 /// A storage key's parameters: its AES-CFB, no scheme, its curve, no KDF.

@@ -3,22 +3,23 @@
 
 use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::make_credential;
-use alcub3_crypto::{Curve, Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, Suite, VerifyingKey};
+use alcub3_crypto::{Digest, Entropy, HashAlg, MacKey, Secret, SigningKey, Suite, VerifyingKey};
 use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, SessionId, danger};
 
 use super::messages::proof_parts;
 use super::{EnrolChallenge, EnrolError, EnrolRequest, EnrolResponse, checks};
+use crate::endorsement::{EndorsementBasis, pin_digest};
 use crate::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 
-/// What the validation of the endorsement certificate found (see `alcub3-attestation`).
+/// What the validation of the endorsement certificate found (see `alcub3-attestation`), or what an operator pinned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endorsement {
-    /// The certified key.
+    /// The certified or pinned key.
     pub key: VerifyingKey,
-    /// The SHA-256 of the certificate.
-    pub certificate: Digest,
-    /// The kind of TPM that the certificate and its issuer vouch for.
+    /// What vouched for it.
+    pub basis: EndorsementBasis,
+    /// The kind of TPM that the certificate and its issuer vouch for, or that the pin states.
     pub tier: HardwareTier,
 }
 
@@ -51,7 +52,8 @@ pub struct Authority;
 pub struct Received {
     request: EnrolRequest,
     digest: Digest,
-    curve: Curve,
+    /// What its keys are as strong as.
+    strength: Suite,
 }
 
 /// The second state: the challenge is on its way.
@@ -98,11 +100,11 @@ impl Authority {
     /// [`EnrolError`] says which key is not as it must be.
     pub fn receive(message: &[u8]) -> Result<Received, EnrolError> {
         let request = EnrolRequest::from_canonical(message)?;
-        let curve = checks::request(&request)?;
+        let strength = checks::request(&request)?;
         Ok(Received {
             request,
             digest: HashAlg::Sha256.digest(&[message]),
-            curve,
+            strength,
         })
     }
 }
@@ -116,7 +118,7 @@ impl Received {
     /// Challenges the robot, whose certificate was validated. Gives the message.
     ///
     /// # Errors
-    /// [`EnrolError::OtherEndorsementKey`], [`EnrolError::NoLevel`], or what cryptography refused.
+    /// [`EnrolError::OtherEndorsementKey`], [`EnrolError::Basis`], [`EnrolError::NoLevel`], or what cryptography refused.
     pub fn challenge(
         self,
         endorsement: Endorsement,
@@ -127,8 +129,9 @@ impl Received {
         if self.request.endorsement_key.verifying_key()? != endorsement.key {
             return Err(EnrolError::OtherEndorsementKey);
         }
+        self.rests_on(&endorsement)?;
         let tier = endorsement.tier;
-        let ceiling = admission.ceiling_of(Suite::of_curve(self.curve), tier);
+        let ceiling = admission.ceiling_of(self.strength, tier);
         let ceiling = ceiling.ok_or(EnrolError::NoLevel { tier })?;
         let (mut session, mut nonce, mut secret) = ([0; 16], [0; 32], Secret::zeroed(32));
         entropy.fill(&mut session)?;
@@ -168,6 +171,24 @@ impl Received {
     }
 }
 
+impl Received {
+    /// Whether that is what vouches for this request's key: its own certificate, or a pin of the key where it sent none.
+    fn rests_on(&self, endorsement: &Endorsement) -> Result<(), EnrolError> {
+        let sent = &self.request.endorsement_certificate;
+        let fits = match &endorsement.basis {
+            EndorsementBasis::Certificate(digest) | EndorsementBasis::CertificateUnlisted(digest) => {
+                !sent.is_empty() && *digest == HashAlg::Sha256.digest(&[sent])
+            }
+            EndorsementBasis::PinnedKey(digest) => sent.is_empty() && *digest == pin_digest(&endorsement.key),
+        };
+        if fits && endorsement.basis.supports(endorsement.tier) {
+            Ok(())
+        } else {
+            Err(EnrolError::Basis)
+        }
+    }
+}
+
 impl Admission {
     /// The highest level whose floors a robot meets with its keys and its kind of TPM; none where it meets no level's.
     pub fn ceiling_of(&self, keys: Suite, tier: HardwareTier) -> Option<Level> {
@@ -197,6 +218,11 @@ impl Challenged {
     /// The request.
     pub const fn request(&self) -> &EnrolRequest {
         &self.request
+    }
+
+    /// The highest level that the robot may serve once it has proven itself.
+    pub const fn ceiling(&self) -> Level {
+        self.ceiling
     }
 
     /// Takes the robot's answer: checks the proof, then opens custody.
@@ -254,7 +280,7 @@ impl Proven {
         let record = EnrolmentRecord {
             robot: self.request.robot,
             endorsement_key: self.request.endorsement_key.name(),
-            endorsement_certificate: self.endorsement.certificate,
+            endorsement: self.endorsement.basis,
             attestation_key: self.request.attestation_key,
             identity: self.request.identity,
             hardware_binding: hardware.binding(alg),

@@ -6,7 +6,7 @@ use alcub3_crypto::tpm::attribute::{
     DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN, X509_SIGN,
 };
 use alcub3_crypto::tpm::{Name, Public, alg};
-use alcub3_crypto::{Curve, HashAlg, SignatureScheme};
+use alcub3_crypto::{Curve, HashAlg, SignatureScheme, Suite};
 
 use super::{CreationData, CreationError, EnrolError, EnrolRequest};
 use crate::identity_binding;
@@ -54,6 +54,9 @@ pub enum KeyFault {
     #[error("it is no valid public key")]
     Invalid,
 }
+
+/// An RSA key of 2048 bits.
+const MIN_RSA_BYTES: usize = 256;
 
 const NAMES: [(u32, &str); 7] = [
     (FIXED_TPM, "fixedTPM"),
@@ -137,6 +140,24 @@ pub(crate) fn endorsement_key(public: &Public) -> Result<(), KeyFault> {
     attributes(public, BOUND | RESTRICTED | DECRYPT, SIGN)
 }
 
+/// The suite that an endorsement key is as strong as: by it a session's salt and the credential are protected. RSA-2048 and
+/// RSA-3072 are below P-384 (SP 800-57, table 2).
+fn endorsement_strength(public: &Public) -> Result<Suite, KeyFault> {
+    endorsement_key(public)?;
+    let (bits, hash) = (public.symmetric().unwrap_or_default(), public.name_alg());
+    let rsa_bytes = public.rsa().map(|(modulus, _)| modulus.len());
+    let strong_key = matches!(public.ec_point(), Some((Curve::P384, ..)));
+    if strong_key && bits >= 256 && hash.size() >= HashAlg::Sha384.size() {
+        return Ok(Suite::EcdsaP384Sha384);
+    }
+    let sound_key = public.ec_point().is_some() || rsa_bytes.is_some_and(|bytes| bytes >= MIN_RSA_BYTES);
+    match (sound_key && hash.is_approved(), bits >= 128) {
+        (false, _) => Err(KeyFault::Invalid),
+        (true, false) => Err(KeyFault::Cipher { bits: 128 }),
+        (true, true) => Ok(Suite::EcdsaP256Sha256),
+    }
+}
+
 fn on(curve: Curve, found: Result<Curve, KeyFault>) -> Result<(), KeyFault> {
     if found? == curve {
         Ok(())
@@ -149,15 +170,16 @@ fn named<T>(key: &'static str, checked: Result<T, KeyFault>) -> Result<T, EnrolE
     checked.map_err(|fault| EnrolError::Key { key, fault })
 }
 
-/// Checks everything in a request that does not rest on the certificate. Gives the curve of the robot's keys.
-pub(super) fn request(request: &EnrolRequest) -> Result<Curve, EnrolError> {
+/// Checks everything in a request that does not rest on the certificate. Gives the suite of the robot's keys, or that of its
+/// endorsement key where it is the weaker.
+pub(super) fn request(request: &EnrolRequest) -> Result<Suite, EnrolError> {
     let curve = named("attestation", attestation_key(&request.attestation_key))?;
     named("storage root", on(curve, storage_root(&request.storage_root)))?;
     named("identity", on(curve, device_key(&request.identity)))?;
-    named("endorsement", endorsement_key(&request.endorsement_key))?;
+    let endorsement = named("endorsement", endorsement_strength(&request.endorsement_key))?;
     hardware(request)?;
     identity(request, curve)?;
-    Ok(curve)
+    Ok(endorsement.min(Suite::of_curve(curve)))
 }
 
 /// Checks that the hardware record is of the chip that asks.

@@ -57,6 +57,11 @@ pub enum EnrolError {
     /// The endorsement key is not the one in the validated certificate.
     #[error("the endorsement key is not the one in the certificate")]
     OtherEndorsementKey,
+    /// What vouched for the key is not this request's.
+    #[error(
+        "what vouches for the endorsement key is neither the certificate of the request nor a pin of the key"
+    )]
+    Basis,
     /// The TPM made the attestation key in another hierarchy than the endorsement hierarchy.
     #[error("the attestation key is not a primary key of the endorsement hierarchy")]
     NotEndorsementHierarchy,
@@ -74,7 +79,7 @@ pub enum EnrolError {
     Creation(#[from] CreationError),
     /// The robot may serve no level.
     #[error(
-        "below-every-floor: a {tier} TPM with this key's curve meets the floor of no level that this authority admits"
+        "below-every-floor: a {tier} TPM with keys of this strength, its endorsement key included, meets the floor of no level that this authority admits"
     )]
     NoLevel {
         /// The kind of TPM.

@@ -71,6 +71,8 @@ pub struct Robot {
     pub curve: Curve,
     pub root: Vec<u8>,
     pub certificate: Vec<u8>,
+    /// Issued the certificate.
+    ca: rcgen::Issuer<'static, rcgen::KeyPair>,
     ek_key: SigningKey,
     pub ek: Public,
     ak_key: SigningKey,
@@ -128,6 +130,27 @@ impl Robot {
         Self::on(Curve::P384, name)
     }
 
+    /// The list of the robot's endorsement CA, from the first day of one year to that of another.
+    #[allow(dead_code, reason = "not every test file revokes")]
+    pub fn revocation_list(&self, revokes: bool, (from, to): (i32, i32)) -> Vec<u8> {
+        let made = rcgen::date_time_ymd(from, 1, 1);
+        let entry = rcgen::RevokedCertParams {
+            serial_number: SERIAL.into(),
+            revocation_time: made,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: made,
+            next_update: rcgen::date_time_ymd(to, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revokes.then_some(entry).into_iter().collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.ca).unwrap().der().to_vec()
+    }
+
     /// A robot whose keys are on a curve; its endorsement key is on P-384.
     pub fn on(curve: Curve, name: &str) -> Self {
         let key = || SigningKey::generate(curve).unwrap();
@@ -138,12 +161,13 @@ impl Robot {
         let root_public = with_point(PublicTemplate::storage_parent(curve), &root_key.verifying_key());
         let identity =
             PublicTemplate::signing_key(curve, BOUND | attribute::USER_WITH_AUTH | attribute::SIGN, None);
-        let (root, certificate) = certify(&ek_key);
+        let (root, certificate, ca) = certify(&ek_key);
         Self {
             id: RobotId::new(name).unwrap(),
             curve,
             root,
             certificate,
+            ca,
             ek_key,
             ek,
             ak_key,
@@ -497,8 +521,11 @@ impl Robot {
     }
 }
 
-/// A simulator's root and an endorsement certificate under it, both DER.
-fn certify(ek: &SigningKey) -> (Vec<u8>, Vec<u8>) {
+/// The endorsement certificate's serial number.
+const SERIAL: u64 = 4711;
+
+/// A simulator's root and an endorsement certificate under it, both DER, and who issued it.
+fn certify(ek: &SigningKey) -> (Vec<u8>, Vec<u8>, rcgen::Issuer<'static, rcgen::KeyPair>) {
     use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
     let root_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     let mut root = CertificateParams::new(Vec::new()).unwrap();
@@ -511,7 +538,8 @@ fn certify(ek: &SigningKey) -> (Vec<u8>, Vec<u8>) {
     let mut leaf = CertificateParams::new(Vec::new()).unwrap();
     leaf.distinguished_name
         .push(rcgen::DnType::CommonName, "Simulated TPM");
+    leaf.serial_number = Some(SERIAL.into());
     leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(vec![2, 23, 133, 8, 1])];
     let leaf = leaf.signed_by(&ek, &issuer).unwrap();
-    (root_certificate.der().to_vec(), leaf.der().to_vec())
+    (root_certificate.der().to_vec(), leaf.der().to_vec(), issuer)
 }

@@ -7,6 +7,7 @@ use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_crypto::{Curve, Digest, HashAlg, SigningKey};
+use alcub3_fleet_protocol::endorsement::{EndorsementBasis, pin_digest};
 use alcub3_fleet_protocol::enrolment::{
     Admission, Authority as Enrolment, Challenged, Endorsement, EnrolledRobot, Issuer,
 };
@@ -215,9 +216,15 @@ impl AuthorityLink for SoftAuthority {
     fn enrol(&mut self, request: &[u8]) -> Result<Vec<u8>, LinkError> {
         let received = Enrolment::receive(request).map_err(|e| LinkError(Box::new(e)))?;
         let certificate = &received.request().endorsement_certificate;
+        let key = received.request().endorsement_key.verifying_key().unwrap();
+        let basis = if certificate.is_empty() {
+            EndorsementBasis::PinnedKey(pin_digest(&key))
+        } else {
+            EndorsementBasis::CertificateUnlisted(HashAlg::Sha256.digest(&[certificate]))
+        };
         let endorsement = Endorsement {
-            key: received.request().endorsement_key.verifying_key().unwrap(),
-            certificate: HashAlg::Sha256.digest(&[certificate]),
+            key,
+            basis,
             tier: HardwareTier::Simulator,
         };
         let admission = Admission {

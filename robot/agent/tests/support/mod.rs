@@ -12,7 +12,7 @@ use alcub3_agent::{
 };
 use alcub3_attestation::attest::Attest;
 use alcub3_attestation::evidence::{Evidence, Nonce, RegisterEvidence, RegisterPositions};
-use alcub3_crypto::tpm::template::PublicTemplate;
+use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_crypto::{Curve, Digest, HashAlg, Secret};
 use alcub3_keys::{DeviceKey, MissionKey, MissionRecord, StateFolder};
 use alcub3_security_hal::{StopCause, StopReport, StopScope};
@@ -68,21 +68,31 @@ pub fn open_tpm(transport: impl Transport + 'static) -> (Tpm, Counts) {
 
 /// Puts a simulator CA's certificate for the chip's EK into its NV.
 pub fn certify_ek(tpm: &Tpm, ca: &SimulatorCa) {
-    let ek = tpm
-        .run(Lane::Background, LONG, |chip| {
-            let template = PublicTemplate::ek_ecc_p256();
-            let made = chip.create_primary(
-                alcub3_tpm::ops::Hierarchy::Endorsement,
-                Auth::Empty,
-                template.as_tpmt_bytes(),
-                None,
-                &[],
-            )?;
-            Ok(made.object.public().clone())
-        })
-        .unwrap();
+    let ek = make_ek(tpm, EkTemplate::L2);
     let spki = ek.verifying_key().unwrap().to_spki_der();
     let (certificate, index) = (ca.issue(&spki).unwrap(), SimulatorCa::nv_index(&spki).unwrap());
+    put_into_nv(tpm, index, &certificate);
+}
+
+/// The public area of the endorsement key that a template gives in this chip.
+pub fn make_ek(tpm: &Tpm, template: EkTemplate) -> Public {
+    tpm.run(Lane::Background, LONG, move |chip| {
+        let template = template.public();
+        let made = chip.create_primary(
+            alcub3_tpm::ops::Hierarchy::Endorsement,
+            Auth::Empty,
+            template.as_tpmt_bytes(),
+            None,
+            &[],
+        )?;
+        Ok(made.object.public().clone())
+    })
+    .unwrap()
+}
+
+/// Defines an index as vendors do, and writes it.
+pub fn put_into_nv(tpm: &Tpm, index: u32, contents: &[u8]) {
+    let certificate = contents.to_vec();
     tpm.run(Lane::Background, LONG, move |chip| {
         use alcub3_tpm::ops::{NvPublic, nv_attribute};
         let public = NvPublic {

@@ -1,5 +1,6 @@
 //! The steps of provisioning inside the chip. Each finds out whether it was done already.
 
+use super::endorsement::{CertificateIndices, Certificates};
 use super::{Custody, Prepared, ProvisioningPlan};
 use crate::hierarchy::{LevelSeeds, check_room};
 use crate::identity::initial_device_key;
@@ -8,7 +9,7 @@ use crate::record::LevelParent;
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::policy::{Assertion, Policy};
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::tpm::{Name, Public, attribute};
+use alcub3_crypto::tpm::{EkTemplate, Name, Public, attribute};
 use alcub3_crypto::{Curve, HashAlg, Secret};
 use alcub3_fleet_protocol::enrolment::Credential;
 use alcub3_fleet_protocol::identity_binding;
@@ -17,7 +18,7 @@ use alcub3_tpm::{Auth, Chip, Object, ResponseCode, TpmError};
 use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::nv_map::{NvKind, NvMap, NvSpec};
 use alcub3_trust_model::policies::{PolicyBuildError, lockout_policy};
-use alcub3_trust_model::{Level, domain, handle_map};
+use alcub3_trust_model::{Level, domain, handle_map, profile};
 
 /// The persistent handles that the owner authorisation governs (TPM 2.0 Part 2, 7.5; above them are the platform's).
 const OWNERS_HANDLES: std::ops::Range<u32> = 0x8100_0000..0x8180_0000;
@@ -71,10 +72,14 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
     let curve = journal.plan.curve;
     let unconfirmed = in_force(chip, journal)?;
     let vouched_for = journal.ownership.as_ref().map(|own| own.endorsement_key);
-    let ek = endorsement_key(chip, curve, &unconfirmed, vouched_for)?;
+    let indices = CertificateIndices::list(chip)?;
+    let template = indices.endorsement_key(curve);
+    check_strength(template, &journal.plan.levels)?;
+    let ek = endorsement_key(chip, template, &unconfirmed, vouched_for)?;
     chip.pin_salt_key(ek.handle(), Some(&vouched_for.unwrap_or(*ek.name())))?;
-    // Asked once more, now that the answer is the chip's.
+    // Asked once more, now that the answers are the chip's.
     let auth = in_force(chip, journal)?;
+    indices.confirm(chip)?;
     remove_strays(chip, journal, &auth.owner, std::slice::from_ref(&ek))?;
     let storage_root = storage_root(chip, curve, &auth.owner)?;
     let ak_template = PublicTemplate::attestation_key(curve);
@@ -86,10 +91,10 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
         handle_map::ATTESTATION_KEY,
     )?;
     define_nv_map(chip, curve.hash(), &auth.owner)?;
-    let endorsement_certificate = endorsement_certificate(chip, curve)?;
+    let Certificates { certificate, chain } = indices.read(chip, template)?;
     let hardware = HardwareRecord {
         endorsement_key: *ek.name(),
-        endorsement_certificate: HashAlg::Sha256.digest(&[&endorsement_certificate]),
+        endorsement_certificate: HashAlg::Sha256.digest(&[&certificate]),
         inventory: journal.plan.inventory.clone(),
     };
     let binding = identity_binding(curve.hash(), &journal.plan.robot, &hardware.binding(curve.hash()));
@@ -97,7 +102,8 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
     let (identity, identity_creation, identity_certification) =
         initial_device_key(chip, auths, curve, &ak, &binding)?;
     Ok(Prepared {
-        endorsement_certificate,
+        endorsement_certificate: certificate,
+        certificate_chain: chain,
         hardware,
         endorsement_key: ek.public().clone(),
         attestation_key: ak.public().clone(),
@@ -108,21 +114,29 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
     })
 }
 
-pub(crate) fn ek_template(curve: Curve) -> PublicTemplate {
-    match curve {
-        Curve::P256 => PublicTemplate::ek_ecc_p256(),
-        Curve::P384 => PublicTemplate::ek_ecc_p384(),
+/// That the endorsement key is as strong as each level asks: what it protects, a session's salt and the credential, is no
+/// stronger.
+fn check_strength(template: EkTemplate, levels: &[Level]) -> Result<()> {
+    let below = levels
+        .iter()
+        .find_map(|level| profile(*level).check_suite(template.strength()).err());
+    match below {
+        None => Ok(()),
+        Some(below) => Err(KeysError::EndorsementBelowFloor {
+            key: template.name(),
+            below,
+        }),
     }
 }
 
 /// The endorsement key. Where an authority vouched for one, a chip that makes another keeps nothing of it.
 fn endorsement_key(
     chip: &mut Chip,
-    curve: Curve,
+    template: EkTemplate,
     auth: &Custody,
     vouched_for: Option<Name>,
 ) -> Result<PersistentKey> {
-    let (template, handle) = (ek_template(curve), handle_map::EK);
+    let (template, handle) = (template.public(), handle_map::EK);
     if let Some(found) = existing(chip, &template, handle)? {
         return Ok(found);
     }
@@ -289,15 +303,6 @@ pub(crate) fn nv_public(spec: &NvSpec) -> NvPublic {
         attributes: spec.attributes,
         auth_policy: Vec::new(),
         size: spec.size,
-    }
-}
-
-/// The certificate of the curve's endorsement key, as the chip's NV holds it; empty if there is none. A chip holds certificates
-/// of other kinds of endorsement keys too, and those are of no use for this one.
-pub(crate) fn endorsement_certificate(chip: &mut Chip, curve: Curve) -> Result<Vec<u8>> {
-    match chip.nv_read(handle_map::ek_certificate(curve)) {
-        Err(error) if error.is_refusal(ResponseCode::HANDLE) => Ok(Vec::new()),
-        read => Ok(read?),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Finding, Severity};
 use crate::{Chip, TpmError};
-use alcub3_trust_model::handle_map::{self, EK_CERTIFICATES, Persistent};
+use alcub3_crypto::tpm::EkTemplate;
+use alcub3_trust_model::handle_map::{self, Persistent};
 use alcub3_trust_model::nv_map::{NvIndex, NvKind};
 
 /// What is in the chip.
@@ -52,10 +53,8 @@ impl Contents {
                 "provision the robot",
             ));
         }
-        if !EK_CERTIFICATES
-            .iter()
-            .any(|(index, _)| self.indices.contains(index))
-        {
+        let has_certificate = |template| self.indices.contains(&handle_map::ek_certificate(template));
+        if !EkTemplate::ALL.into_iter().any(has_certificate) {
             let why = "nothing in the chip says who made it";
             let remedy =
                 "fetch the certificate from the manufacturer; chips with an on-line service keep none in NV";

@@ -14,6 +14,7 @@ use alcub3_fleet_protocol::certificate::{
     DeviceKeyKind, UnsignedCsr, Validity, authority_certificate,
 };
 use alcub3_fleet_protocol::chip::ChipAnswer;
+use alcub3_fleet_protocol::endorsement::EndorsementBasis;
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolChallenge, EnrolRequest, EnrolResponse};
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::policy_bundle::{PeerPolicy, PolicyBundle};
@@ -286,7 +287,7 @@ fn record() -> SeedResult<EnrolmentRecord> {
     Ok(EnrolmentRecord {
         robot: robot()?,
         endorsement_key: public(Curve::P256)?.name(),
-        endorsement_certificate: HashAlg::Sha256.digest(&[b"certificate"]),
+        endorsement: EndorsementBasis::Certificate(HashAlg::Sha256.digest(&[b"certificate"])),
         attestation_key: public(Curve::P256)?,
         identity: public(Curve::P256)?,
         hardware_binding: HashAlg::Sha256.digest(&[b"facts"]),

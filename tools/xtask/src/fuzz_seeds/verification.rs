@@ -202,16 +202,20 @@ fn result() -> serde_json::Value {
     })
 }
 
-/// A root and a certificate of it, for each kind of endorsement key.
+/// A root, its revocation list and a certificate of it, for each kind of endorsement key.
 fn certificates() -> SeedResult<Vec<Seed>> {
     let ca = SimulatorCa::new()?;
     let root = ca.root_der();
-    let length = u16::try_from(root.len())?.to_le_bytes();
+    let list = ca.revocation_list(&[], (2024, 2099))?;
+    let sized = |part: &[u8]| {
+        Ok::<_, std::num::TryFromIntError>([&u16::try_from(part.len())?.to_le_bytes(), part].concat())
+    };
+    let (root, list) = (sized(root)?, sized(&list)?);
     let mut seeds = Vec::new();
     for curve in [Curve::P256, Curve::P384] {
         let key = SigningKey::generate(curve)?.verifying_key();
         let certificate = ca.issue(&key.to_spki_der())?;
-        let input = [&length[..], root, &certificate].concat();
+        let input = [root.as_slice(), &list, &certificate].concat();
         seeds.push(seed("ek_certificate", format!("{curve:?}"), input));
     }
     Ok(seeds)

@@ -35,6 +35,9 @@ pub(crate) struct Init {
     /// Admit simulated TPMs: for tests and development; every result says so
     #[arg(long)]
     admit_simulators: bool,
+    /// Refuse chips of whose certificate's issuers some revocation list is missing (see `authority crls`)
+    #[arg(long)]
+    require_crls: bool,
 }
 
 /// Makes the approval keys first: where the TPM refuses, no folder is left behind.
@@ -52,6 +55,7 @@ pub(crate) fn run(arguments: &Init, context: &Context) -> Result<Answer, CliErro
         curve: Curve::P384,
         ceiling: arguments.ceiling,
         admit_simulators: arguments.admit_simulators,
+        require_revocation_lists: arguments.require_crls,
         pcrs: PcrMap::DEFAULT,
         fleet: arguments.fleet.clone(),
     };
@@ -61,7 +65,7 @@ pub(crate) fn run(arguments: &Init, context: &Context) -> Result<Answer, CliErro
     }
     let json = json!({
         "authority": folder, "custody_key": seal_file, "admit_simulators": arguments.admit_simulators,
-        "ceiling": arguments.ceiling,
+        "ceiling": arguments.ceiling, "require_crls": arguments.require_crls,
     });
     let style = context.style();
     let mut text = format!("{}: {}\n", style.good("the authority is made"), folder.display());

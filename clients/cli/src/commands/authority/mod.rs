@@ -3,6 +3,7 @@
 pub(super) mod backup;
 mod bundle;
 mod chip;
+mod endorsement;
 mod health;
 mod init;
 mod operator;
@@ -55,6 +56,11 @@ pub(crate) enum AuthorityCommand {
     Bundle(bundle::Bundle),
     /// Add roots of vendors' (or simulators') endorsement certificates
     Roots(reference::AddRoots),
+    /// Add the vendors' revocation lists; what they name enrols no more
+    Crls(reference::AddLists),
+    /// Endorsement keys that are pinned by hand, for chips without a certificate
+    #[command(subcommand)]
+    Endorsement(endorsement::EndorsementCommand),
 }
 
 /// Runs the command.
@@ -74,5 +80,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Policy(command) => policy::run(command),
         AuthorityCommand::Bundle(arguments) => bundle::run(arguments),
         AuthorityCommand::Roots(arguments) => reference::add_roots(arguments),
+        AuthorityCommand::Crls(arguments) => reference::add_lists(arguments),
+        AuthorityCommand::Endorsement(command) => endorsement::run(command, context),
     }
 }

@@ -1,4 +1,4 @@
-//! `authority reference` and `authority roots`: what the authority compares with.
+//! `authority reference`, `authority roots` and `authority crls`: what the authority compares with.
 
 use crate::clock::now_ms;
 use crate::commands::files;
@@ -8,12 +8,14 @@ use crate::output::Answer;
 use crate::parties::AuthorityArgs;
 use alcub3_attestation::appraisal::RuntimeReferences;
 use alcub3_attestation::ek_certificate::{RootKind, Roots};
-use alcub3_server::{PRODUCTION_ROOTS, SIMULATOR_ROOTS};
+use alcub3_server::{PRODUCTION_ROOTS, REVOCATION_LISTS, SIMULATOR_ROOTS};
 use alcub3_trust_model::RobotId;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const LIMIT: u64 = 1024 * 1024;
+/// Longest file of revocation lists, in bytes.
+const LISTS_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// Arguments of `authority reference`.
 #[derive(Debug, clap::Args)]
@@ -84,10 +86,45 @@ pub(crate) fn add_roots(arguments: &AddRoots) -> Result<Answer, CliError> {
         })?;
         contents.push((path, bytes));
     }
-    for (path, bytes) in contents {
-        let file = path.file_name().unwrap_or(path.as_os_str());
-        files::write_private(&authority.path().join(name).join(file), &bytes)?;
-    }
+    put_away(&authority.path().join(name), contents)?;
     let json = json!({"roots": count, "simulator": arguments.simulator});
     Ok(Answer::done(json, format!("{count} root certificates added")))
+}
+
+/// Arguments of `authority crls`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AddLists {
+    /// Revocation lists (CRLs), PEM or DER; one of the same file name is replaced
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Copies revocation lists into the authority's folder; each is read before any is copied.
+pub(crate) fn add_lists(arguments: &AddLists) -> Result<Answer, CliError> {
+    let authority = arguments.authority.open_records()?;
+    let (mut lists, mut contents, mut count) = (Roots::new(), Vec::new(), 0);
+    for path in &arguments.files {
+        let bytes = files::read(path, "a revocation list", LISTS_LIMIT)?;
+        let added = lists.add_revocations(&bytes);
+        count += added.map_err(|error| CliError::Root {
+            path: path.clone(),
+            reason: with_sources(&error),
+        })?;
+        contents.push((path, bytes));
+    }
+    put_away(&authority.path().join(REVOCATION_LISTS), contents)?;
+    Ok(Answer::done(
+        json!({"crls": count}),
+        format!("{count} revocation lists added"),
+    ))
+}
+
+fn put_away(folder: &Path, contents: Vec<(&PathBuf, Vec<u8>)>) -> Result<(), CliError> {
+    for (path, bytes) in contents {
+        let file = path.file_name().unwrap_or(path.as_os_str());
+        files::write_private(&folder.join(file), &bytes)?;
+    }
+    Ok(())
 }

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         let trusted_at_ms = authority.standing(&robot)?.trusted_at_ms;
         robots.push((
             robot,
-            enrolment.record().tier,
+            (enrolment.record().tier, enrolment.record().endorsement.name()),
             enrolment.record().ceiling,
             trusted_at_ms,
         ));
@@ -65,12 +65,12 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
     let (platforms, platform_rows) = platform::described_all(&authority)?;
     let json = json!({
         "authority": authority.path(), "public_key": key, "ceiling": config.ceiling,
-        "admit_simulators": config.admit_simulators,
+        "admit_simulators": config.admit_simulators, "require_crls": config.require_revocation_lists,
         "operators": operators.iter().map(|(operator, chip)| json!({
             "id": operator.id, "role": operator.role, "labels": operator.labels, "tpm": chip,
         })).collect::<Vec<_>>(),
-        "robots": robots.iter().map(|(robot, tier, ceiling, trusted_at_ms)| json!({
-            "robot": robot, "tier": tier.name(), "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
+        "robots": robots.iter().map(|(robot, (tier, basis), ceiling, trusted_at_ms)| json!({
+            "robot": robot, "tier": tier.name(), "endorsement": basis, "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
         })).collect::<Vec<_>>(),
         "platforms": platforms,
     });
@@ -103,16 +103,20 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         rows,
     ));
     text.push_str(&format!("\n{}\n", context.style().bold("robots")));
-    let rows = robots.iter().map(|(robot, tier, ceiling, trusted)| {
+    let rows = robots.iter().map(|(robot, (tier, basis), ceiling, trusted)| {
         let trusted = if trusted.is_some() { "yes" } else { "no" };
         [
             robot.to_string(),
             tier.name().to_owned(),
+            (*basis).to_owned(),
             ceiling.to_string(),
             trusted.to_owned(),
         ]
     });
-    text.push_str(&table(["name", "TPM", "ceiling", "last found trusted"], rows));
+    text.push_str(&table(
+        ["name", "TPM", "vouched for by", "ceiling", "last found trusted"],
+        rows,
+    ));
     if !platform_rows.is_empty() {
         text.push_str(&format!("\n{}\n", context.style().bold("robots without a TPM")));
         text.push_str(&table(platform::HEADER, platform_rows));

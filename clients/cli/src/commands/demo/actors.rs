@@ -68,6 +68,7 @@ pub(super) fn authority(folder: &Path, tpm: Tpm, persons: &Persons) -> Result<Lo
         curve: Curve::P384,
         ceiling: Level::TopSecret,
         admit_simulators: true,
+        require_revocation_lists: false,
         pcrs: PcrMap::DEFAULT,
         fleet: FleetId::new("demonstration").map_err(CliError::Id)?,
     };

@@ -27,7 +27,7 @@ impl Judged<'_> {
         let judgement = self.verdict.judgement();
         let json = json!({
             "robot": self.robot, "root": self.root.name(), "tier": self.tier, "level": self.level,
-            "trusted": judgement.is_trusted(), "status": judgement.status(), "findings": judgement.findings(),
+            "trusted": judgement.is_trusted(), "status": judgement.status(), "findings": findings::to_json(judgement.findings()),
             "judged_at_ms": judgement.judged_at_ms(),
         });
         let is_good = judgement.is_trusted() && self.level.is_some();
