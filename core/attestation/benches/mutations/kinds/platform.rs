@@ -325,6 +325,7 @@ pub fn with_a_changed_register() -> Kind {
     robot.sequence += 1;
     robot.clock.clock_ms += 1000;
     genuine.last_seen.sequence += 2;
+    genuine.last_seen.clock.clock_ms += 1000;
     let more = vec![genuine.but("no register known", |v| v.known_registers = None)];
     kind("evidence-register", &robot, genuine, more)
 }
