@@ -12,7 +12,7 @@ use alcub3_attestation::appraisal::{
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_crypto::{Entropy, HashAlg};
+use alcub3_crypto::{Digest, Entropy, HashAlg};
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::policy_bundle::{PolicyBundleError, VerifiedBundle, VerifiedPeer};
 use alcub3_tpm::OsEntropy;
@@ -101,6 +101,8 @@ pub struct PeerJudged {
 /// What is kept of a robot between two judgements.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct PeerRecord {
+    /// Digest of the enrolment that it is of; nothing in one of an earlier version.
+    enrolment: Option<Digest>,
     last_seen: Option<LastSeen>,
     platform: PlatformRecord,
 }
@@ -162,7 +164,7 @@ impl Robot {
         let mut nonce = [0; 32];
         OsEntropy.fill(&mut nonce).map_err(std::io::Error::other)?;
         let session = SessionId::new(random_id()?);
-        let record = self.peer_record(peer)?;
+        let record = self.peer_record(peer, policy)?;
         self.forget_unanswered(now_utc_ms)?;
         let asked = PeerAsked {
             robot: peer.clone(),
@@ -225,13 +227,14 @@ impl Robot {
         }
         let bundle = self.bundle(now_utc_ms)?;
         let peer = known_in(&bundle, &asked.robot)?;
-        let known = self.peer_record(&asked.robot)?;
+        let known = self.peer_record(&asked.robot, peer)?;
         let verdict = appraise(&message.evidence, &policy(peer, &asked, &known, self), now_utc_ms);
         let verdict = match &peer.policy().rule {
             Some(rule) => verdict.held_to(rule, peer.references()),
             None => verdict,
         };
         let record = PeerRecord {
+            enrolment: Some(enrolment_digest(peer)),
             last_seen: LastSeen::after(known.last_seen, &verdict),
             platform: known.platform.after(&verdict),
         };
@@ -246,12 +249,19 @@ impl Robot {
         Ok((judged, record))
     }
 
-    /// What is kept of a robot. A record that does not read is refused: without it an old quote could pass for a new boot's.
-    fn peer_record(&self, peer: &RobotId) -> Result<PeerRecord> {
-        match self.folder.read(&record_file(peer))? {
-            Some(bytes) => Ok(PeerRecord::from_canonical(&bytes).map_err(PeerError::from)?),
-            None => Ok(PeerRecord::default()),
-        }
+    /// What is kept of a robot. A record that does not read is refused: without it an old quote could pass for a new boot's. A robot
+    /// that was enrolled anew begins a new history: what was seen of the chip that had its name says nothing of this one.
+    fn peer_record(&self, name: &RobotId, peer: &VerifiedPeer) -> Result<PeerRecord> {
+        let Some(bytes) = self.folder.read(&record_file(name))? else {
+            return Ok(PeerRecord::default());
+        };
+        let record = PeerRecord::from_canonical(&bytes).map_err(PeerError::from)?;
+        let is_of_another = record.enrolment.is_some_and(|of| of != enrolment_digest(peer));
+        Ok(if is_of_another {
+            PeerRecord::default()
+        } else {
+            record
+        })
     }
 
     /// Removes questions whose answer would come too late, and all where too many wait: whoever was asked is asked again.
@@ -301,6 +311,10 @@ fn policy<'p>(
     }
 }
 
+fn enrolment_digest(peer: &VerifiedPeer) -> Digest {
+    HashAlg::Sha256.digest(&[peer.enrolment().as_bytes()])
+}
+
 fn asked_file(session: SessionId) -> String {
     format!("{ASKED}/{session}.cbor")
 }
@@ -347,7 +361,7 @@ impl PeerAsked {
 
 impl PeerRecord {
     fn to_canonical(&self) -> Vec<u8> {
-        let present = usize::from(self.last_seen.is_some());
+        let present = usize::from(self.last_seen.is_some()) + usize::from(self.enrolment.is_some());
         let mut out = Encoder::structure(domain::PEER_RECORD, VERSION, 1 + present);
         if let Some(LastSeen { sequence, clock }) = self.last_seen {
             out.u64(2).array(5).u64(sequence).u64(clock.clock_ms);
@@ -356,6 +370,9 @@ impl PeerRecord {
                 .bool(clock.safe);
         }
         out.u64(3).bytes(&self.platform.to_canonical());
+        if let Some(enrolment) = &self.enrolment {
+            out.u64(4).digest(enrolment);
+        }
         out.finish()
     }
 
@@ -369,9 +386,17 @@ impl PeerRecord {
         };
         fields.key(r, 3, "platform")?;
         let platform = PlatformRecord::from_canonical(r.bytes("platform")?)?;
+        let enrolment = match fields.optional(r, 4, "enrolment")? {
+            true => Some(r.digest("enrolment")?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self { last_seen, platform })
+        Ok(Self {
+            enrolment,
+            last_seen,
+            platform,
+        })
     }
 }
 
