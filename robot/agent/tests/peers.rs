@@ -226,6 +226,30 @@ fn a_stopped_robot_one_that_booted_otherwise_and_a_kind_of_tpm_below_the_policy_
     );
 }
 
+/// A boot begins the log anew: a stop that was seen is in force until a bundle says that it was rearmed.
+#[test]
+fn a_peer_that_was_seen_stopped_is_untrusted_over_its_boots_until_a_bundle_says_that_it_was_rearmed() {
+    let mut pair = Pair::with_bundle();
+    assert!(pair.two.stop().is_complete());
+    let seen = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    let stop = seen.attested().unwrap().stops[0];
+    pair.two.rearm();
+    pair.two
+        .reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+    boot(&pair.two);
+    pair.two.open();
+    pair.one.open();
+    for _ in 0..2 {
+        let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+        assert!(verdict.attested().unwrap().stops.is_empty());
+        assert!(verdict.has(Reason::StopInForce) && !verdict.is_trusted());
+    }
+    let bundle = pair.bundle(2, |bundle| bundle.peers[1].rearmed.push(stop));
+    pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+    let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+}
+
 /// What was seen of the chip that had its name is not held against a robot, and vouches for nothing of it.
 #[test]
 fn a_peer_that_was_enrolled_anew_begins_anew() {
