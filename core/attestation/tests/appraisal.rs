@@ -381,6 +381,32 @@ fn sequences_and_counters_only_go_up() {
     assert!(verdict.is_trusted() && verdict.has(Reason::Restarted));
 }
 
+/// Asked once more, a TPM that was set back is as untrusted: what it is compared with does not go back with it.
+#[test]
+fn a_tpm_that_was_set_back_stays_untrusted_however_often_it_is_asked() {
+    let good = Robot::new();
+    for (reset_count, back_ms, reason) in [(2, 0, Reason::ResetCount), (3, 1000, Reason::ClockBack)] {
+        let mut robot = good.clone();
+        let mut verifier = Verifier::of(&robot);
+        let first = judge_at(&robot.evidence(), &verifier.policy());
+        verifier.last_seen = LastSeen::after(None, &first);
+        robot.clock.reset_count = reset_count;
+        robot.clock.clock_ms -= back_ms;
+        for _ in 0..3 {
+            robot.sequence += 1;
+            robot.clock.clock_ms += 100;
+            let verdict = judge_at(&robot.evidence(), &verifier.policy());
+            assert_untrusted(&verdict, &[reason]);
+            verifier.last_seen = LastSeen::after(verifier.last_seen, &verdict);
+            let seen = verifier.last_seen.unwrap();
+            assert_eq!((seen.sequence, seen.clock), (robot.sequence, good.clock));
+        }
+        robot.clock = good.clock;
+        robot.sequence += 1;
+        assert!(judge_at(&robot.evidence(), &verifier.policy()).is_trusted());
+    }
+}
+
 #[test]
 fn an_unsafe_clock_or_a_wrong_wall_time_is_said_and_not_held_against_it() {
     let mut robot = Robot::new();

@@ -507,12 +507,8 @@ impl Authority {
         let mut standing = self.standing(robot)?;
         if self.is_rearmed_since(robot, verdict)? {
             standing.saw_rearmed(event.stop);
-        } else if !standing.stops.contains(&event.stop) {
-            standing.saw_stops([event.stop]);
-            // What was found good before the stop says nothing of the robot after it.
-            standing.trusted_at_ms = None;
-            let codes = [Reason::StopInForce.code()];
-            standing.history.note(now_ms, false, &codes);
+        } else {
+            standing.learned_of_stops([event.stop], now_ms);
         }
         Ok(robots::put_standing(&self.folder, robot, &standing)?)
     }

@@ -154,7 +154,7 @@ impl Authority {
         self.judgement_on_record(decision, link.was_good(), now_ms)?;
         let mut standing = self.standing(robot)?;
         let before = standing.stops.clone();
-        standing.saw_stops(link.stops().iter().copied());
+        standing.learned_of_stops(link.stops().iter().copied(), now_ms);
         if standing.stops != before {
             robots::put_standing(&self.folder, robot, &standing)?;
         }

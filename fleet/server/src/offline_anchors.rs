@@ -175,14 +175,12 @@ pub(crate) fn find(
     Ok(known.into_iter().find(|answer| answer.anchored.anchor == *anchor))
 }
 
-/// Keeps an answer, in the place of what was kept of it.
+/// Keeps an answer, in the place of what was kept of it. It is then the newest: a queue that is sent again and again, longer each
+/// time, has an answer each time, and those must not crowd out the one that it begins behind.
 pub(crate) fn put(folder: &StateFolder, robot: &RobotId, answer: Answer) -> Result<(), RobotError> {
     let mut answers = load(folder, robot)?;
-    let place = |known: &Answer| known.anchored.anchor == answer.anchored.anchor;
-    match answers.iter_mut().find(|known| place(known)) {
-        Some(known) => *known = answer,
-        None => answers.push(answer),
-    }
+    answers.retain(|known| known.anchored.anchor != answer.anchored.anchor);
+    answers.push(answer);
     let surplus = answers.len().saturating_sub(MAX_ANSWERS);
     answers.drain(..surplus);
     save(folder, robot, &answers)

@@ -1,6 +1,6 @@
 //! What the authority keeps of each robot: its signed enrolment, its reference values, and what was last seen.
 
-use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, ReferenceError, ReferenceValues};
+use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, Reason, ReferenceError, ReferenceValues};
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::health::History;
 use alcub3_crypto::VerifyingKey;
@@ -150,6 +150,19 @@ impl Standing {
         }
         let surplus = self.stops.len().saturating_sub(MAX_STOPS);
         self.stops.drain(..surplus);
+    }
+
+    /// Notes stops that something else than live evidence shows. What was found good before a new one says nothing of the robot
+    /// after it.
+    pub(crate) fn learned_of_stops(&mut self, stops: impl IntoIterator<Item = StopId>, now_ms: u64) {
+        let is_known = |stop: &StopId| self.stops.contains(stop) || self.rearmed.contains(stop);
+        let new: Vec<StopId> = stops.into_iter().filter(|stop| !is_known(stop)).collect();
+        if new.is_empty() {
+            return;
+        }
+        self.saw_stops(new);
+        self.trusted_at_ms = None;
+        self.history.note(now_ms, false, &[Reason::StopInForce.code()]);
     }
 
     /// Notes that persons have rearmed a stop.

@@ -19,6 +19,7 @@ use alcub3_trust_model::{
     AttestationKind, Level, MissionId, OperationalMode, Payload, PlatformType, Position, ReportedFault,
     RobotState, SensorCalibration, SubsystemFirmware,
 };
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// What the robot knows of itself beside its keys.
@@ -152,6 +153,8 @@ impl Robot {
         now_utc_ms: u64,
     ) -> Result<Vec<u8>> {
         let alg = self.keys.hash();
+        // One at a time: what another measures between this state and its certifications would contradict it.
+        let _one = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         // A part that no verifier would read is named here.
         let state = self.state(surroundings, asked.kind, now_utc_ms).to_canonical();
         let state = RobotState::from_canonical(&state).map_err(AgentError::Surroundings)?;

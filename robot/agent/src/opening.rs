@@ -83,6 +83,7 @@ impl Robot {
             admitted: AtomicU64::default(),
             recovered: Vec::new(),
             offline: Mutex::default(),
+            evidence: Mutex::default(),
         };
         robot.recovered = robot.stop.recover()?;
         robot.resume(&clock)?;

@@ -12,12 +12,12 @@ use alcub3_attestation::appraisal::{
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_crypto::{Entropy, HashAlg};
+use alcub3_crypto::{Digest, Entropy, HashAlg};
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::policy_bundle::{PolicyBundleError, VerifiedBundle, VerifiedPeer};
 use alcub3_tpm::OsEntropy;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{AttestationKind, RobotId, SessionId, domain};
+use alcub3_trust_model::{AttestationKind, RobotId, SessionId, StopId, domain};
 
 const BUNDLE: &str = "policy-bundle.cose";
 const FOLDER: &str = "peers";
@@ -29,6 +29,8 @@ pub const PEER_EXCHANGE_MS: u64 = 60_000;
 const MAX_ASKED: usize = 64;
 /// How far clocks of robots may be apart before a verdict says so, and a bundle may be from the future, in milliseconds.
 const CLOCKS_APART_MS: u64 = 30_000;
+/// The most stops of one robot that are remembered, as of an authority.
+const MAX_STOPS: usize = 256;
 /// The most reason codes of an entry.
 const MAX_REASONS: usize = 32;
 
@@ -101,8 +103,12 @@ pub struct PeerJudged {
 /// What is kept of a robot between two judgements.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct PeerRecord {
+    /// Digest of the enrolment that it is of; nothing in one of an earlier version.
+    enrolment: Option<Digest>,
     last_seen: Option<LastSeen>,
     platform: PlatformRecord,
+    /// The stops that were seen and that no bundle says were rearmed. Each boot begins the robot's log anew.
+    stops: Vec<StopId>,
 }
 
 impl Robot {
@@ -162,7 +168,7 @@ impl Robot {
         let mut nonce = [0; 32];
         OsEntropy.fill(&mut nonce).map_err(std::io::Error::other)?;
         let session = SessionId::new(random_id()?);
-        let record = self.peer_record(peer)?;
+        let record = self.peer_record(peer, policy)?;
         self.forget_unanswered(now_utc_ms)?;
         let asked = PeerAsked {
             robot: peer.clone(),
@@ -225,15 +231,20 @@ impl Robot {
         }
         let bundle = self.bundle(now_utc_ms)?;
         let peer = known_in(&bundle, &asked.robot)?;
-        let known = self.peer_record(&asked.robot)?;
+        let known = self.peer_record(&asked.robot, peer)?;
         let verdict = appraise(&message.evidence, &policy(peer, &asked, &known, self), now_utc_ms);
+        let rearmed = &peer.policy().rearmed;
+        let is_in_force = |stop: &StopId| !rearmed.contains(stop);
+        let verdict = verdict.with_stops_in_force(known.stops.iter().copied().filter(is_in_force));
         let verdict = match &peer.policy().rule {
             Some(rule) => verdict.held_to(rule, peer.references()),
             None => verdict,
         };
         let record = PeerRecord {
+            enrolment: Some(enrolment_digest(peer)),
             last_seen: LastSeen::after(known.last_seen, &verdict),
             platform: known.platform.after(&verdict),
+            stops: known.stops_after(&verdict, is_in_force),
         };
         let until_ms = now_utc_ms
             .saturating_add(peer.policy().lease_ms)
@@ -246,12 +257,19 @@ impl Robot {
         Ok((judged, record))
     }
 
-    /// What is kept of a robot. A record that does not read is refused: without it an old quote could pass for a new boot's.
-    fn peer_record(&self, peer: &RobotId) -> Result<PeerRecord> {
-        match self.folder.read(&record_file(peer))? {
-            Some(bytes) => Ok(PeerRecord::from_canonical(&bytes).map_err(PeerError::from)?),
-            None => Ok(PeerRecord::default()),
-        }
+    /// What is kept of a robot. A record that does not read is refused: without it an old quote could pass for a new boot's. A robot
+    /// that was enrolled anew begins a new history: what was seen of the chip that had its name says nothing of this one.
+    fn peer_record(&self, name: &RobotId, peer: &VerifiedPeer) -> Result<PeerRecord> {
+        let Some(bytes) = self.folder.read(&record_file(name))? else {
+            return Ok(PeerRecord::default());
+        };
+        let record = PeerRecord::from_canonical(&bytes).map_err(PeerError::from)?;
+        let is_of_another = record.enrolment.is_some_and(|of| of != enrolment_digest(peer));
+        Ok(if is_of_another {
+            PeerRecord::default()
+        } else {
+            record
+        })
     }
 
     /// Removes questions whose answer would come too late, and all where too many wait: whoever was asked is asked again.
@@ -301,6 +319,10 @@ fn policy<'p>(
     }
 }
 
+fn enrolment_digest(peer: &VerifiedPeer) -> Digest {
+    HashAlg::Sha256.digest(&[peer.enrolment().as_bytes()])
+}
+
 fn asked_file(session: SessionId) -> String {
     format!("{ASKED}/{session}.cbor")
 }
@@ -346,8 +368,28 @@ impl PeerAsked {
 }
 
 impl PeerRecord {
+    /// The stops to remember, oldest first.
+    fn stops_after(&self, verdict: &Verdict, is_in_force: impl Fn(&StopId) -> bool) -> Vec<StopId> {
+        let shown = verdict.attested().map_or(&[][..], |attested| &attested.stops);
+        let shown = shown
+            .get(shown.len().saturating_sub(MAX_STOPS)..)
+            .unwrap_or_default();
+        let new = shown.iter().filter(|stop| !self.stops.contains(stop));
+        let mut stops: Vec<StopId> = self
+            .stops
+            .iter()
+            .chain(new)
+            .copied()
+            .filter(is_in_force)
+            .collect();
+        stops.drain(..stops.len().saturating_sub(MAX_STOPS));
+        stops
+    }
+
     fn to_canonical(&self) -> Vec<u8> {
-        let present = usize::from(self.last_seen.is_some());
+        let present = usize::from(self.last_seen.is_some())
+            + usize::from(self.enrolment.is_some())
+            + usize::from(!self.stops.is_empty());
         let mut out = Encoder::structure(domain::PEER_RECORD, VERSION, 1 + present);
         if let Some(LastSeen { sequence, clock }) = self.last_seen {
             out.u64(2).array(5).u64(sequence).u64(clock.clock_ms);
@@ -356,6 +398,15 @@ impl PeerRecord {
                 .bool(clock.safe);
         }
         out.u64(3).bytes(&self.platform.to_canonical());
+        if let Some(enrolment) = &self.enrolment {
+            out.u64(4).digest(enrolment);
+        }
+        if !self.stops.is_empty() {
+            out.u64(5).array(self.stops.len());
+            for stop in &self.stops {
+                out.bytes(stop.as_bytes());
+            }
+        }
         out.finish()
     }
 
@@ -369,10 +420,30 @@ impl PeerRecord {
         };
         fields.key(r, 3, "platform")?;
         let platform = PlatformRecord::from_canonical(r.bytes("platform")?)?;
+        let enrolment = match fields.optional(r, 4, "enrolment")? {
+            true => Some(r.digest("enrolment")?),
+            false => None,
+        };
+        let stops = match fields.optional(r, 5, "stops")? {
+            true => read_stops(r)?,
+            false => Vec::new(),
+        };
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self { last_seen, platform })
+        Ok(Self {
+            enrolment,
+            last_seen,
+            platform,
+            stops,
+        })
     }
+}
+
+fn read_stops(r: &mut Reader<'_>) -> std::result::Result<Vec<StopId>, DecodeError> {
+    let count = r.array("stops", MAX_STOPS)?;
+    (0..count)
+        .map(|_| Ok(StopId::new(*r.bytes_of("stops")?)))
+        .collect()
 }
 
 fn read_last_seen(r: &mut Reader<'_>) -> std::result::Result<LastSeen, DecodeError> {

@@ -52,15 +52,17 @@ impl RegisterLog {
         }
     }
 
+    /// The log on disk. One that does not read explains nothing, as one that is lost: the chip says what the register holds, and
+    /// the verifier warns of what is not shown.
     fn load(folder: &StateFolder, register: Register) -> Result<Option<Self>> {
         let Some(bytes) = folder.read(&file(register))? else {
             return Ok(None);
         };
         let log = Self::from_canonical(register, &bytes);
-        log.map(Some).map_err(|source| AgentError::Record {
-            name: "the log of a robot register",
-            source,
-        })
+        let log = log.inspect_err(|error| {
+            tracing::warn!(register = register.name(), %error, "the log of a robot register does not read");
+        });
+        Ok(log.ok())
     }
 
     fn save(&self, folder: &StateFolder) -> Result<()> {
@@ -262,7 +264,11 @@ impl Robot {
                         value,
                     },
                 )| {
-                    let certified = self.certified_index(NvIndex::Register(register), qualifying)?;
+                    let certified = self.certified_index(NvIndex::Register(register), qualifying);
+                    // A chip that was started anew before this process's first quote holds nothing there: what it was believed to
+                    // hold is read anew at the next request.
+                    let certified =
+                        certified.inspect_err(|_| drop(self.registers().logs.remove(&register)))?;
                     self.check_certified(register, &value, &certified)?;
                     Ok(RegisterEvidence {
                         register,

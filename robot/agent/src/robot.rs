@@ -63,6 +63,8 @@ pub struct Robot {
     pub(crate) admitted: AtomicU64,
     /// Whoever holds it reads or writes what is kept of offline evidence.
     pub(crate) offline: Mutex<()>,
+    /// Whoever holds it makes evidence. No stop waits for it.
+    pub(crate) evidence: Mutex<()>,
 }
 
 impl Robot {

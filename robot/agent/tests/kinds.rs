@@ -277,6 +277,84 @@ fn a_register_that_somebody_else_extended_is_found_on_the_robot_and_explained_no
     );
 }
 
+/// A log is only what the robot can show: without one that reads it goes on, and the chip's next start mends it.
+#[test]
+fn a_register_log_that_does_not_read_keeps_no_robot_from_attesting() {
+    let (mut life, mut verifier) = booted();
+    let seen = surroundings();
+    assert!(verifier.attest(&life, Asked::Operational, &seen).0.is_trusted());
+    let damage = |life: &Life| {
+        for register in Register::ALL {
+            let file = life.path().join(format!("registers/{}.cbor", register.name()));
+            std::fs::write(file, b"damaged").unwrap();
+        }
+    };
+    damage(&life);
+    life.open();
+    let (verdict, _) = verifier.attest(&life, Asked::Operational, &seen);
+    assert!(verdict.grants_lease(), "{:?}", verdict.findings());
+    damage(&life);
+    life.reopen_after(|swtpm| swtpm.power_cycle(PowerUp::Clear).unwrap());
+    measure_boot(&life);
+    let (verdict, _) = verifier.attest(&life, Asked::Operational, &seen);
+    assert!(verdict.grants_lease() && !verdict.has(Reason::RegisterHistory));
+}
+
+/// As over hibernation: the chip starts anew under an agent that has measured, and not yet attested.
+#[test]
+fn a_chip_that_starts_anew_before_the_first_evidence_is_measured_again() {
+    let (life, mut verifier) = booted();
+    life.robot().measure_hardware(None, NOW_MS).unwrap();
+    life.swtpm.power_cycle(PowerUp::Clear).unwrap();
+    measure_boot(&life);
+    let seen = surroundings();
+    let question = verifier.question(AttestationKind::Platform);
+    let logs = PlatformLogs::uefi(LogSource::Bytes(boot_log()));
+    // Once it may not know it yet.
+    let first = life.robot().evidence(&question, &seen, &logs, NOW_MS);
+    assert!(first.is_err());
+    let (verdict, shown) = verifier.attest(&life, Asked::Platform, &seen);
+    assert_eq!(shown, 2);
+    let registers = [
+        Reason::Register,
+        Reason::RegisterMissing,
+        Reason::RegisterMismatch,
+    ];
+    assert!(
+        !registers.iter().any(|reason| verdict.has(*reason)),
+        "{:?}",
+        verdict.findings()
+    );
+}
+
+/// The authority asks while offline evidence is gathered, and the robot changes in between.
+#[test]
+fn evidence_that_is_made_at_once_does_not_contradict_itself() {
+    let (life, _) = booted();
+    let make = |version: &'static str| {
+        let mut seen = surroundings();
+        seen.firmware[0].version = version.to_owned();
+        let logs = PlatformLogs::uefi(LogSource::Bytes(boot_log()));
+        for number in 0..20 {
+            let made = life
+                .robot()
+                .evidence(&Question::all(nonce(number)), &seen, &logs, NOW_MS);
+            let made = made.unwrap();
+            let evidence = Evidence::from_canonical(&made).unwrap();
+            let state = alcub3_trust_model::RobotState::from_canonical(evidence.state).unwrap();
+            let shown = &evidence.registers[0];
+            assert_eq!(shown.register, Register::SubsystemFirmware);
+            let said = state.measured(shown.register, BANK);
+            assert_eq!(shown.measured.last(), Some(&said), "{version}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for version in ["2.1.0", "2.2.0"] {
+            scope.spawn(move || make(version));
+        }
+    });
+}
+
 #[test]
 fn levels_and_kinds_are_named_in_the_state() {
     let (life, mut verifier) = booted();

@@ -226,6 +226,60 @@ fn a_stopped_robot_one_that_booted_otherwise_and_a_kind_of_tpm_below_the_policy_
     );
 }
 
+/// A boot begins the log anew: a stop that was seen is in force until a bundle says that it was rearmed.
+#[test]
+fn a_peer_that_was_seen_stopped_is_untrusted_over_its_boots_until_a_bundle_says_that_it_was_rearmed() {
+    let mut pair = Pair::with_bundle();
+    assert!(pair.two.stop().is_complete());
+    let seen = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    let stop = seen.attested().unwrap().stops[0];
+    pair.two.rearm();
+    pair.two
+        .reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+    boot(&pair.two);
+    pair.two.open();
+    pair.one.open();
+    for _ in 0..2 {
+        let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+        assert!(verdict.attested().unwrap().stops.is_empty());
+        assert!(verdict.has(Reason::StopInForce) && !verdict.is_trusted());
+    }
+    let bundle = pair.bundle(2, |bundle| bundle.peers[1].rearmed.push(stop));
+    pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+    let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+}
+
+/// What was seen of the chip that had its name is not held against a robot, and vouches for nothing of it.
+#[test]
+fn a_peer_that_was_enrolled_anew_begins_anew() {
+    let mut pair = Pair::with_bundle();
+    for _ in 0..5 {
+        assert!(judged(&pair.one, &pair.two, NOW_MS).verdict.is_trusted());
+    }
+    // Another chip takes the name.
+    let authority = std::mem::replace(&mut pair.two.authority, SoftAuthority::new());
+    pair.two = named("two", authority);
+    let record = pair
+        .two
+        .authority
+        .enrolled
+        .as_ref()
+        .unwrap()
+        .signed_record
+        .clone();
+    pair.peers[1].enrolment = record;
+    let bundle = pair.bundle(2, |_| ());
+    pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+    let asked = pair.one.robot().ask_peer(&id(&pair.two), NOW_MS).unwrap();
+    let request = alcub3_fleet_protocol::attestation::AttestRequest::from_canonical(&asked).unwrap();
+    assert_eq!(request.registers, None, "nothing is known of this one");
+    let evidence = answered(&pair.two, &asked, NOW_MS);
+    let verdict = pair.one.robot().judge_peer(&evidence, NOW_MS).unwrap().verdict;
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+    assert!(judged(&pair.one, &pair.two, NOW_MS).verdict.is_trusted());
+}
+
 #[test]
 fn evidence_counts_once_in_time_for_whom_it_was_asked_and_from_whom() {
     let pair = Pair::with_bundle();

@@ -56,14 +56,27 @@ pub struct LastSeen {
 }
 
 impl LastSeen {
-    /// What is to be remembered after a verdict. Evidence that goes back is untrusted, and must not lower what the next is compared
-    /// with; untrusted evidence that the TPM signed is remembered as well.
+    /// What is to be remembered after a verdict. Evidence that goes back, in its number or in its TPM's clock, is untrusted, and must
+    /// not lower what the next is compared with: a TPM that was set back is as untrusted when it is asked again. Untrusted evidence
+    /// that the TPM signed is remembered as well.
     #[must_use]
     pub fn after(before: Option<Self>, verdict: &Verdict) -> Option<Self> {
         let seen = verdict.attested().map(Attested::last_seen);
-        match (before, seen) {
-            (Some(last), Some(seen)) if seen.sequence <= last.sequence => Some(last),
-            (last, seen) => seen.or(last),
+        let (Some(last), Some(seen)) = (before, seen) else {
+            return seen.or(before);
+        };
+        if seen.sequence <= last.sequence {
+            return Some(last);
         }
+        let went_back = reading(seen.clock) < reading(last.clock);
+        Some(Self {
+            sequence: seen.sequence,
+            clock: if went_back { last.clock } else { seen.clock },
+        })
     }
+}
+
+/// What of a clock never goes back: its boots, and within one its time.
+const fn reading(clock: ClockInfo) -> (u32, u32, u64) {
+    (clock.reset_count, clock.restart_count, clock.clock_ms)
 }
