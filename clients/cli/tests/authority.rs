@@ -225,6 +225,7 @@ fn a_chip_without_a_certificate_is_enrolled_by_a_persons_pin() {
         refused.stdout
     );
     assert!(shown["certificate"].is_null());
+    assert_eq!(shown["kind"], "ECC NIST P-256");
     // As other tools compute it.
     let script = "openssl pkey -pubin -in ek.pem -outform der | sha256sum | cut -c1-64";
     let run = std::process::Command::new("sh")
@@ -264,6 +265,12 @@ fn a_chip_without_a_certificate_is_enrolled_by_a_persons_pin() {
     let provisioned = fleet.yes("provision r1 --curve p256");
     assert_eq!(provisioned["endorsement"], "pinned-key");
     assert_eq!(provisioned["tpm"], "simulator");
+    // From then on it has this key, whatever curve is asked about.
+    let kept = fleet.yes("ek show --curve p384");
+    assert_eq!(
+        (&kept["kind"], &kept["sha256"]),
+        (&shown["kind"], &shown["sha256"])
+    );
     assert_eq!(
         fleet.yes("authority show")["robots"][0]["endorsement"],
         "pinned-key"

@@ -153,6 +153,8 @@ fn robots_without_a_tpm_are_enrolled_asked_answered_judged_and_listed() {
         (&"none".into(), &Value::Null)
     );
     // The DICE robot signs what it is told to sign.
+    let kind = fleet.run("--json appraise --request ros2-1 --kind emergency -o request");
+    assert_error(&kind, 2, "usage");
     fleet.yes("appraise --request ros2-1 -o request");
     fleet.yes("platform challenge request --robot ros2-1 --state ros2.state --sequence 1 -o statement");
     sign_statement(fleet.path());

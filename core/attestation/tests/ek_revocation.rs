@@ -144,6 +144,57 @@ fn a_revoked_intermediate_is_refused_sent_along_or_handed_in_as_an_anchor() {
     }
 }
 
+/// A root's new key is certified by its old one under the root's own name.
+#[test]
+fn a_revoked_new_key_of_a_root_is_refused() {
+    for quirk in KINDS {
+        let root = SimulatorCa::new().unwrap();
+        let renewed = root
+            .intermediate("alcub3 simulator EK CA (not for production)", quirk)
+            .unwrap();
+        let key = SigningKey::generate(Curve::P256).unwrap().verifying_key();
+        let leaf = renewed.issue(&key.to_spki_der()).unwrap();
+        let of_renewed = renewed.revocation_list(&[], CURRENT).unwrap();
+        for (revoked, is_good) in [(&[][..], true), (&[renewed.root_der()], false)] {
+            let of_root = root.revocation_list(revoked, CURRENT).unwrap();
+            let mut roots = Roots::new();
+            roots.add(RootKind::Production, root.root_der()).unwrap();
+            for list in [&of_root, &of_renewed] {
+                roots.add_revocations(list).unwrap();
+            }
+            let sent = verify(&leaf, &[renewed.root_der()], &roots, NOW);
+            roots.add(RootKind::Production, renewed.root_der()).unwrap();
+            let handed_in = verify(&leaf, &[], &roots, NOW);
+            for judged in [sent, handed_in] {
+                match judged {
+                    Ok(ek) => assert!(is_good && ek.unlisted_issuers().is_empty(), "{quirk:?}"),
+                    Err(error) => assert!(
+                        !is_good && matches!(error, EkError::Revoked { .. }),
+                        "{quirk:?}: {error}"
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Neither stands in its certificate's way: webpki asks a path's length of no trust anchor.
+#[test]
+fn an_authority_below_one_that_may_have_none_is_refused() {
+    for quirk in KINDS {
+        let chain = Chain::new(quirk);
+        let below = chain.middle.intermediate("below", Quirk::None).unwrap();
+        let key = SigningKey::generate(Curve::P256).unwrap().verifying_key();
+        let leaf = below.issue(&key.to_spki_der()).unwrap();
+        let sent = [chain.middle.root_der(), below.root_der()];
+        let refused = verify(&leaf, &sent, &chain.roots(&[]), NOW);
+        assert!(
+            matches!(refused, Err(EkError::Chain(_))),
+            "{quirk:?}: {refused:?}"
+        );
+    }
+}
+
 #[test]
 fn a_list_that_is_not_current_lets_nothing_through() {
     for critical in KINDS {

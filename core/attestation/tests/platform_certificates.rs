@@ -201,6 +201,8 @@ fn a_platform_certificate_of_another_tpm_is_refused() {
             matches!(refused, Err(PlatformError::OtherEndorsement { .. })),
             "{refused:?}"
         );
+        let message = refused.unwrap_err().to_string();
+        assert!(!message.contains(['\\', '\n']), "{message}");
     }
 }
 
@@ -210,6 +212,8 @@ fn what_nobody_trusted_signed_or_was_changed_is_refused() {
     let parts = world.parts(&world.maker);
     let refused = world.judge(&parts.signed_by(&stranger), &[stranger.root_der()]);
     assert!(matches!(refused, Err(PlatformError::Issuer(_))), "{refused:?}");
+    let message = refused.unwrap_err().to_string();
+    assert!(!message.contains(['\\', '\n']), "{message}");
     let good = parts.signed_by(&world.maker);
     world.judge(&good, &[]).unwrap();
     for at in 0..good.len() {

@@ -133,6 +133,7 @@ fn what_is_unknown_or_said_twice_is_refused_in_both_forms() {
         assert!(error.contains(named) && error.contains("line "), "{error}");
     }
     let digest = "ab".repeat(32);
+    let state = |part: &str| format!(r#"{{"version":1,"bank":"sha256","pcrs":{{}},"state":{{{part}}}}}"#);
     for (twice, named) in [
         (
             format!(
@@ -145,6 +146,19 @@ fn what_is_unknown_or_said_twice_is_refused_in_both_forms() {
                 r#"{{"version":1,"bank":"sha256","pcrs":{{}},"runtime":{{"files":{{"/x":["sha256:{digest}"],"/x":[]}}}}}}"#
             ),
             "/x comes twice",
+        ),
+        (state(r#""firmware":{"arm":[],"arm":[]}"#), "arm comes twice"),
+        (
+            state(r#""calibration":{"lidar":[],"lidar":[]}"#),
+            "lidar comes twice",
+        ),
+        (
+            state(r#""transitions":{"idle":[],"idle":["mission"]}"#),
+            "idle comes twice",
+        ),
+        (
+            state(r#""payload":{"gripper":1,"gripper":2}"#),
+            "gripper comes twice",
         ),
     ] {
         assert!(refused(&twice).contains(named), "{twice}");

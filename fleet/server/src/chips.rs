@@ -5,7 +5,7 @@
 use std::fmt;
 
 use alcub3_audit_log::EntryKind;
-use alcub3_crypto::tpm::{Name, Public};
+use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_crypto::{Curve, Digest, HashAlg, constant_time_eq};
 use alcub3_fleet_protocol::chip::{
     AdmittedChip, ChipAdmission, ChipAnswer, ChipChallenge, ChipError, ChipRequest,
@@ -167,8 +167,7 @@ impl Authority {
         let verified = ChipRequest::verify(request, &known.key)?;
         self.refuse_old(operator, verified.presented_at_ms, now_ms)?;
         self.refuse_other_kinds(&verified.endorsement_key)?;
-        let keys = [verified.endorsement_key.name(), verified.storage_key.name()];
-        self.refuse_taken(operator, keys)?;
+        self.refuse_taken(operator, &verified.endorsement_key, &verified.storage_key)?;
         let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
         let endorsement = endorsement::judge(
             &verified.endorsement_key,
@@ -237,11 +236,11 @@ impl Authority {
         }
         let operator = waiting.chip.operator.clone();
         self.refuse_old(&operator, waiting.presented_at_ms, now_ms)?;
-        let keys = [
-            waiting.chip.endorsement_key.name(),
-            waiting.chip.storage_key.name(),
-        ];
-        self.refuse_taken(&operator, keys)?;
+        self.refuse_taken(
+            &operator,
+            &waiting.chip.endorsement_key,
+            &waiting.chip.storage_key,
+        )?;
         let admission = ChipAdmission {
             admitted_at_ms: now_ms,
             ..waiting.chip
@@ -365,11 +364,21 @@ impl Authority {
     }
 
     /// A chip that was revoked is nobody's any more; one of another person or of a robot is theirs.
-    fn refuse_taken(&self, operator: &OperatorId, keys: [Name; 2]) -> Result<(), ChipRefusal> {
-        let [endorsement_key, _] = keys;
-        if self.folder.get(REVOKED, &endorsement_key.to_hex())?.is_some() {
-            return Err(ChipRefusal::Revoked);
+    fn refuse_taken(
+        &self,
+        operator: &OperatorId,
+        endorsement_key: &Public,
+        storage_key: &Public,
+    ) -> Result<(), ChipRefusal> {
+        // Whichever Name the chip's key is shown under: what vouches for it is of the key alone.
+        let mut keys = EkTemplate::names_of_key(endorsement_key);
+        keys.push(endorsement_key.name());
+        for key in &keys {
+            if self.folder.get(REVOKED, &key.to_hex())?.is_some() {
+                return Err(ChipRefusal::Revoked);
+            }
         }
+        keys.push(storage_key.name());
         for chip in self.chips()? {
             let shown = [chip.endorsement_key(), chip.storage_key().name()];
             if chip.operator() != operator && shown.iter().any(|key| keys.contains(key)) {

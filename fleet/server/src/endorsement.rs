@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use alcub3_attestation::ek_certificate::revocation::ListError;
 use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
-use alcub3_crypto::tpm::Public;
+use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_crypto::{CryptoError, Digest, HashAlg};
 use alcub3_fleet_protocol::endorsement::{EndorsementBasis, pin_digest};
 use alcub3_fleet_protocol::enrolment::Endorsement;
@@ -111,6 +111,12 @@ pub enum EndorsementError {
         "the endorsement certificate is of another key than the TPM uses: read the certificate of this key"
     )]
     OtherKey,
+    /// What is around the key is none of what TPMs make.
+    #[error(
+        "the endorsement key is shown in a public area of none of the TCG's templates that are known here (L-1, L-2, H-1, H-2, H-3, H-6): \
+         what vouches for the key does not vouch for that; show the area that the TPM itself shows"
+    )]
+    Template,
     /// There is no certificate, and no pin of the key.
     #[error(
         "the TPM has no endorsement certificate, and no endorsement key of {robot} is pinned: where the vendor ships none, read \
@@ -155,6 +161,7 @@ pub(crate) fn judge(
     if !verified.certifies(key) {
         return Err(EndorsementError::OtherKey);
     }
+    check_area(key)?;
     let digest = HashAlg::Sha256.digest(&[certificate]);
     let unlisted = verified.unlisted_issuers();
     if !unlisted.is_empty() {
@@ -176,6 +183,7 @@ pub(crate) fn judge_by_pin(
     robot: &RobotId,
     pins: &Pins<'_>,
 ) -> Result<Endorsement, EndorsementError> {
+    check_area(key)?;
     let key = key.verifying_key()?;
     let found = pin_digest(&key);
     let Some(pin) = pins.of(robot)? else {
@@ -196,6 +204,12 @@ pub(crate) fn judge_by_pin(
         basis: EndorsementBasis::PinnedKey(found),
         tier: pin.tier,
     })
+}
+
+/// Certificates and pins are of the key alone. In an area of his own making whoever has one TPM could show its key under any number
+/// of Names, each of a TPM that nobody has seen, purged or enrolled.
+fn check_area(key: &Public) -> Result<(), EndorsementError> {
+    EkTemplate::of(key).map(|_| ()).ok_or(EndorsementError::Template)
 }
 
 /// TPM manufacturers whose certified TPMs are separate chips (TCG vendor ID registry).

@@ -5,7 +5,7 @@ use std::error::Error;
 use alcub3_attestation::appraisal::ReferenceValues;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::HashAlg;
-use alcub3_crypto::tpm::Public;
+use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_fleet_protocol::enrolment::{
     Authority as Machine, Challenged, Endorsement, EnrolError, EnrolRequest, EnrolResponse, Received,
 };
@@ -112,7 +112,11 @@ impl Authority {
         );
         self.check_name(robot, name.as_bytes(), None)?;
         self.check_cleared(robot, name.as_bytes())?;
-        self.check_hardware(robot, &received.request().hardware)?;
+        self.check_hardware(
+            robot,
+            &received.request().endorsement_key,
+            &received.request().hardware,
+        )?;
         let endorsement = self.judge_endorsement(received.request(), now_ms)?;
         let admission = self.admission();
         let mut entropy = self.entropy;
@@ -175,13 +179,14 @@ impl Authority {
             .anchors(vault)
             .map_err(|fault| EnrolmentError::Vault(Box::new(fault)))?;
         let proven = challenged.answered(response, self.issuer())?;
+        let shown = proven.request().endorsement_key.clone();
         let enrolled = proven.issue(&anchors, self.issuer(), now_ms)?;
         let robot = &enrolled.record.robot;
         let endorsement_key = enrolled.record.endorsement_key.as_bytes();
         let succeeds = self.check_name(robot, endorsement_key, Some(&anchors.rearm))?;
         self.check_cleared(robot, endorsement_key)?;
         let was_purged = purge::is_purged(&self.folder, robot)?;
-        for holder in self.check_hardware(robot, &enrolled.hardware)? {
+        for holder in self.check_hardware(robot, &shown, &enrolled.hardware)? {
             purge::used_up(&self.folder, &holder)?;
             robots::remove_hardware(&self.folder, &holder)?;
         }
@@ -252,10 +257,12 @@ impl Authority {
     fn check_hardware(
         &self,
         robot: &RobotId,
+        endorsement_key: &Public,
         record: &HardwareRecord,
     ) -> Result<Vec<RobotId>, EnrolmentError> {
         let mut cleared = Vec::new();
-        for (holder, part) in robots::holders_of_identity(&self.folder, robot, record)? {
+        let names = EkTemplate::names_of_key(endorsement_key);
+        for (holder, part) in robots::holders_of_identity(&self.folder, robot, record, &names)? {
             if !purge::is_cleared(&self.folder, &holder)? {
                 return Err(EnrolmentError::HardwareTaken { holder, part });
             }

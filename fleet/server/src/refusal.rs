@@ -72,7 +72,7 @@ impl Refusal for EndorsementError {
                 "revocation-list-unusable"
             }
             Self::Certificate(EkError::NotListed { .. }) => "revocation-list-missing",
-            Self::Certificate(_) | Self::OtherKey | Self::Key(_) => ENDORSEMENT,
+            Self::Certificate(_) | Self::OtherKey | Self::Template | Self::Key(_) => ENDORSEMENT,
             Self::NotPinned { .. } => "endorsement-not-pinned",
             Self::OtherPin { .. } => "endorsement-other-pin",
             Self::Pins(error) => error.code(),

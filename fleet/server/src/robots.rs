@@ -4,6 +4,7 @@ use alcub3_attestation::appraisal::{LastSeen, PlatformRecord, Reason, ReferenceE
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::health::History;
 use alcub3_crypto::VerifyingKey;
+use alcub3_crypto::tpm::Name;
 use alcub3_fleet_protocol::platform::PlatformError;
 use alcub3_fleet_protocol::{RecordError, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
@@ -315,20 +316,30 @@ pub(crate) fn remove_hardware(folder: &StateFolder, robot: &RobotId) -> Result<(
     folder.remove(HARDWARE, robot.as_str())
 }
 
-/// The enrolled robots, other than this one, that have a part which makes a robot what it is in common with a record.
+/// The enrolled robots, other than this one, that have a part which makes a robot what it is in common with a record, whichever of
+/// its Names the endorsement key was enrolled under.
 pub(crate) fn holders_of_identity(
     folder: &StateFolder,
     robot: &RobotId,
     record: &HardwareRecord,
+    endorsement_key_names: &[Name],
 ) -> Result<Vec<(RobotId, Part)>, RobotError> {
     let mut holders = Vec::new();
     for name in folder.keys(HARDWARE)? {
         let Some(other) = RobotId::new(name).ok().filter(|other| other != robot) else {
             continue;
         };
-        if let Some(part) = shared_identity(record, &hardware(folder, &other)?) {
-            holders.push((other, part));
-        }
+        let held = hardware(folder, &other)?;
+        let names = [record.endorsement_key].into_iter();
+        let mut names = names.chain(endorsement_key_names.iter().copied());
+        let shared = names.find_map(|endorsement_key| {
+            let record = HardwareRecord {
+                endorsement_key,
+                ..record.clone()
+            };
+            shared_identity(&record, &held)
+        });
+        holders.extend(shared.map(|part| (other, part)));
     }
     Ok(holders)
 }

@@ -11,13 +11,17 @@ mod support;
 
 use std::fs;
 
+use alcub3_crypto::tpm::{Public, PublicTemplate};
+use alcub3_crypto::{Curve, SigningKey};
+use alcub3_fleet_protocol::endorsement::pin_digest;
 use alcub3_server::store::{StateFolder, StoreError};
 use alcub3_server::{
-    Authority, AuthorityError, EnrolmentError, KeyError, OperatorError, RobotError, SIMULATOR_ROOTS,
+    Authority, AuthorityError, EndorsementError, EnrolmentError, KeyError, OperatorError, RobotError,
+    SIMULATOR_ROOTS,
 };
-use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
-use alcub3_trust_model::{HardwareTier, Level};
-use support::robot::Robot;
+use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
+use alcub3_trust_model::{HardwareTier, Level, RobotId};
+use support::robot::{Robot, sized, with_point};
 use support::{NOW, Person, World, config, rover, state};
 
 #[test]
@@ -85,6 +89,78 @@ fn a_second_robot_with_the_same_board_or_chip_is_refused() {
     let third = on_board("rover-3", "BOARD-2");
     world.enrol(&third);
     world.enrol(&third);
+}
+
+/// A certificate and a pin are of the key alone: in an area of the robot's own making it would have as many Names as it likes.
+#[test]
+fn a_chip_has_one_name_whatever_area_its_key_is_shown_in() {
+    let mut world = World::new();
+    let (mut robot, mut other) = (Robot::new("rover-1"), Robot::new("rover-3"));
+    world.enrol(&robot);
+    fs::write(world.state().join(SIMULATOR_ROOTS).join("o.der"), &other.root).unwrap();
+    // noDA, which no template of an endorsement key has.
+    let in_other_area = |ek: &Public| {
+        let mut area = ek.as_tpmt_bytes().to_vec();
+        area[6] ^= 0x04;
+        Public::from_tpmt(&area).unwrap()
+    };
+    robot.id = RobotId::new("rover-2").unwrap();
+    robot.ek = in_other_area(&robot.ek);
+    let refused = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
+    assert!(
+        matches!(&refused, EnrolmentError::HardwareTaken { holder, .. } if holder.as_str() == "rover-1"),
+        "{refused}"
+    );
+    // Nor is one enrolled in such an area at first, by its certificate or by a pin.
+    other.ek = in_other_area(&other.ek);
+    let pin = pin_digest(&other.ek.verifying_key().unwrap());
+    let tier = HardwareTier::Simulator;
+    world
+        .authority
+        .pin_endorsement(&other.id, pin, tier, NOW)
+        .unwrap();
+    for certificate in [other.certificate.clone(), Vec::new()] {
+        other.certificate = certificate;
+        let refused = world.authority.begin_enrolment(&other.begin(), NOW).unwrap_err();
+        assert!(
+            matches!(refused, EnrolmentError::Endorsement(EndorsementError::Template)),
+            "{refused}"
+        );
+    }
+}
+
+/// The two templates of P-256 differ in nothing that a credential depends on: a key of the one opens it for the other's Name.
+#[test]
+fn a_chip_enrolled_by_one_template_is_known_by_the_other() {
+    let mut world = World::new();
+    let key = SigningKey::generate(Curve::P256).unwrap().verifying_key();
+    let (_, x, y) = key.ec_point().unwrap();
+    let low = PublicTemplate::ek_ecc_p256().into_tpmt_bytes();
+    let low = [&low[..low.len() - 68], &sized(x), &sized(y)].concat();
+    let mut robot = Robot::new("rover-2");
+    robot.certificate.clear();
+    robot.ek = with_point(PublicTemplate::ek_ecc_p256_high(), &key);
+    let held = HardwareRecord {
+        endorsement_key: Public::from_tpmt(&low).unwrap().name(),
+        ..robot.hardware()
+    };
+    let state = world.state();
+    drop(world.authority);
+    let folder = StateFolder::open(&state).unwrap();
+    folder.put("hardware", "rover-1", &held.to_canonical()).unwrap();
+    drop(folder);
+    world.authority = Authority::open(&state).unwrap();
+    let (pin, tier) = (pin_digest(&key), HardwareTier::Simulator);
+    world
+        .authority
+        .pin_endorsement(&robot.id, pin, tier, NOW)
+        .unwrap();
+    let refused = world.authority.begin_enrolment(&robot.begin(), NOW).unwrap_err();
+    assert!(
+        matches!(&refused, EnrolmentError::HardwareTaken { holder, part }
+            if holder.as_str() == "rover-1" && part.class == PartClass::SecurityModule),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -293,6 +293,17 @@ fn a_chip_is_one_persons_and_shows_one_kind_of_endorsement_key() {
     let mut other = Robot::new("another-chip");
     other.ek = Robot::on(Curve::P256, "on-p256").root_public;
     assert_eq!(refused(&mut world, &other), "endorsement-kind");
+    // Nor is it another chip where its key is shown in an area of another Name: here with noDA.
+    let mut shown = Robot::new("pilots-chip");
+    (
+        shown.root.clone_from(&chip.root),
+        shown.certificate.clone_from(&chip.certificate),
+    );
+    let mut area = chip.ek.as_tpmt_bytes().to_vec();
+    area[6] ^= 0x04;
+    shown.ek = Public::from_tpmt(&area).unwrap();
+    assert_eq!(refused(&mut world, &shown), "chip-taken");
     world.authority.revoke_chip(&erin.id, NOW).unwrap();
     assert_eq!(refused(&mut world, &chip), "chip-revoked");
+    assert_eq!(refused(&mut world, &shown), "chip-revoked");
 }

@@ -133,6 +133,14 @@ pub(crate) fn appraise(arguments: &Appraise, context: &Context) -> Result<Answer
     let mut authority = arguments.authority.open_records()?;
     if let (Some(robot), Some(out)) = (&arguments.request, &arguments.out) {
         let (request, session) = if authority.find_platform(robot)?.is_some() {
+            if arguments.kind != AttestationKind::Operational {
+                return Err(CliError::Usage {
+                    message: format!(
+                        "--kind {}: robot {robot} has no TPM, and its root of trust is asked for all that it shows: leave --kind out",
+                        arguments.kind
+                    ),
+                });
+            }
             let request = authority.challenge_platform(robot, now_ms())?;
             (request.to_canonical(), request.session)
         } else {

@@ -115,7 +115,11 @@ impl Reason {
             }
             "policy-runtime" => "learn references for what runs (alcub3 reference learn --ima), and set them",
             "policy-state" => "give the robot's references a part for it (docs/reference-values.md)",
-            "no-root-of-trust" | "root-withheld" => TIER,
+            "no-root-of-trust" => TIER,
+            "root-withheld" => {
+                "have the robot answer by the root of trust that it was enrolled with (alcub3 platform answer); if it cannot, take it \
+                 out of service and find out what replaced its software"
+            }
             "dice-root" | "dice-device" => ANOTHER_ROBOT,
             "dice-certificate"
             | "dice-extension"

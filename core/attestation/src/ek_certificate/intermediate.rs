@@ -9,6 +9,7 @@ use super::certificate::{
     usages,
 };
 use rustls_pki_types::{CertificateDer, TrustAnchor};
+use webpki::VerifiedPath;
 
 const INTEGER: u8 = 0x02;
 const BITS: u8 = 0x03;
@@ -84,6 +85,13 @@ fn promote(der: &CertificateDer<'_>, issuers: &[Issuer], time_s: u64) -> Option<
     Some(Issuer { below, ..issuer })
 }
 
+/// Whether no more authorities stand on a path than its anchor lets stand below it: webpki asks that of no trust anchor.
+pub(super) fn keeps_length(path: &VerifiedPath<'_>, issuers: &[Issuer]) -> bool {
+    let below = path.intermediate_certificates().count();
+    let mut anchors = issuers.iter().filter(|issuer| issuer.anchor == *path.anchor());
+    anchors.any(|anchor| anchor.below.is_none_or(|most| below <= usize::from(most)))
+}
+
 /// What X.509 signs: the part that is signed, the algorithm and the signature (RFC 5280, 4.1 and 5.1).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Signed<'a> {
@@ -129,7 +137,6 @@ pub(super) struct Parts<'a> {
     pub(super) serial: &'a [u8],
     pub(super) issuer: &'a [u8],
     validity: &'a [u8],
-    pub(super) subject: &'a [u8],
     extensions: &'a [u8],
 }
 
@@ -139,7 +146,7 @@ impl<'a> Parts<'a> {
         let mut fields = elements(inside(signed.tbs, SEQUENCE)?).map(|(_, whole)| whole);
         let version = fields.next()?;
         let (serial, inner_algorithm, issuer) = (fields.next()?, fields.next()?, fields.next()?);
-        let (validity, subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
+        let (validity, _subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
         let extensions = fields.find(|field| field.first() == Some(&EXTENSIONS))?;
         let sound = version == VERSION_3 && inner_algorithm == signed.algorithm;
         sound.then_some(Self {
@@ -147,7 +154,6 @@ impl<'a> Parts<'a> {
             serial: inside(serial, INTEGER)?,
             issuer: inside(issuer, SEQUENCE)?,
             validity: inside(validity, SEQUENCE)?,
-            subject: inside(subject, SEQUENCE)?,
             extensions: inside(inside(extensions, EXTENSIONS)?, SEQUENCE)?,
         })
     }

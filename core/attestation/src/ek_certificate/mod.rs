@@ -305,6 +305,9 @@ fn chain(
         let anchors: Vec<TrustAnchor<'_>> = issuers.iter().map(|issuer| issuer.anchor.clone()).collect();
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         match leaf.verify_for_usage(algorithms, &anchors, intermediates, time, usage, None, None) {
+            Ok(path) if !intermediate::keeps_length(&path, &issuers) => {
+                failure = EkError::Chain(webpki::Error::PathLenConstraintViolated);
+            }
             Ok(path) => {
                 let unlisted = roots.revocations.check(&path, &issuers, time_s)?;
                 return match unlisted.is_empty() || !roots.require_lists {

@@ -8,14 +8,14 @@
 //! Certificates of the newer kind that are public key certificates (profile 2.0), and delta certificates, are not read.
 
 use super::intermediate::{self, Issuer, Parts, Signed};
-use super::revocation::{hex, in_words, same_name};
+use super::revocation::{hex, in_words, same_name, without_zeros};
 use super::{EkError, Roots, VerifiedEk};
 use der::asn1::{Any, BitString, GeneralizedTime, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use std::time::Duration;
 use thiserror::Error;
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use x509_cert::attr::Attribute;
 use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -59,7 +59,7 @@ pub enum PlatformError {
     Validity,
     /// It is about another TPM.
     #[error(
-        "the platform certificate is of another TPM: it names an endorsement certificate with serial number {named}, and this one \\
+        "the platform certificate is of another TPM: it names an endorsement certificate with serial number {named}, and this one \
          has {found} or another issuer"
     )]
     OtherEndorsement {
@@ -70,7 +70,7 @@ pub enum PlatformError {
     },
     /// Nobody who is trusted signed it.
     #[error(
-        "{0} did not sign the platform certificate with a key that chains to a root: add the platform manufacturer's root or \\
+        "{0} did not sign the platform certificate with a key that chains to a root: add the platform manufacturer's root or \
          intermediate certificate"
     )]
     Issuer(String),
@@ -405,7 +405,8 @@ impl<'a> Signers<'a> {
             None,
             None,
         );
-        let Ok(path) = path else {
+        let keeps_length = |path: &VerifiedPath<'_>| intermediate::keeps_length(path, &self.authorities);
+        let Some(path) = path.ok().filter(keeps_length) else {
             return Ok(None);
         };
         let revocations = &self.roots.revocations;
@@ -423,11 +424,6 @@ fn directory_name(names: &GeneralNames) -> Result<Vec<u8>, PlatformError> {
     let der = name.to_der()?;
     let contents = super::certificate::content(&der).map(<[u8]>::to_vec);
     contents.ok_or(PlatformError::Profile("an issuer's name"))
-}
-
-fn without_zeros(serial: &[u8]) -> &[u8] {
-    let first = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
-    serial.get(first..).unwrap_or_default()
 }
 
 fn text(value: &Any) -> String {

@@ -190,8 +190,16 @@ impl List {
         Signed::read(&self.der).is_some_and(|signed| signed.is_signed_by(spki))
     }
 
-    /// The reason, where the list names this serial number.
+    /// The reason, where the list names this serial number, with or without the zero in front that some issuers leave out of a
+    /// certificate or of a list.
     fn revokes(&self, serial: &[u8]) -> Option<String> {
+        let plain = without_zeros(serial);
+        let signed = [&[0], plain].concat();
+        let forms = [serial, plain, signed.as_slice()];
+        forms.into_iter().find_map(|form| self.names(form))
+    }
+
+    fn names(&self, serial: &[u8]) -> Option<String> {
         match self.read.find_serial(serial) {
             Ok(None) => None,
             Ok(Some(entry)) => Some(
@@ -262,10 +270,17 @@ fn links(path: &VerifiedPath<'_>, issuers: &[Issuer]) -> Option<(Vec<Certificate
 /// Who issued a trust anchor, among the others.
 fn above<'a>(anchor: &Issuer, issuers: &'a [Issuer]) -> Option<&'a Issuer> {
     let parts = Parts::read(&anchor.der)?;
-    if parts.issuer == parts.subject {
+    // By the key and not by the name: a root's new key is certified by its old one under the same name, and can be revoked so.
+    if parts.is_signed_by(anchor) {
         return None;
     }
     issuers.iter().find(|issuer| parts.is_signed_by(issuer))
+}
+
+/// A serial number without zeros in front.
+pub(super) fn without_zeros(serial: &[u8]) -> &[u8] {
+    let first = serial.iter().position(|byte| *byte != 0).unwrap_or(serial.len());
+    serial.get(first..).unwrap_or_default()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -310,5 +325,23 @@ pub(super) fn in_words(name: &[u8]) -> String {
         "an issuer without a name".to_owned()
     } else {
         texts.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_number_is_found_with_and_without_its_zero() {
+        let ca = alcub3_testkit::SimulatorCa::new().unwrap();
+        for listed in [&[0x8f, 0x01][..], &[0x12, 0x01]] {
+            let der = ca.serial_list(listed, (2026, 2027)).unwrap();
+            let list = List::read(der.into()).unwrap();
+            for serial in [listed.to_vec(), [&[0], listed].concat()] {
+                assert!(list.revokes(&serial).is_some(), "{serial:02x?}");
+            }
+            assert!(list.revokes(&[0x01]).is_none());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The endorsement keys of the TCG EK Credential Profile (2.x, annex B) that can be used here.
 
-use super::PublicTemplate;
+use super::{Name, Public, PublicTemplate};
 use crate::{Curve, Suite};
 
 /// An endorsement key by its template's name in the profile: L are the low range, H the high range.
@@ -58,6 +58,31 @@ impl EkTemplate {
         }
     }
 
+    /// The template that a public area is of, the key itself aside; none where it is of none of them.
+    #[must_use]
+    pub fn of(public: &Public) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|template| template.with_key_of(public).as_ref() == Some(public))
+    }
+
+    /// The Names that a key has under the templates that it fits. A certificate and a pin are of the key alone, and a credential for
+    /// one of these Names opens under the others: all are the one key's.
+    #[must_use]
+    pub fn names_of_key(public: &Public) -> Vec<Name> {
+        let areas = Self::ALL
+            .into_iter()
+            .filter_map(|template| template.with_key_of(public));
+        areas.map(|area| area.name()).collect()
+    }
+
+    /// The template with this key in it; none where it is one of another kind or size.
+    fn with_key_of(self, public: &Public) -> Option<Public> {
+        let template = self.public().to_public().ok()?;
+        let area = template.with_unique_of(public)?;
+        area.verifying_key().is_ok().then_some(area)
+    }
+
     /// The suite that it is as strong as. RSA-3072 has the strength of P-256, whatever its cipher (SP 800-57, table 2).
     #[must_use]
     pub const fn strength(self) -> Suite {
@@ -77,6 +102,39 @@ impl EkTemplate {
             Self::H2 => "ECC NIST P-256, high range",
             Self::H3 => "ECC NIST P-384",
             Self::H6 => "RSA 3072",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SigningKey;
+
+    fn with_point(template: EkTemplate, curve: Curve) -> Public {
+        let key = SigningKey::generate(curve).unwrap().verifying_key();
+        let key = PublicTemplate::external(&key, curve.hash()).to_public().unwrap();
+        template.with_key_of(&key).unwrap()
+    }
+
+    #[test]
+    fn a_key_has_a_name_for_each_template_that_it_fits_and_is_of_one() {
+        for (template, curve, all) in [
+            (EkTemplate::L2, Curve::P256, &[EkTemplate::L2, EkTemplate::H2][..]),
+            (EkTemplate::H2, Curve::P256, &[EkTemplate::L2, EkTemplate::H2]),
+            (EkTemplate::H3, Curve::P384, &[EkTemplate::H3]),
+        ] {
+            let ek = with_point(template, curve);
+            assert_eq!(EkTemplate::of(&ek), Some(template));
+            let names: Vec<Name> = all
+                .iter()
+                .map(|one| one.with_key_of(&ek).unwrap().name())
+                .collect();
+            assert_eq!(EkTemplate::names_of_key(&ek), names);
+            // Any other area with the key in it, such as with noDA.
+            let mut other = ek.as_tpmt_bytes().to_vec();
+            other[6] ^= 0x04;
+            assert_eq!(EkTemplate::of(&Public::from_tpmt(&other).unwrap()), None);
         }
     }
 }

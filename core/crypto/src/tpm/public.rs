@@ -135,6 +135,15 @@ impl Public {
         fixed(self).is_some() && fixed(self) == fixed(other)
     }
 
+    /// This area with the other's unique field in place of its own; none where they are of two types or the field does not fit.
+    pub(super) fn with_unique_of(&self, other: &Self) -> Option<Self> {
+        let unique = |public: &Self| public.bytes.len().checked_sub(public.area.unique.encoded_len());
+        let fixed = self.bytes.get(..unique(self)?)?;
+        let area = [fixed, other.bytes.get(unique(other)?..)?].concat();
+        let is_of_type = self.object_type() == other.object_type();
+        is_of_type.then(|| Self::from_tpmt(&area).ok()).flatten()
+    }
+
     /// authPolicy: empty, or a digest of nameAlg.
     #[must_use]
     pub fn auth_policy(&self) -> &[u8] {

@@ -7,6 +7,7 @@ pub use parts::{FaultSeverity, Payload, ReportedFault, SensorCalibration, Subsys
 pub use platform::{PlatformParseError, PlatformType};
 
 use alcub3_crypto::{Digest, HashAlg};
+use core::fmt;
 
 use crate::canonical::{DecodeError, Encoder, Fault, Reader};
 use crate::nv_map::Register;
@@ -58,6 +59,12 @@ impl OperationalMode {
     /// The mode of a number on the wire.
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.id() == id)
+    }
+}
+
+impl fmt::Display for OperationalMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
     }
 }
 

@@ -135,6 +135,8 @@ fn shown(chip: &mut Chip, curve: Curve) -> Result<ShownEndorsement> {
             made.object.public().clone()
         }
     };
+    // A chip that is provisioned keeps to its key, whatever curve is asked for.
+    let template = EkTemplate::of(&key).unwrap_or(template);
     let Certificates { certificate, chain } = indices.read(chip, template)?;
     Ok(ShownEndorsement {
         kind: template.name(),

@@ -1,5 +1,6 @@
 //! What a robot may say of itself: the parts of its state that are held to something.
 
+use super::document::once;
 use super::{ReferenceError, unhex};
 use crate::appraisal::reason::{Finding, Reason};
 use alcub3_crypto::{Digest, HashAlg};
@@ -85,9 +86,9 @@ impl Area {
 pub(super) struct StateDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     platforms: Vec<PlatformType>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "once")]
     firmware: BTreeMap<String, Vec<AcceptedDocument>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "once")]
     calibration: BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hardware: Vec<String>,
@@ -95,9 +96,9 @@ pub(super) struct StateDocument {
     software: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     modes: Vec<OperationalMode>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "once")]
     transitions: BTreeMap<OperationalMode, BTreeSet<OperationalMode>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "once")]
     payload: BTreeMap<String, u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     within: Vec<Area>,
