@@ -179,6 +179,8 @@ impl Authority {
             .anchors(vault)
             .map_err(|fault| EnrolmentError::Vault(Box::new(fault)))?;
         let proven = challenged.answered(response, self.issuer())?;
+        // Since the challenge it may have been revoked, or its pin taken away.
+        self.judge_endorsement(proven.request(), now_ms)?;
         let shown = proven.request().endorsement_key.clone();
         let enrolled = proven.issue(&anchors, self.issuer(), now_ms)?;
         let robot = &enrolled.record.robot;

@@ -126,6 +126,39 @@ fn a_chip_without_a_certificate_enrols_by_its_pinned_key_alone_and_counts_as_pin
     ));
 }
 
+/// A challenge waits for as long as the robot likes: what vouches for its chip is judged when it is enrolled as well.
+#[test]
+fn what_counts_no_more_when_the_robot_answers_enrols_nobody() {
+    let mut world = World::new();
+    let mut robot = Robot::new("rover-1");
+    world.trust(&robot);
+    let finished = |world: &mut World, robot: &Robot, change: &dyn Fn(&mut World)| {
+        let message = robot.begin();
+        let challenge = world.authority.begin_enrolment(&message, NOW).unwrap();
+        change(world);
+        let response = robot.answer(&message, &challenge, &world.authority.verifying_key());
+        let refused = world
+            .authority
+            .finish_enrolment(&response, &mut world.vault, NOW)
+            .unwrap_err();
+        assert!(world.authority.robots().unwrap().is_empty());
+        refused.code()
+    };
+    let list = robot.revocation_list(true, CURRENT);
+    let revoked = finished(&mut world, &robot, &|world| put_list(world, &list));
+    assert_eq!(revoked, "endorsement-revoked");
+    robot.certificate.clear();
+    let (id, key) = (robot.id.clone(), pin_digest(&robot.ek.verifying_key().unwrap()));
+    world
+        .authority
+        .pin_endorsement(&id, key, HardwareTier::Firmware, NOW)
+        .unwrap();
+    let unpinned = finished(&mut world, &robot, &|world| {
+        world.authority.unpin_endorsement(&id, NOW).unwrap();
+    });
+    assert_eq!(unpinned, "endorsement-not-pinned");
+}
+
 #[test]
 fn a_pin_is_no_way_around_a_certificate_that_does_not_hold() {
     let mut world = World::new();

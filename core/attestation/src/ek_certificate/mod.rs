@@ -387,6 +387,9 @@ fn in_words(error: &webpki::Error) -> String {
         E::InvalidSignatureForPublicKey => "the root of its issuer's name did not sign it".to_owned(),
         E::CertExpired { .. } => "it, or one above it, has expired".to_owned(),
         E::CertNotValidYet { .. } => "it, or one above it, is not valid yet".to_owned(),
+        E::PathLenConstraintViolated => {
+            "more authorities stand below one of those above it than that one's certificate allows".to_owned()
+        }
         other => other.to_string(),
     }
 }
