@@ -14,6 +14,7 @@ mod ca;
 mod error;
 mod fault;
 mod hostile;
+mod platform;
 mod served;
 mod shared;
 mod swtpm;
