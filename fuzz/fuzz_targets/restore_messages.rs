@@ -51,6 +51,7 @@ fn own() -> (VerifiedAnchors, ReplacementRequest) {
         tier: HardwareTier::Simulator,
         ceiling: Level::Cui,
         issued_at_ms: NOW_MS,
+        origin: Default::default(),
     };
     let suite = authority.suite();
     let signed_record = record.unsigned(suite).sign(authority).expect("signed");

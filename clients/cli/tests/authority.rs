@@ -155,11 +155,14 @@ fn what_is_missing_or_refused_says_so_and_leaves_nothing_half_done() {
     // An authority of real chips admits no simulator.
     let refused = fleet.run("--json provision r1 --simulator-ca --eventlog boot.log");
     assert_error(&refused, 1, "below-every-floor");
+    std::fs::write(fleet.path().join("machine.der"), "no certificate").unwrap();
+    let refused = fleet.run("--json provision r1 --eventlog boot.log --platform-certificate machine.der");
+    assert_error(&refused, 1, "platform-certificate");
     assert_eq!(fleet.yes("authority show")["robots"], serde_json::json!([]));
     let entries = fleet.yes("authority audit --refused --last 1")["entries"].clone();
     assert_eq!(
         (&entries[0]["robot"], &entries[0]["reasons"][0]),
-        (&"r1".into(), &"below-every-floor".into())
+        (&"r1".into(), &"platform-certificate".into())
     );
     // A level that the keys are too weak for, and a log that is none, before anything is enrolled.
     let weak = fleet.run("--json provision r1 --curve p256 --level SECRET --eventlog boot.log");

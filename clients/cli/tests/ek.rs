@@ -10,7 +10,7 @@
 mod support;
 
 use alcub3_crypto::{Curve, SigningKey};
-use alcub3_testkit::SimulatorCa;
+use alcub3_testkit::{DeviceKind, SimulatorCa};
 use std::path::{Path, PathBuf};
 use support::{Run, alcub3, assert_error, data};
 
@@ -192,6 +192,37 @@ fn a_platform_certificate_is_judged_only_beside_an_endorsement_certificate_that_
         "{}",
         refused.stdout
     );
+}
+
+#[test]
+fn an_iak_certificate_is_judged_by_the_makers_roots_and_says_which_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let maker = SimulatorCa::new().unwrap();
+    let spki = SigningKey::generate(Curve::P256)
+        .unwrap()
+        .verifying_key()
+        .to_spki_der();
+    let roots = folder.path().join("makers");
+    std::fs::create_dir(&roots).unwrap();
+    std::fs::write(roots.join("maker.pem"), maker.root_pem()).unwrap();
+    let run = |kind| {
+        let path = folder.path().join("device.der");
+        std::fs::write(&path, maker.issue_device(&spki, "SN-7", kind).unwrap()).unwrap();
+        alcub3([
+            "--json".as_ref(),
+            "ek".as_ref(),
+            "device".as_ref(),
+            path.as_os_str(),
+            "--roots".as_ref(),
+            roots.as_os_str(),
+        ])
+    };
+    let good = run(DeviceKind::Attestation);
+    assert_eq!(good.code, 0, "{}", good.stdout);
+    assert_eq!(good.json()["serial"], "SN-7");
+    assert_eq!(good.json()["revocation_unchecked"].as_array().unwrap().len(), 1);
+    let identity = run(DeviceKind::Identity);
+    assert_eq!((identity.code, &identity.json()["valid"]), (1, &false.into()));
 }
 
 #[test]

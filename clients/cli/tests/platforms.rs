@@ -315,7 +315,9 @@ fn evidence_is_judged_offline_by_references_in_files() {
     assert_eq!(replayed.code, 1);
     assert!(
         replayed.stdout.contains("psa-challenge: ")
-            && replayed.stdout.contains("what to do: attest again with the request")
+            && replayed
+                .stdout
+                .contains("what to do: attest again with the request")
     );
     // A level above what the hardware admits.
     let secret = offline(folder, &format!("--json {psa} {nonce} --level SECRET"));

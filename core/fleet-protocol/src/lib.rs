@@ -26,6 +26,7 @@ pub mod extension;
 pub mod level_policy;
 pub mod mission;
 pub mod offline;
+pub mod origin;
 pub mod platform;
 pub mod policy_bundle;
 pub mod purge;

@@ -9,6 +9,7 @@ use alcub3_trust_model::nv_map::{NvMap, NvMapError};
 use alcub3_trust_model::{HardwareTier, Level, RobotId, SessionId, domain, profile};
 
 use crate::endorsement::EndorsementBasis;
+use crate::origin::Origin;
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
@@ -34,6 +35,8 @@ pub struct EnrolmentRecord {
     pub ceiling: Level,
     /// When, UTC in milliseconds since 1970.
     pub issued_at_ms: u64,
+    /// What its maker says of it, as far as that was proven.
+    pub origin: Origin,
 }
 
 /// Why a record or anchors were refused.
@@ -75,7 +78,7 @@ impl EnrolmentRecord {
 
     /// The record, ready to be signed by the authority.
     pub fn unsigned(&self, suite: Suite) -> Unsigned {
-        let mut out = Encoder::structure(domain::ENROLMENT, VERSION, 9);
+        let mut out = Encoder::structure(domain::ENROLMENT, VERSION, 10);
         out.u64(2)
             .text(self.robot.as_str())
             .u64(3)
@@ -91,6 +94,7 @@ impl EnrolmentRecord {
             .u64(self.ceiling.id().into())
             .u64(10)
             .u64(self.issued_at_ms);
+        self.origin.put(out.u64(11));
         Unsigned::new(suite, out.finish())
     }
 
@@ -106,6 +110,7 @@ impl EnrolmentRecord {
             tier: m.at(8, "tier")?.id_of("tier", HardwareTier::from_id)?,
             ceiling: m.at(9, "ceiling")?.id_of("ceiling", Level::from_id)?,
             issued_at_ms: m.at(10, "issued_at_ms")?.u64("issued_at_ms")?,
+            origin: Origin::read(m.at(11, "origin")?)?,
         };
         if !record.endorsement.supports(record.tier) {
             return Err(m.r.fault("tier", Fault::Value));

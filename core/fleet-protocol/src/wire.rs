@@ -109,10 +109,18 @@ pub(crate) fn certificates(
     first_key: u64,
 ) -> Result<(Vec<u8>, Vec<Vec<u8>>), DecodeError> {
     let (leaf, chain) = ("endorsement_certificate", "certificate_chain");
-    let certificate = bounded(m.at(first_key, leaf)?, leaf, MAX_CERTIFICATE)?;
-    let each = |r: &mut Reader<'_>| bounded(r, chain, MAX_CERTIFICATE);
-    let chain = list(m.at(first_key + 1, chain)?, chain, MAX_CHAIN, each)?;
+    let certificate = certificate(m.at(first_key, leaf)?, leaf)?;
+    let chain = self::chain(m.at(first_key + 1, chain)?, chain)?;
     Ok((certificate, chain))
+}
+
+pub(crate) fn certificate(r: &mut Reader<'_>, field: &'static str) -> Result<Vec<u8>, DecodeError> {
+    bounded(r, field, MAX_CERTIFICATE)
+}
+
+/// The certificates between one and a root.
+pub(crate) fn chain(r: &mut Reader<'_>, field: &'static str) -> Result<Vec<Vec<u8>>, DecodeError> {
+    list(r, field, MAX_CHAIN, |r| certificate(r, field))
 }
 
 pub(crate) fn put_public(out: &mut Encoder, public: &Public) {

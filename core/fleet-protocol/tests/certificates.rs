@@ -58,6 +58,7 @@ impl World {
             tier: HardwareTier::Discrete,
             ceiling: Level::Cui,
             issued_at_ms: NOW_MS,
+            origin: Default::default(),
         };
         let signed = record.unsigned(authority.suite()).sign(&authority).unwrap();
         let enrolment = VerifiedEnrolment::verify(&signed, &authority.verifying_key()).unwrap();

@@ -520,6 +520,7 @@ fn no_record_and_no_pin_makes_a_pinned_key_a_separate_chips() {
                 tier,
                 ceiling: Level::Cui,
                 issued_at_ms: NOW_MS,
+                origin: Default::default(),
             };
             let signed = record.unsigned(suite).sign(&fleet.signing).unwrap();
             let read = VerifiedEnrolment::verify(&signed, &authority);

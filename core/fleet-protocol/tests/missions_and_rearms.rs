@@ -51,6 +51,7 @@ fn enrolment(chip: &SoftChip, fleet: &Fleet) -> VerifiedEnrolment {
         tier: HardwareTier::Discrete,
         ceiling: Level::Cui,
         issued_at_ms: NOW_MS,
+        origin: Default::default(),
     };
     let bytes = record
         .unsigned(fleet.signing.suite())

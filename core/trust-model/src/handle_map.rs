@@ -92,6 +92,13 @@ pub const fn ek_certificate(template: EkTemplate) -> u32 {
 /// Where the NV indices begin that are reserved for endorsement certificates.
 pub const EK_CERTIFICATES: u32 = 0x01C0_0000;
 
+/// The NV indices of the certificates that the machine's maker left, of its initial device identity (IDevID) and attestation (IAK)
+/// keys and of those above them (TCG, Registry of Reserved TPM 2.0 Handles).
+pub const DEVICE_CERTIFICATES: core::ops::RangeInclusive<u32> = 0x01C9_0000..=0x01C9_FFFF;
+
+/// The persistent handles of those keys.
+pub const DEVICE_KEYS: core::ops::RangeInclusive<u32> = 0x8102_0000..=0x8102_FFFF;
+
 /// The NV indices of the certificates above the endorsement certificates (TCG EK Credential Profile 2.5, 2.2.1.5.2): DER, one
 /// after the other, going on in the next index where one is full.
 pub const EK_CERTIFICATE_CHAIN: core::ops::RangeInclusive<u32> = 0x01C0_0100..=0x01C0_01FF;

@@ -3,7 +3,8 @@
 use std::collections::btree_map::Entry;
 
 use alcub3_attestation::appraisal::{
-    Asked, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, Verdict, appraise,
+    Asked, LastSeen, MissionScope, PlatformRecord, Policy, Reason, RegisterRecord, Severity, Verdict,
+    appraise,
 };
 use alcub3_attestation::ear::{self, Ear, EarError, Judgement, VerifierId};
 use alcub3_attestation::event_log::agent::StopScope;
@@ -338,7 +339,7 @@ impl Authority {
         standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
         // Good evidence of a part says nothing of the rest; bad evidence of a part is bad.
-        if verdict.is_trusted() && !verdict.kind().grants_lease() {
+        if shows_nothing_against(verdict) {
             robots::put_standing(&self.folder, robot, standing)?;
             return self.remember_platform(robot, verdict);
         }
@@ -530,4 +531,22 @@ fn lacks_what_was_forgotten(verdict: &Verdict, known: Option<&PlatformRecord>) -
     let is_unknown = |part: fn(&PlatformRecord) -> bool| !known.is_some_and(part);
     (verdict.has(Reason::RuntimeLogHole) && is_unknown(|known| known.runtime.is_some()))
         || (verdict.has(Reason::RegisterMissing) && is_unknown(|known| known.registers.is_some()))
+}
+
+/// Whether a verdict is no reason to think better or worse of the robot than before: it is good, of a kind that proves a part; or
+/// what was asked for is not there to be proven, as a stop of a robot at work or a mission that is over.
+fn shows_nothing_against(verdict: &Verdict) -> bool {
+    let is_absence = |reason| {
+        matches!(
+            reason,
+            Reason::NotStopped
+                | Reason::MissionOver
+                | Reason::MissionWindow
+                | Reason::MissionUnknown
+                | Reason::ContentMissing
+        )
+    };
+    let mut against = verdict.findings().iter();
+    let partly_good = !(verdict.is_trusted() && verdict.kind().grants_lease());
+    partly_good && against.all(|found| found.severity != Severity::Untrusted || is_absence(found.reason))
 }

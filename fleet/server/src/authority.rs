@@ -21,6 +21,7 @@ use crate::endorsement::{PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULAT
 use crate::entropy::SystemEntropy;
 use crate::level_policy::{self, LevelPolicyIssueError};
 use crate::operators::{Operator, OperatorError, Operators};
+use crate::origin::DEVICE_ROOTS;
 use crate::purge;
 use crate::replacement;
 use crate::robots::{self, RobotError};
@@ -199,6 +200,7 @@ impl Authority {
         let keys = Keys::create(&folder, &config.seal_file, config.curve, &mut entropy)?;
         folder.make_folder(PRODUCTION_ROOTS)?;
         folder.make_folder(SIMULATOR_ROOTS)?;
+        folder.make_folder(DEVICE_ROOTS)?;
         folder.make_folder(REVOCATION_LISTS)?;
         folder.put(CONFIG.0, CONFIG.1, &config.encode())?;
         let audit = AuditLog::open(&folder, &mut entropy)?;

@@ -13,6 +13,7 @@ use alcub3_fleet_protocol::enrolment::Endorsement;
 use alcub3_trust_model::{HardwareTier, RobotId};
 
 use crate::endorsement_pins::{Pins, PinsError};
+use crate::origin::DEVICE_ROOTS;
 
 /// The folder of roots that vouch for vendors' TPMs, inside the state folder.
 pub const PRODUCTION_ROOTS: &str = "roots-production";
@@ -54,11 +55,25 @@ pub enum RootsError {
 /// Reads the three folders: every file holds certificates or revocation lists, PEM or DER. A file that does not read stops
 /// everything: a list that was lost would revoke nothing.
 pub(crate) fn read_roots(state: &Path, require_lists: bool) -> Result<Roots, RootsError> {
-    let mut roots = Roots::new();
-    for (kind, name) in [
+    let folders = [
         (RootKind::Production, PRODUCTION_ROOTS),
         (RootKind::Simulator, SIMULATOR_ROOTS),
-    ] {
+    ];
+    read_folders(state, &folders, require_lists)
+}
+
+/// The same, with the roots of those who build machines.
+pub(crate) fn read_makers(state: &Path, require_lists: bool) -> Result<Roots, RootsError> {
+    read_folders(state, &[(RootKind::Production, DEVICE_ROOTS)], require_lists)
+}
+
+fn read_folders(
+    state: &Path,
+    folders: &[(RootKind, &str)],
+    require_lists: bool,
+) -> Result<Roots, RootsError> {
+    let mut roots = Roots::new();
+    for &(kind, name) in folders {
         for path in files(&state.join(name))? {
             let added = roots.add(kind, &contents(&path)?);
             added.map_err(|source| RootsError::File { path, source })?;

@@ -9,6 +9,7 @@ use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_fleet_protocol::enrolment::{
     Authority as Machine, Challenged, Endorsement, EnrolError, EnrolRequest, EnrolResponse, Received,
 };
+use alcub3_fleet_protocol::origin::JudgedOrigin;
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations};
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::hardware::{HardwareReason, HardwareRecord, Part};
@@ -21,6 +22,7 @@ use crate::certificates::{self, CertificationError};
 use crate::endorsement::{self, EndorsementError, RootsError};
 use crate::epochs;
 use crate::offline_anchors;
+use crate::origin::{self, OriginError};
 use crate::purge;
 use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
@@ -40,6 +42,9 @@ pub enum EnrolmentError {
     /// The endorsement certificate.
     #[error(transparent)]
     Endorsement(#[from] EndorsementError),
+    /// What its maker says of it.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// The roots.
     #[error(transparent)]
     Roots(#[from] RootsError),
@@ -118,6 +123,8 @@ impl Authority {
             &received.request().hardware,
         )?;
         let endorsement = self.judge_endorsement(received.request(), now_ms)?;
+        let origin = self.judge_origin(received.request(), now_ms)?;
+        let received = received.with_origin(&origin)?;
         let admission = self.admission();
         let mut entropy = self.entropy;
         let (challenged, message) =
@@ -138,6 +145,14 @@ impl Authority {
         let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
         let certificates = (certificate, asked.certificate_chain.as_slice());
         Ok(endorsement::judge(key, certificates, &roots, now_ms)?)
+    }
+
+    /// By the roots of those who build machines.
+    fn judge_origin(&self, asked: &EnrolRequest, now_ms: u64) -> Result<JudgedOrigin, EnrolmentError> {
+        let require = self.config.require_revocation_lists;
+        let makers = endorsement::read_makers(self.path(), require)?;
+        let vendors = endorsement::read_roots(self.path(), require)?;
+        Ok(origin::judge(asked, &makers, &vendors, now_ms)?)
     }
 
     /// Takes the robot's answer: checks the proof, puts custody away, keeps the record, and only then gives the last

@@ -14,6 +14,7 @@ use crate::level_policy::LevelPolicyIssueError;
 use crate::missions::MissionApprovalError;
 use crate::offline::OfflineRefusal;
 use crate::operators::OperatorError;
+use crate::origin::OriginError;
 use crate::platforms::PlatformRefusal;
 use crate::policy_bundle::BundleIssueError;
 use crate::purge::{PurgeApprovalError, PurgeReceiptError};
@@ -25,6 +26,8 @@ use crate::shared_keys::SharedKeyApprovalError;
 use crate::succession::SuccessionError;
 use alcub3_attestation::appraisal::Reason;
 use alcub3_attestation::ek_certificate::EkError;
+use alcub3_attestation::ek_certificate::device::DeviceError;
+use alcub3_attestation::ek_certificate::platform::PlatformError;
 use alcub3_audit_log::Outcome;
 use alcub3_fleet_protocol::appraisal_policy::SignedAppraisalPolicyError;
 use alcub3_fleet_protocol::certificate::CertificateError;
@@ -61,6 +64,29 @@ pub trait Refusal: std::error::Error {
         } else {
             Outcome::Refused
         }
+    }
+}
+
+impl Refusal for OriginError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Device(DeviceError::Revocation(error)) => of_lists(error).unwrap_or("device-certificate"),
+            Self::Platform(PlatformError::Revocation(error)) => {
+                of_lists(error).unwrap_or("platform-certificate")
+            }
+            Self::Device(_) => "device-certificate",
+            Self::Platform(_) | Self::NoEndorsement => "platform-certificate",
+            Self::Endorsement(error) => of_lists(error).unwrap_or(ENDORSEMENT),
+        }
+    }
+}
+
+fn of_lists(error: &EkError) -> Option<&'static str> {
+    match error {
+        EkError::Revoked { .. } => Some("origin-revoked"),
+        EkError::ListNotCurrent { .. } | EkError::ListSignature { .. } => Some("revocation-list-unusable"),
+        EkError::NotListed { .. } => Some("revocation-list-missing"),
+        _ => None,
     }
 }
 
@@ -149,6 +175,7 @@ impl Refusal for EnrolmentError {
             Self::Exchange(EnrolError::Sign(_) | EnrolError::Entropy(_)) => CRYPTOGRAPHY,
             Self::Exchange(_) => "enrolment-refused",
             Self::Endorsement(error) => error.code(),
+            Self::Origin(error) => error.code(),
             Self::NotWaiting => "exchange",
             Self::NameTaken(_) | Self::NameOfPlatform(_) => "name-taken",
             Self::HardwareTaken { .. } => HardwareReason::IdentityPartElsewhere.code(),

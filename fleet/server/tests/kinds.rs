@@ -88,6 +88,35 @@ fn only_what_asks_for_all_gives_a_lease_and_is_fresh() {
     assert_eq!(world.authority.standing(&robot.id).unwrap().trusted_at_ms, None);
 }
 
+/// A robot that cannot prove what is not there is no worse than before.
+#[test]
+fn asking_for_what_is_not_there_makes_no_healthy_robot_failing() {
+    let mut robot = Robot::new("rover-1");
+    let mut world = World::ready(&mut robot);
+    for kind in [
+        AttestationKind::Emergency,
+        AttestationKind::Mission(MissionId::new([9; 16])),
+    ] {
+        let appraised = judged(&mut world, &mut robot, kind, NOW);
+        assert!(
+            !appraised.verdict.is_proven() && appraised.answer.lease.is_none(),
+            "{kind}"
+        );
+        assert_eq!(
+            world.authority.health(&robot.id, NOW).unwrap().state,
+            HealthState::Fresh
+        );
+        assert!(
+            world
+                .authority
+                .standing(&robot.id)
+                .unwrap()
+                .trusted_at_ms
+                .is_some()
+        );
+    }
+}
+
 /// The robot answers what it likes: it is held to what was asked.
 #[test]
 fn evidence_of_another_kind_than_was_asked_for_is_refused() {

@@ -8,6 +8,7 @@ use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::{Curve, VerifyingKey};
 use alcub3_fleet_protocol::HierarchyAuthorisations;
 use alcub3_fleet_protocol::enrolment::{EnrolRequest, Robot as Enrolment};
+use alcub3_fleet_protocol::origin::{OriginEvidence, PlatformEvidence};
 use alcub3_keys::{Custody, Prepared, Provisioning, ProvisioningPlan, RobotRecord, StateFolder};
 use alcub3_security_hal::{Clock, SystemClock};
 use alcub3_tpm::{Lane, Tpm};
@@ -52,6 +53,8 @@ pub struct ProvisionRequest {
     /// Certificates between the chip's and the vendor's root, where the chip does not hold them; they go before those that it
     /// holds.
     pub certificate_chain: Vec<Vec<u8>>,
+    /// The machine's platform certificate, where its maker gave one.
+    pub platform: Option<PlatformEvidence>,
     /// The authority's key, which the robot was given on a way it trusts.
     pub authority: VerifyingKey,
 }
@@ -150,5 +153,9 @@ fn enrol_request(
             "{} {} firmware {:x}",
             info.manufacturer, info.vendor, info.firmware
         ),
+        origin: OriginEvidence {
+            device: prepared.device,
+            platform: request.platform.clone(),
+        },
     })
 }

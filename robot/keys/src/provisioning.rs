@@ -4,6 +4,7 @@
 //! The hierarchy authorisations are drawn when the authority has vouched for the chip, and are then in the journal, and
 //! nowhere else, until the authority has them (decision 0004).
 
+mod device;
 mod endorsement;
 mod steps;
 
@@ -21,6 +22,7 @@ use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Curve, Secret, Suite, VerifyingKey};
 use alcub3_fleet_protocol::VerifiedAnchors;
 use alcub3_fleet_protocol::enrolment::Credential;
+use alcub3_fleet_protocol::origin::DeviceEvidence;
 use alcub3_tpm::ops::{Attestation, Creation, Key, PersistentKey};
 use alcub3_tpm::{Chip, Lane, Tpm};
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory};
@@ -65,6 +67,8 @@ pub struct Prepared {
     pub identity_certification: Attestation,
     /// What the robot is made of.
     pub hardware: HardwareRecord,
+    /// The initial attestation key that the machine's maker left, where there is one with a certificate.
+    pub device: Option<DeviceEvidence>,
 }
 
 /// The authorisations of the chip's hierarchies, on their way to the authority.

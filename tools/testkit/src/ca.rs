@@ -19,6 +19,7 @@ pub const EK_CERTIFICATE_P384: u32 = 0x01C0_0016;
 
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
 const EK_CERTIFICATE_USAGE: &[u64] = &[2, 23, 133, 8, 1];
+const AK_CERTIFICATE_USAGE: &[u64] = &[2, 23, 133, 8, 3];
 const CERTIFICATE_POLICIES: &[u64] = &[2, 5, 29, 32];
 /// CertificatePolicies with anyPolicy alone, DER.
 const ANY_POLICY: [u8; 10] = [0x30, 0x08, 0x30, 0x06, 0x06, 0x04, 0x55, 0x1d, 0x20, 0x00];
@@ -44,6 +45,17 @@ pub enum Quirk {
     NoListSigning,
     /// It is no authority: it signs, platform certificates for one.
     Signer,
+}
+
+/// What a device's certificate is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeviceKind {
+    /// An initial attestation key.
+    Attestation,
+    /// The same, without a word of which device.
+    Nameless,
+    /// A device's identity key (IDevID).
+    Identity,
 }
 
 /// An authority that certifies the endorsement keys of simulators, made anew for each test.
@@ -191,6 +203,36 @@ impl SimulatorCa {
         Ok(params.signed_by(&ek, &self.issuer)?.der().to_vec())
     }
 
+    /// A certificate for the initial attestation key (IAK) of a device with this serial number, whose public key
+    /// (SubjectPublicKeyInfo, DER) this is; its hardwareModuleName says the same. DER.
+    ///
+    /// # Errors
+    /// [`Certificate`](TestkitError::Certificate).
+    pub fn issue_device(&self, spki: &[u8], serial: &str, kind: DeviceKind) -> Result<Vec<u8>, TestkitError> {
+        let key = SubjectPublicKeyInfo::from_der(spki)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "alcub3 test device");
+        if kind != DeviceKind::Nameless {
+            params
+                .distinguished_name
+                .push(DnType::CustomDnType(vec![2, 5, 4, 5]), serial);
+            let name = CustomExtension::from_oid_content(SUBJECT_ALT_NAME, hardware_module_name(serial));
+            params.custom_extensions = vec![name];
+        }
+        params.not_before = date_time_ymd(2024, 1, 1);
+        params.not_after = date_time_ymd(9999, 12, 31);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        if kind != DeviceKind::Identity {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Other(AK_CERTIFICATE_USAGE.into())];
+        }
+        Ok(params.signed_by(&key, &self.issuer)?.der().to_vec())
+    }
+
     /// The NV index that the certificate of this endorsement key belongs into.
     ///
     /// # Errors
@@ -254,6 +296,20 @@ fn subject_alt_name() -> Vec<u8> {
     });
     let name = der(SEQUENCE, &attributes.concat());
     der(SEQUENCE, &der(DIRECTORY_NAME, &name))
+}
+
+/// GeneralNames with one hardwareModuleName (RFC 4108, 5) of type 2.23.133.1.2.
+fn hardware_module_name(serial: &str) -> Vec<u8> {
+    const SEQUENCE: u8 = 0x30;
+    const OTHER_NAME: u8 = 0xa0;
+    let kind = [0x06, 0x05, 0x67, 0x81, 0x05, 0x01, 0x02];
+    let module = der(
+        SEQUENCE,
+        &[kind.as_slice(), &der(0x04, serial.as_bytes())].concat(),
+    );
+    let name_type = der(0x06, &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x08, 0x04]);
+    let name = der(OTHER_NAME, &[name_type, der(OTHER_NAME, &module)].concat());
+    der(SEQUENCE, &name)
 }
 
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {

@@ -14,12 +14,15 @@ mod ca;
 mod error;
 mod fault;
 mod hostile;
+mod platform;
 mod served;
 mod shared;
 mod swtpm;
 mod tools;
 
-pub use ca::{EK_CERTIFICATE_P256, EK_CERTIFICATE_P384, EK_CERTIFICATE_RSA2048, Quirk, SimulatorCa};
+pub use ca::{
+    DeviceKind, EK_CERTIFICATE_P256, EK_CERTIFICATE_P384, EK_CERTIFICATE_RSA2048, Quirk, SimulatorCa,
+};
 pub use error::TestkitError;
 pub use fault::{CrashPoint, Crashing};
 pub use hostile::{Attack, Bus, Hostile, Passed, When};

@@ -6,6 +6,7 @@ use crate::error::{CliError, with_sources};
 use crate::output::{Answer, pairs};
 use crate::style::Style;
 use crate::{key_file, tpm_access};
+use alcub3_attestation::ek_certificate::device::{VerifiedDevice, verify_device};
 use alcub3_attestation::ek_certificate::platform::{VerifiedPlatform, verify_platform};
 use alcub3_attestation::ek_certificate::{self, EkError, RootKind, Roots, VerifiedEk};
 use alcub3_crypto::Curve;
@@ -23,6 +24,8 @@ const LISTS_LIMIT: u64 = 16 * 1024 * 1024;
 pub(crate) enum EkCommand {
     /// Check one endorsement certificate against vendors' roots
     Verify(Verify),
+    /// Check the certificate of an initial attestation key (IAK): which machine its maker says the TPM is in
+    Device(Verify),
     /// Check a platform certificate: who built the machine around the TPM of an endorsement certificate
     Platform(Platform),
     /// The endorsement key that the chip proves itself with, its SHA-256 for `authority endorsement pin`, and its certificates
@@ -87,6 +90,7 @@ pub(crate) struct Verify {
 pub(crate) fn run(command: &EkCommand, context: &Context) -> Result<Answer, CliError> {
     match command {
         EkCommand::Verify(arguments) => verify(arguments, context),
+        EkCommand::Device(arguments) => device(arguments, context),
         EkCommand::Platform(arguments) => platform(arguments, context),
         EkCommand::Show(arguments) => show(arguments, context),
     }
@@ -179,6 +183,38 @@ fn is_in(platform: &VerifiedPlatform, makers: &Loaded, is_simulator: bool, style
     Answer::done(json, text)
 }
 
+/// A certificate is anybody's to copy: whether the key is in a TPM at hand, only an enrolment shows.
+fn device(arguments: &Verify, context: &Context) -> Result<Answer, CliError> {
+    let certificate = read_certificate(&arguments.certificate)?;
+    let loaded = loaded(arguments)?;
+    let sent = read_certificates(&arguments.intermediate)?;
+    let sent: Vec<&[u8]> = sent.iter().map(Vec::as_slice).collect();
+    let style = context.style();
+    Ok(match verify_device(&certificate, &sent, &loaded.roots, now_s()) {
+        Ok(device) => is_of_device(&device, &loaded, style),
+        Err(error) => fails(&with_sources(&error), &loaded, style),
+    })
+}
+
+fn is_of_device(device: &VerifiedDevice, loaded: &Loaded, style: Style) -> Answer {
+    let of = |text: Option<&str>| text.unwrap_or("not stated").to_owned();
+    let json = json!({
+        "valid": true, "common_name": device.common_name(), "serial": device.serial(),
+        "hardware_module": device.hardware_module(), "sha256": device.digest().to_hex(), "roots": loaded.count,
+        "crls": loaded.lists, "revocation_unchecked": device.unlisted_issuers(),
+    });
+    let mut text = format!("{}\n", style.good("the certificate holds"));
+    text.push_str(&pairs([
+        ("common name", of(device.common_name())),
+        ("serial number", of(device.serial())),
+        ("hardware module", of(device.hardware_module())),
+        ("SHA-256", device.digest().to_hex()),
+        ("revocation", revocation(device.unlisted_issuers())),
+    ]));
+    text.push_str("whether that key is in a TPM at hand, only the enrolment of the robot shows\n");
+    Answer::done(json, text)
+}
+
 fn verify(arguments: &Verify, context: &Context) -> Result<Answer, CliError> {
     let (judged, loaded) = judged(arguments)?;
     Ok(match judged {
@@ -189,6 +225,14 @@ fn verify(arguments: &Verify, context: &Context) -> Result<Answer, CliError> {
 
 fn judged(arguments: &Verify) -> Result<(Result<VerifiedEk, EkError>, Loaded), CliError> {
     let certificate = read_certificate(&arguments.certificate)?;
+    let loaded = loaded(arguments)?;
+    let intermediates = read_certificates(&arguments.intermediate)?;
+    let intermediates: Vec<&[u8]> = intermediates.iter().map(Vec::as_slice).collect();
+    let judged = ek_certificate::verify(&certificate, &intermediates, &loaded.roots, now_s());
+    Ok((judged, loaded))
+}
+
+fn loaded(arguments: &Verify) -> Result<Loaded, CliError> {
     let mut loaded = Loaded::default();
     for (kind, folder) in [
         (RootKind::Production, arguments.roots.as_deref()),
@@ -199,13 +243,10 @@ fn judged(arguments: &Verify) -> Result<(Result<VerifiedEk, EkError>, Loaded), C
         }
     }
     loaded.take_lists_of(arguments)?;
-    let intermediates = read_certificates(&arguments.intermediate)?;
-    let intermediates: Vec<&[u8]> = intermediates.iter().map(Vec::as_slice).collect();
-    let judged = ek_certificate::verify(&certificate, &intermediates, &loaded.roots, now_s());
-    Ok((judged, loaded))
+    Ok(loaded)
 }
 
-fn read_certificates(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CliError> {
+pub(super) fn read_certificates(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CliError> {
     paths.iter().map(|path| read_certificate(path)).collect()
 }
 

@@ -23,6 +23,7 @@ mod mission;
 mod mission_key;
 mod mission_share;
 mod offline;
+mod origin;
 mod parts;
 mod peer;
 mod platform;

@@ -9,6 +9,7 @@ use crate::parties::{AuthorityArgs, MACHINE};
 use crate::{simulator, tpm_access};
 use alcub3_agent::{AgentError, LogSource, PlatformLogs, ProvisionRequest};
 use alcub3_crypto::Curve;
+use alcub3_fleet_protocol::origin::PlatformEvidence;
 use alcub3_keys::{KeysError, StateFolder};
 use alcub3_server::{Authority, RobotError, SIMULATOR_ROOTS};
 use alcub3_tpm::TpmSpec;
@@ -16,6 +17,9 @@ use alcub3_trust_model::hardware::{Inventory, Part};
 use alcub3_trust_model::{Level, RobotId};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+
+/// Longest platform certificate, in bytes.
+const PLATFORM_LIMIT: u64 = 256 * 1024;
 
 /// Arguments of `provision`.
 #[derive(Debug, clap::Args)]
@@ -41,8 +45,24 @@ pub(crate) struct Provision {
     /// Give this simulator an endorsement certificate of a new simulator CA; a real chip is refused
     #[arg(long)]
     simulator_ca: bool,
+    /// The machine's platform certificate, DER: it must be of this TPM and chain to a root of `authority roots --devices`
+    #[arg(long, value_name = "FILE")]
+    platform_certificate: Option<PathBuf>,
+    /// A certificate between the platform certificate and such a root, DER or PEM
+    #[arg(long, value_name = "FILE", requires = "platform_certificate")]
+    platform_issuer: Vec<PathBuf>,
     #[command(flatten)]
     authority: AuthorityArgs,
+}
+
+fn platform(arguments: &Provision) -> Result<Option<PlatformEvidence>, CliError> {
+    let Some(path) = &arguments.platform_certificate else {
+        return Ok(None);
+    };
+    Ok(Some(PlatformEvidence {
+        certificate: super::files::read(path, "a platform certificate", PLATFORM_LIMIT)?,
+        chain: super::ek::read_certificates(&arguments.platform_issuer)?,
+    }))
 }
 
 /// The parts of the machine and those that were declared. A simulator's machine is not the robot, unless it is named.
@@ -91,6 +111,7 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
         levels: levels(arguments),
         inventory: inventory(arguments, context)?,
         certificate_chain: Vec::new(),
+        platform: platform(arguments)?,
         authority: authority.authority.verifying_key(),
     };
     let provisioned = authority.provision(&tpm, &folder, &request);
@@ -106,13 +127,15 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
     let enrolment = authority.authority.enrolment(&arguments.robot)?;
     let tier = enrolment.record().tier.name();
     let basis = enrolment.record().endorsement;
+    let origin = &enrolment.record().origin;
     let levels: Vec<String> = record
         .parents
         .iter()
         .map(|parent| parent.level.to_string())
         .collect();
     let json = json!({
-        "robot": record.robot, "tpm": tier, "endorsement": basis.name(), "levels": levels, "simulator_ca": arguments.simulator_ca,
+        "robot": record.robot, "tpm": tier, "endorsement": basis.name(),
+        "origin": super::origin::json(origin), "levels": levels, "simulator_ca": arguments.simulator_ca,
         "reference_set": reference.is_some(),
         "endorsement_key": record.endorsement_key.name().to_hex(),
         "attestation_key": record.attestation_key.name().to_hex(),
@@ -126,6 +149,8 @@ pub(crate) fn run(arguments: &Provision, context: &Context) -> Result<Answer, Cl
     text.push_str(&pairs([
         ("TPM", tier.to_owned()),
         ("vouched for by", basis.name().to_owned()),
+        ("device", super::origin::device(origin)),
+        ("platform", super::origin::platform(origin)),
         ("levels", levels.join(", ")),
         ("endorsement key", record.endorsement_key.name().to_hex()),
         ("attestation key", record.attestation_key.name().to_hex()),

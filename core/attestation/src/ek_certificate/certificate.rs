@@ -16,6 +16,12 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 pub(super) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 /// tcg-kp-EKCertificate, 2.23.133.8.1.
 pub(super) const EK_USAGE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x01];
+/// tcg-kp-AIKCertificate, 2.23.133.8.3.
+pub(super) const AK_USAGE: &[u8] = &[0x67, 0x81, 0x05, 0x08, 0x03];
+/// otherName in GeneralName, and its value.
+const OTHER_NAME: u8 = 0xa0;
+/// id-on-hardwareModuleName, 1.3.6.1.5.5.7.8.4.
+const HARDWARE_MODULE_NAME: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x08, 0x04];
 /// TPMManufacturer, TPMModel, TPMVersion: 2.23.133.2.1 to 3.
 const TPM_ATTRIBUTE: &[u8] = &[0x67, 0x81, 0x05, 0x02];
 
@@ -27,6 +33,8 @@ pub(super) struct Contents<'a> {
     pub(super) model: Option<String>,
     pub(super) version: Option<String>,
     pub(super) usages: Option<Vec<&'a [u8]>>,
+    /// hwType, as the OID's contents, and hwSerialNum (RFC 4108, 5).
+    pub(super) hardware_module: Option<(&'a [u8], &'a [u8])>,
 }
 
 /// A certificate as read from NV: DER, then filler of one value (0xFF or 0x00) to the index's size.
@@ -85,8 +93,17 @@ pub(super) fn usages(value: &[u8]) -> Option<Vec<&[u8]>> {
         .collect()
 }
 
-fn subject_alt_name(value: &[u8], found: &mut Contents<'_>) -> Option<()> {
+fn subject_alt_name<'a>(value: &'a [u8], found: &mut Contents<'a>) -> Option<()> {
     let names = elements(inside(value, SEQUENCE)?);
+    for (_, name) in elements(inside(value, SEQUENCE)?).filter(|(tag, _)| *tag == OTHER_NAME) {
+        let mut parts = elements(inside(name, OTHER_NAME)?).map(|(_, whole)| whole);
+        if inside(parts.next()?, OID)? == HARDWARE_MODULE_NAME {
+            let value = inside(inside(parts.next()?, OTHER_NAME)?, SEQUENCE)?;
+            let mut fields = elements(value).map(|(_, whole)| whole);
+            let (kind, serial) = (inside(fields.next()?, OID)?, inside(fields.next()?, OCTETS)?);
+            found.hardware_module = Some((kind, serial));
+        }
+    }
     for (_, name) in names.filter(|(tag, _)| *tag == DIRECTORY_NAME) {
         for (_, set) in elements(inside(inside(name, DIRECTORY_NAME)?, SEQUENCE)?) {
             for (_, attribute) in elements(inside(set, SET)?) {

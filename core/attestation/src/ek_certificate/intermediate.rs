@@ -137,6 +137,7 @@ pub(super) struct Parts<'a> {
     pub(super) serial: &'a [u8],
     pub(super) issuer: &'a [u8],
     validity: &'a [u8],
+    pub(super) subject: &'a [u8],
     extensions: &'a [u8],
 }
 
@@ -146,7 +147,7 @@ impl<'a> Parts<'a> {
         let mut fields = elements(inside(signed.tbs, SEQUENCE)?).map(|(_, whole)| whole);
         let version = fields.next()?;
         let (serial, inner_algorithm, issuer) = (fields.next()?, fields.next()?, fields.next()?);
-        let (validity, _subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
+        let (validity, subject, _spki) = (fields.next()?, fields.next()?, fields.next()?);
         let extensions = fields.find(|field| field.first() == Some(&EXTENSIONS))?;
         let sound = version == VERSION_3 && inner_algorithm == signed.algorithm;
         sound.then_some(Self {
@@ -154,6 +155,7 @@ impl<'a> Parts<'a> {
             serial: inside(serial, INTEGER)?,
             issuer: inside(issuer, SEQUENCE)?,
             validity: inside(validity, SEQUENCE)?,
+            subject: inside(subject, SEQUENCE)?,
             extensions: inside(inside(extensions, EXTENSIONS)?, SEQUENCE)?,
         })
     }

@@ -10,6 +10,7 @@
 //! included; where none is known the result says so, or refuses where lists are required: see [`revocation`].
 
 mod certificate;
+pub mod device;
 mod intermediate;
 pub mod platform;
 pub mod revocation;
@@ -265,7 +266,15 @@ pub fn verify(
         .iter()
         .map(|der| CertificateDer::from(*der))
         .collect();
-    let (root, unlisted) = chain(&der, &intermediates, roots, time_s)?;
+    let leaf = Leaf {
+        der: &der,
+        usage: certificate::EK_USAGE,
+        words: [
+            "the endorsement certificate",
+            "a certificate above the endorsement certificate",
+        ],
+    };
+    let (root, unlisted) = chain(&leaf, &intermediates, &roots.sets(), roots, time_s)?;
     let contents = certificate::contents(&der).ok_or(EkError::Fields)?;
     let parts = intermediate::Parts::read(&der).ok_or(EkError::Fields)?;
     if contents
@@ -286,30 +295,40 @@ pub fn verify(
     })
 }
 
+/// A certificate whose way to a root is looked for.
+struct Leaf<'a> {
+    der: &'a CertificateDer<'a>,
+    /// The extended key usage that it, and those above it, have where they have any.
+    usage: &'static [u8],
+    /// What it and those above it are called.
+    words: [&'static str; 2],
+}
+
 fn chain(
-    der: &CertificateDer<'_>,
+    leaf: &Leaf<'_>,
     intermediates: &[CertificateDer<'_>],
+    sets: &[(RootKind, &[Issuer])],
     roots: &Roots,
     time_s: u64,
 ) -> Result<(RootKind, Vec<String>), EkError> {
-    let leaf = EndEntityCert::try_from(der).map_err(EkError::Chain)?;
+    let end = EndEntityCert::try_from(leaf.der).map_err(EkError::Chain)?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(time_s));
     let mut failure = EkError::NoRoots;
-    for (kind, anchors) in roots.sets() {
+    for &(kind, anchors) in sets {
         if anchors.is_empty() {
             continue;
         }
         // Required only where present: webpki would ask it of intermediates as well. The leaf's is checked above.
-        let usage = KeyUsage::required_if_present(certificate::EK_USAGE);
+        let usage = KeyUsage::required_if_present(leaf.usage);
         let issuers = intermediate::with_verified(anchors, intermediates, time_s);
         let anchors: Vec<TrustAnchor<'_>> = issuers.iter().map(|issuer| issuer.anchor.clone()).collect();
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
-        match leaf.verify_for_usage(algorithms, &anchors, intermediates, time, usage, None, None) {
+        match end.verify_for_usage(algorithms, &anchors, intermediates, time, usage, None, None) {
             Ok(path) if !intermediate::keeps_length(&path, &issuers) => {
                 failure = EkError::Chain(webpki::Error::PathLenConstraintViolated);
             }
             Ok(path) => {
-                let unlisted = roots.revocations.check(&path, &issuers, time_s)?;
+                let unlisted = roots.revocations.check(&path, &issuers, leaf.words, time_s)?;
                 return match unlisted.is_empty() || !roots.require_lists {
                     true => Ok((kind, unlisted)),
                     false => Err(EkError::NotListed { issuers: unlisted }),
@@ -362,21 +381,25 @@ impl VerifiedEk {
     /// Whether a TPM's public area has the certified key.
     #[must_use]
     pub fn certifies(&self, public: &Public) -> bool {
-        if let Some((modulus, exponent)) = public.rsa() {
-            let expected = exponent.to_be_bytes();
-            let exponent = expected
-                .iter()
-                .position(|byte| *byte != 0)
-                .and_then(|at| expected.get(at..));
-            return certificate::rsa_key(&self.spki)
-                .is_some_and(|(n, e)| n == modulus && Some(e) == exponent);
-        }
-        let certified = VerifyingKey::from_spki_der(&self.spki).ok();
-        let own = public
-            .ec_point()
-            .and_then(|(curve, x, y)| VerifyingKey::from_ec_point(curve, &x, &y).ok());
-        certified.is_some() && certified == own
+        is_key_of(&self.spki, public)
     }
+}
+
+/// Whether a SubjectPublicKeyInfo is that of a TPM's public area.
+fn is_key_of(spki: &[u8], public: &Public) -> bool {
+    if let Some((modulus, exponent)) = public.rsa() {
+        let expected = exponent.to_be_bytes();
+        let exponent = expected
+            .iter()
+            .position(|byte| *byte != 0)
+            .and_then(|at| expected.get(at..));
+        return certificate::rsa_key(spki).is_some_and(|(n, e)| n == modulus && Some(e) == exponent);
+    }
+    let certified = VerifyingKey::from_spki_der(spki).ok();
+    let own = public
+        .ec_point()
+        .and_then(|(curve, x, y)| VerifyingKey::from_ec_point(curve, &x, &y).ok());
+    certified.is_some() && certified == own
 }
 
 /// Why no chain was found. The library's errors are names for programmers.

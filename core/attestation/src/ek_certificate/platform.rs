@@ -10,6 +10,7 @@
 use super::intermediate::{self, Issuer, Parts, Signed};
 use super::revocation::{hex, in_words, same_name, without_zeros};
 use super::{EkError, Roots, VerifiedEk};
+use alcub3_crypto::{Digest, HashAlg};
 use der::asn1::{Any, BitString, GeneralizedTime, ObjectIdentifier};
 use der::{Decode, Encode, Sequence};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -82,6 +83,7 @@ pub enum PlatformError {
 /// A platform certificate that was verified to be about a verified endorsement key's TPM. Only [`verify_platform`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedPlatform {
+    digest: Digest,
     manufacturer: Option<String>,
     model: Option<String>,
     version: Option<String>,
@@ -183,7 +185,8 @@ pub fn verify_platform(
     if roots.require_lists && !unlisted.is_empty() {
         return Err(EkError::NotListed { issuers: unlisted }.into());
     }
-    parsed.info.platform(unlisted)
+    let digest = HashAlg::Sha256.digest(&[certificate]);
+    parsed.info.platform(digest, unlisted)
 }
 
 impl AttributeCertificate {
@@ -259,8 +262,9 @@ impl Info {
     }
 
     /// What the subject alternative name says of the machine.
-    fn platform(&self, unlisted: Vec<String>) -> Result<VerifiedPlatform, PlatformError> {
+    fn platform(&self, digest: Digest, unlisted: Vec<String>) -> Result<VerifiedPlatform, PlatformError> {
         let mut found = VerifiedPlatform {
+            digest,
             manufacturer: None,
             model: None,
             version: None,
@@ -297,6 +301,12 @@ impl VerifiedPlatform {
                 _ => {}
             }
         }
+    }
+
+    /// The SHA-256 of the certificate.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// Who made the platform.
@@ -410,7 +420,16 @@ impl<'a> Signers<'a> {
             return Ok(None);
         };
         let revocations = &self.roots.revocations;
-        Ok(Some(revocations.check(&path, &self.authorities, self.time_s)?))
+        let words = [
+            "the certificate that signed the platform certificate",
+            "a certificate above the platform certificate",
+        ];
+        Ok(Some(revocations.check(
+            &path,
+            &self.authorities,
+            words,
+            self.time_s,
+        )?))
     }
 }
 

@@ -79,11 +79,12 @@ impl Revocations {
         Ok(count)
     }
 
-    /// Holds the lists against a path. Gives the issuers of whom none is known.
+    /// Holds the lists against a path, whose leaf and others are called so. Gives the issuers of whom none is known.
     pub(super) fn check(
         &self,
         path: &VerifiedPath<'_>,
         issuers: &[Issuer],
+        [leaf, above]: [&'static str; 2],
         time_s: u64,
     ) -> Result<Vec<String>, EkError> {
         let mut unlisted = Vec::new();
@@ -91,8 +92,8 @@ impl Revocations {
         for (at, (der, signer)) in certificates.iter().zip(&signers).enumerate() {
             let certificate = Parts::read(der).ok_or(EkError::Fields)?;
             let what = match at {
-                0 => "the endorsement certificate",
-                _ => "a certificate above the endorsement certificate",
+                0 => leaf,
+                _ => above,
             };
             if !self.lists(what, (certificate.serial, certificate.issuer), signer, time_s)? {
                 unlisted.push(in_words(certificate.issuer));
@@ -293,7 +294,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// The types and values of a distinguished name, whichever kind of string each is written as: that differs between a
 /// certificate and a list now and then.
-fn attributes(name: &[u8]) -> Vec<(&[u8], &[u8])> {
+pub(super) fn attributes(name: &[u8]) -> Vec<(&[u8], &[u8])> {
     let sets = elements(name).filter_map(|(_, set)| content(set));
     sets.flat_map(elements)
         .filter_map(|(_, attribute)| {

@@ -10,6 +10,7 @@ use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles, Sessi
 use super::messages::proof_parts;
 use super::{EnrolChallenge, EnrolError, EnrolRequest, EnrolResponse, checks};
 use crate::endorsement::{EndorsementBasis, pin_digest};
+use crate::origin::{JudgedOrigin, Origin};
 use crate::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
 
 /// What the validation of the endorsement certificate found (see `alcub3-attestation`), or what an operator pinned.
@@ -54,6 +55,7 @@ pub struct Received {
     digest: Digest,
     /// What its keys are as strong as.
     strength: Suite,
+    origin: Origin,
 }
 
 /// The second state: the challenge is on its way.
@@ -62,6 +64,7 @@ pub struct Challenged {
     request: EnrolRequest,
     digest: Digest,
     endorsement: Endorsement,
+    origin: Origin,
     ceiling: Level,
     session: SessionId,
     nonce: [u8; 32],
@@ -73,6 +76,7 @@ pub struct Challenged {
 pub struct Proven {
     request: EnrolRequest,
     endorsement: Endorsement,
+    origin: Origin,
     ceiling: Level,
     session: SessionId,
     custody: HierarchyAuthorisations,
@@ -105,6 +109,7 @@ impl Authority {
             request,
             digest: HashAlg::Sha256.digest(&[message]),
             strength,
+            origin: Origin::default(),
         })
     }
 }
@@ -113,6 +118,15 @@ impl Received {
     /// The request: its certificate is to be validated now.
     pub const fn request(&self) -> &EnrolRequest {
         &self.request
+    }
+
+    /// Takes what was found of the robot's origin into the record. Without this the record says nothing of it.
+    ///
+    /// # Errors
+    /// [`EnrolError::Origin`] where that was found of other evidence than this request's, or [`EnrolError::OriginText`].
+    pub fn with_origin(self, judged: &JudgedOrigin) -> Result<Self, EnrolError> {
+        let origin = judged.of(&self.request.origin)?;
+        Ok(Self { origin, ..self })
     }
 
     /// Challenges the robot, whose certificate was validated. Gives the message.
@@ -155,12 +169,18 @@ impl Received {
             custody_key: issuer.custody.public().to_vec(),
         };
         let message = challenge.unsigned(issuer.signing.suite()).sign(issuer.signing)?;
-        let Self { request, digest, .. } = self;
+        let Self {
+            request,
+            digest,
+            origin,
+            ..
+        } = self;
         Ok((
             Challenged {
                 request,
                 digest,
                 endorsement,
+                origin,
                 ceiling,
                 session,
                 nonce,
@@ -245,6 +265,7 @@ impl Challenged {
         let Self {
             request,
             endorsement,
+            origin,
             ceiling,
             session,
             ..
@@ -252,6 +273,7 @@ impl Challenged {
         Ok(Proven {
             request,
             endorsement,
+            origin,
             ceiling,
             session,
             custody,
@@ -287,6 +309,7 @@ impl Proven {
             tier: self.endorsement.tier,
             ceiling: self.ceiling,
             issued_at_ms: now_ms,
+            origin: self.origin,
         };
         let suite = issuer.signing.suite();
         let signed_record = record.unsigned(suite).sign(issuer.signing)?;

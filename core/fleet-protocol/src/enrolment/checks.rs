@@ -6,7 +6,7 @@ use alcub3_crypto::tpm::attribute::{
     DECRYPT, FIXED_PARENT, FIXED_TPM, RESTRICTED, SENSITIVE_DATA_ORIGIN, SIGN, X509_SIGN,
 };
 use alcub3_crypto::tpm::{Name, Public, alg};
-use alcub3_crypto::{Curve, HashAlg, SignatureScheme, Suite};
+use alcub3_crypto::{Curve, Digest, HashAlg, SignatureScheme, Suite};
 
 use super::{CreationData, CreationError, EnrolError, EnrolRequest};
 use crate::identity_binding;
@@ -158,6 +158,22 @@ fn endorsement_strength(public: &Public) -> Result<Suite, KeyFault> {
     }
 }
 
+/// Checks that the initial attestation key, where one is sent, signs only what its TPM made and certified this attestation key:
+/// neither leaves its TPM, so that it is one TPM. That the key is a machine's is for its certificate to say.
+fn device(request: &EnrolRequest, curve: Curve) -> Result<(), EnrolError> {
+    let Some(device) = &request.origin.device else {
+        return Ok(());
+    };
+    let sound = attributes(&device.key, BOUND | RESTRICTED | SIGN, DECRYPT | X509_SIGN);
+    named("initial attestation", sound)?;
+    device.check(&request.attestation_key, &binding(request, curve))
+}
+
+fn binding(request: &EnrolRequest, curve: Curve) -> Digest {
+    let hardware = request.hardware.binding(curve.hash());
+    identity_binding(curve.hash(), &request.robot, &hardware)
+}
+
 fn on(curve: Curve, found: Result<Curve, KeyFault>) -> Result<(), KeyFault> {
     if found? == curve {
         Ok(())
@@ -179,6 +195,7 @@ pub(super) fn request(request: &EnrolRequest) -> Result<Suite, EnrolError> {
     let endorsement = named("endorsement", endorsement_strength(&request.endorsement_key))?;
     hardware(request)?;
     identity(request, curve)?;
+    device(request, curve)?;
     Ok(endorsement.min(Suite::of_curve(curve)))
 }
 
@@ -198,11 +215,7 @@ fn hardware(request: &EnrolRequest) -> Result<(), EnrolError> {
 /// Checks that the attestation key, a primary of the endorsement hierarchy, certified how the identity key came to be:
 /// as a primary of the same hierarchy, which the chip recreates, and bound to the robot's name and hardware.
 fn identity(request: &EnrolRequest, curve: Curve) -> Result<(), EnrolError> {
-    let binding = identity_binding(
-        curve.hash(),
-        &request.robot,
-        &request.hardware.binding(curve.hash()),
-    );
+    let binding = binding(request, curve);
     let certification = &request.identity_certification;
     let key = request.attestation_key.verifying_key()?;
     let created = verify_creation(&key, certification, binding.as_bytes())?;

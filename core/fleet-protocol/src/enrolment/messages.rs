@@ -9,6 +9,7 @@ use alcub3_trust_model::hardware::HardwareRecord;
 use alcub3_trust_model::{RobotId, SessionId, domain};
 
 use super::EnrolError;
+use crate::origin::OriginEvidence;
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
@@ -42,12 +43,14 @@ pub struct EnrolRequest {
     pub hardware: HardwareRecord,
     /// What the chip says of itself: manufacturer, vendor text, firmware version. For people; nothing rests on it.
     pub chip: String,
+    /// What its maker says of it.
+    pub origin: OriginEvidence,
 }
 
 impl EnrolRequest {
     /// The message.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(domain::ENROL_REQUEST, VERSION, 11);
+        let mut out = Encoder::structure(domain::ENROL_REQUEST, VERSION, 12);
         out.u64(2).text(self.robot.as_str());
         wire::put_public(out.u64(3), &self.endorsement_key);
         wire::put_certificates(
@@ -69,6 +72,7 @@ impl EnrolRequest {
             .bytes(&self.hardware.to_canonical())
             .u64(12)
             .text(&self.chip);
+        self.origin.put(out.u64(13));
         out.finish()
     }
 
@@ -100,6 +104,7 @@ impl EnrolRequest {
             )?,
             hardware: HardwareRecord::from_canonical(m.at(11, "hardware")?.bytes("hardware")?)?,
             chip: wire::short_text(m.at(12, "chip")?, "chip", 256)?,
+            origin: OriginEvidence::read(m.at(13, "origin")?)?,
         };
         m.finish()?;
         Ok(request)

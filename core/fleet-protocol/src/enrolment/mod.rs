@@ -77,6 +77,23 @@ pub enum EnrolError {
     /// The creation data is malformed or not what was certified.
     #[error("the identity key's creation data: {0}")]
     Creation(#[from] CreationError),
+    /// The initial attestation key's certification proves nothing.
+    #[error("the initial attestation key's certification of the attestation key: {0}")]
+    DeviceCertification(#[source] CertifyError),
+    /// The initial attestation key certified another key.
+    #[error("the initial attestation key certified another key than the robot's attestation key")]
+    OtherDevice,
+    /// What was found of the robot's origin is not of what it sent.
+    #[error("what was found of {0} is not of this request")]
+    Origin(&'static str),
+    /// A certificate states too long a text.
+    #[error(
+        "a certificate of the robot's maker states a text of more than {most} bytes: leave the certificate out"
+    )]
+    OriginText {
+        /// The most, in bytes.
+        most: usize,
+    },
     /// The robot may serve no level.
     #[error(
         "below-every-floor: a {tier} TPM with keys of this strength, its endorsement key included, meets the floor of no level that this authority admits"

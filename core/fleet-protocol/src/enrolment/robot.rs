@@ -118,7 +118,8 @@ impl AwaitingRecord {
         let same = record.endorsement_key == request.endorsement_key.name()
             && record.attestation_key == request.attestation_key
             && record.identity == request.identity
-            && record.hardware_binding == request.hardware.binding(record.hardware_binding.alg());
+            && record.hardware_binding == request.hardware.binding(record.hardware_binding.alg())
+            && record.origin.is_of(&request.origin);
         if same {
             Ok(verified)
         } else {

@@ -277,6 +277,7 @@ impl Robot {
             identity_certification: self.sign(self.attest(0x801A, binding.as_bytes(), &attested)),
             hardware: self.hardware(),
             chip: "software".to_owned(),
+            origin: Default::default(),
         }
     }
 

@@ -119,6 +119,7 @@ pub fn request(authority: &SoftAuthority) -> ProvisionRequest {
         levels: vec![Level::Unclassified, Level::Cui],
         inventory: Inventory::new().with(board("serial-1")).unwrap(),
         certificate_chain: Vec::new(),
+        platform: None,
         authority: authority.signing.verifying_key(),
     }
 }

@@ -12,10 +12,13 @@ use alcub3_tpm::ops::Hierarchy;
 use alcub3_tpm::{Auth, Chip, Lane, Tpm, TpmError};
 use alcub3_trust_model::handle_map;
 
+/// Most indices of the machine's maker that are read: two certificates, and those above them.
+const MAX_DEVICE_INDICES: usize = 8;
+
 /// Most indices of the chain that are read: real chains have at most four certificates.
 const MAX_CHAIN_INDICES: usize = 16;
 
-/// The indices in the range of endorsement certificates that are defined.
+/// The indices for endorsement certificates and for those of the machine's maker that are defined.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct CertificateIndices(Vec<u32>);
 
@@ -34,6 +37,7 @@ impl CertificateIndices {
         let all = chip.handles(handle_map::EK_CERTIFICATES)?.into_iter();
         let known = |index: &u32| {
             handle_map::EK_CERTIFICATE_CHAIN.contains(index)
+                || handle_map::DEVICE_CERTIFICATES.contains(index)
                 || EkTemplate::ALL
                     .iter()
                     .any(|template| handle_map::ek_certificate(*template) == *index)
@@ -88,6 +92,27 @@ impl CertificateIndices {
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// The certificates that the machine's maker left, each whole in one index or several in one. An index that cannot be read, or
+    /// that holds something else (templates lie there as well), is left out. Commands: none where there are no such indices.
+    pub(super) fn device_certificates(&self, chip: &mut Chip) -> Result<Vec<Vec<u8>>> {
+        let indices = self.0.iter();
+        let indices = indices.filter(|index| handle_map::DEVICE_CERTIFICATES.contains(index));
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        for index in indices.take(MAX_DEVICE_INDICES) {
+            match chip.nv_read(*index) {
+                Ok(held) => match split_chain(&held) {
+                    Ok(certificates) => found.extend(certificates.into_iter().map(<[u8]>::to_vec)),
+                    Err(error) => tracing::info!(index, %error, "this index holds no device certificate"),
+                },
+                Err(TpmError::Refused { code, .. }) => {
+                    tracing::warn!(index, %code, "this device certificate cannot be read");
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(found)
     }
 
     /// That the chip lists the same in a protected session as it did before there was one.

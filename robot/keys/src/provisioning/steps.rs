@@ -1,5 +1,6 @@
 //! The steps of provisioning inside the chip. Each finds out whether it was done already.
 
+use super::device::initial_attestation;
 use super::endorsement::{CertificateIndices, Certificates};
 use super::{Custody, Prepared, ProvisioningPlan};
 use crate::hierarchy::{LevelSeeds, check_room};
@@ -98,6 +99,7 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
         inventory: journal.plan.inventory.clone(),
     };
     let binding = identity_binding(curve.hash(), &journal.plan.robot, &hardware.binding(curve.hash()));
+    let device = initial_attestation(chip, &indices, &ak, &binding)?;
     let auths = (&auth.endorsement, &auth.owner);
     let (identity, identity_creation, identity_certification) =
         initial_device_key(chip, auths, curve, &ak, &binding)?;
@@ -111,6 +113,7 @@ pub(super) fn prepare(chip: &mut Chip, journal: &Journal) -> Result<Prepared> {
         identity: identity.public().clone(),
         identity_creation,
         identity_certification,
+        device,
     })
 }
 

@@ -141,6 +141,7 @@ fn request() -> SeedResult<EnrolRequest> {
         identity_certification: signed(),
         hardware: hardware()?,
         chip: "IBM  SW TPM 2.0".to_owned(),
+        origin: Default::default(),
     })
 }
 
@@ -294,6 +295,7 @@ fn record() -> SeedResult<EnrolmentRecord> {
         tier: HardwareTier::Simulator,
         ceiling: Level::Cui,
         issued_at_ms: NOW_MS,
+        origin: Default::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use crate::output::Answer;
 use crate::parties::AuthorityArgs;
 use alcub3_attestation::appraisal::RuntimeReferences;
 use alcub3_attestation::ek_certificate::{RootKind, Roots};
-use alcub3_server::{PRODUCTION_ROOTS, REVOCATION_LISTS, SIMULATOR_ROOTS};
+use alcub3_server::{DEVICE_ROOTS, PRODUCTION_ROOTS, REVOCATION_LISTS, SIMULATOR_ROOTS};
 use alcub3_trust_model::RobotId;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,9 @@ pub(crate) struct AddRoots {
     /// They vouch for simulators
     #[arg(long)]
     simulator: bool,
+    /// They vouch for machines: their makers' roots, for initial attestation keys (IAK) and platform certificates
+    #[arg(long, conflicts_with = "simulator")]
+    devices: bool,
     #[command(flatten)]
     authority: AuthorityArgs,
 }
@@ -73,6 +76,8 @@ pub(crate) fn add_roots(arguments: &AddRoots) -> Result<Answer, CliError> {
     let authority = arguments.authority.open_records()?;
     let (kind, name) = if arguments.simulator {
         (RootKind::Simulator, SIMULATOR_ROOTS)
+    } else if arguments.devices {
+        (RootKind::Production, DEVICE_ROOTS)
     } else {
         (RootKind::Production, PRODUCTION_ROOTS)
     };

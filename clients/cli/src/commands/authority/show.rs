@@ -53,7 +53,11 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         let trusted_at_ms = authority.standing(&robot)?.trusted_at_ms;
         robots.push((
             robot,
-            (enrolment.record().tier, enrolment.record().endorsement.name()),
+            (
+                enrolment.record().tier,
+                enrolment.record().endorsement.name(),
+                enrolment.record().origin.clone(),
+            ),
             enrolment.record().ceiling,
             trusted_at_ms,
         ));
@@ -69,8 +73,9 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         "operators": operators.iter().map(|(operator, chip)| json!({
             "id": operator.id, "role": operator.role, "labels": operator.labels, "tpm": chip,
         })).collect::<Vec<_>>(),
-        "robots": robots.iter().map(|(robot, (tier, basis), ceiling, trusted_at_ms)| json!({
-            "robot": robot, "tier": tier.name(), "endorsement": basis, "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
+        "robots": robots.iter().map(|(robot, (tier, basis, origin), ceiling, trusted_at_ms)| json!({
+            "robot": robot, "tier": tier.name(), "endorsement": basis,
+            "origin": crate::commands::origin::json(origin), "ceiling": ceiling, "trusted_at_ms": trusted_at_ms,
         })).collect::<Vec<_>>(),
         "platforms": platforms,
     });
@@ -103,18 +108,28 @@ pub(crate) fn run(arguments: &Show, context: &Context) -> Result<Answer, CliErro
         rows,
     ));
     text.push_str(&format!("\n{}\n", context.style().bold("robots")));
-    let rows = robots.iter().map(|(robot, (tier, basis), ceiling, trusted)| {
-        let trusted = if trusted.is_some() { "yes" } else { "no" };
-        [
-            robot.to_string(),
-            tier.name().to_owned(),
-            (*basis).to_owned(),
-            ceiling.to_string(),
-            trusted.to_owned(),
-        ]
-    });
+    let rows = robots
+        .iter()
+        .map(|(robot, (tier, basis, origin), ceiling, trusted)| {
+            let trusted = if trusted.is_some() { "yes" } else { "no" };
+            [
+                robot.to_string(),
+                tier.name().to_owned(),
+                (*basis).to_owned(),
+                crate::commands::origin::machine(origin),
+                ceiling.to_string(),
+                trusted.to_owned(),
+            ]
+        });
     text.push_str(&table(
-        ["name", "TPM", "vouched for by", "ceiling", "last found trusted"],
+        [
+            "name",
+            "TPM",
+            "vouched for by",
+            "machine",
+            "ceiling",
+            "last found trusted",
+        ],
         rows,
     ));
     if !platform_rows.is_empty() {

@@ -143,6 +143,7 @@ impl Plan<'_> {
             levels: self.levels.clone(),
             inventory: Inventory::new(),
             certificate_chain: Vec::new(),
+            platform: None,
             authority: authority.authority.verifying_key(),
         };
         authority.provision(tpm, &state, &request)?;
