@@ -141,7 +141,7 @@ fn request() -> SeedResult<EnrolRequest> {
         identity_certification: signed(),
         hardware: hardware()?,
         chip: "IBM  SW TPM 2.0".to_owned(),
-            origin: Default::default(),
+        origin: Default::default(),
     })
 }
 
