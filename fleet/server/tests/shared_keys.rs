@@ -295,10 +295,8 @@ fn a_chip_is_one_persons_and_shows_one_kind_of_endorsement_key() {
     assert_eq!(refused(&mut world, &other), "endorsement-kind");
     // Nor is it another chip where its key is shown in an area of another Name: here with noDA.
     let mut shown = Robot::new("pilots-chip");
-    (
-        shown.root.clone_from(&chip.root),
-        shown.certificate.clone_from(&chip.certificate),
-    );
+    shown.root.clone_from(&chip.root);
+    shown.certificate.clone_from(&chip.certificate);
     let mut area = chip.ek.as_tpmt_bytes().to_vec();
     area[6] ^= 0x04;
     shown.ek = Public::from_tpmt(&area).unwrap();
