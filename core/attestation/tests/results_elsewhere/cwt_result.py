@@ -17,6 +17,7 @@ TOP = {4: "exp", 6: "iat", 10: "eat_nonce", 265: "eat_profile", 266: "submods", 
 APPRAISAL = {265: "eat_profile", 1000: "ear_status", 1001: "ear_trustworthiness_vector"}
 APPRAISAL |= {1003: "ear_appraisal_policy_ids"}
 PRIVATE = {-76001: "alcub3.reasons", -76002: "alcub3.sequence", -76003: "alcub3.hardware-tier"}
+PRIVATE |= {-76004: "alcub3.attestation"}
 
 
 def named(claims, names):
