@@ -42,7 +42,7 @@ impl Tpm {
             return None;
         };
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !socket.exists() {
+        while !is_listening(&socket) {
             assert!(Instant::now() < deadline, "swtpm did not open its socket");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -105,4 +105,15 @@ pub fn data() -> Option<PathBuf> {
         return None;
     }
     Some(root)
+}
+
+/// Whether somebody listens on a socket: its file is there a moment before, when connecting is still refused.
+fn is_listening(socket: &Path) -> bool {
+    const ACCEPTS: &str = "00010000";
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let path = socket.to_str().unwrap();
+    sockets.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(3) == Some(ACCEPTS) && fields.next_back() == Some(path)
+    })
 }

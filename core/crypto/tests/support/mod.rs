@@ -52,8 +52,8 @@ impl Tpm {
 
     fn wait_for(&self, socket: &Path) {
         let start = Instant::now();
-        while !socket.exists() {
-            assert!(start.elapsed() < Duration::from_secs(10), "swtpm made no socket");
+        while !is_listening(socket) {
+            assert!(start.elapsed() < Duration::from_secs(10), "swtpm does not listen");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -118,4 +118,15 @@ impl Entropy for Counted {
         }
         Ok(())
     }
+}
+
+/// Whether somebody listens on a socket: its file is there a moment before, when connecting is still refused.
+fn is_listening(socket: &Path) -> bool {
+    const ACCEPTS: &str = "00010000";
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let path = socket.to_str().unwrap();
+    sockets.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(3) == Some(ACCEPTS) && fields.next_back() == Some(path)
+    })
 }
