@@ -114,6 +114,8 @@ fn prepare(folder: &Path) -> SigningKey {
     write("ros2.state", &state("ros2-1"));
     write("px4.state", &state("px4-1"));
     write("psa.json", PSA.as_bytes());
+    write("modes.toml", b"modes = [\"idle\"]");
+    write("working.toml", b"modes = [\"mission\"]");
     let key = SigningKey::generate(Curve::P256).unwrap();
     write_key(&folder.join("iak.pub"), &key.verifying_key());
     key
@@ -139,10 +141,10 @@ fn robots_without_a_tpm_are_enrolled_asked_answered_judged_and_listed() {
     fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
     fleet.yes("attest --eventlog boot.log");
     let key = prepare(fleet.path());
-    let enrolled = fleet.yes(&format!("authority platform enrol dice ros2-1 {DICE}"));
+    let enrolled = fleet.yes(&format!("authority platform enrol dice ros2-1 {DICE} --state-references modes.toml"));
     assert_eq!(
-        (&enrolled["root"], &enrolled["level"]),
-        (&"dice".into(), &"CUI".into())
+        (&enrolled["root"], &enrolled["level"], &enrolled["state"]["modes"]),
+        (&"dice".into(), &"CUI".into(), &serde_json::json!(["idle"]))
     );
     fleet.yes(&format!(
         "authority platform enrol psa px4-1 {IAK} --ceiling UNCLASSIFIED"
@@ -324,6 +326,14 @@ fn evidence_is_judged_offline_by_references_in_files() {
     assert_eq!(
         (secret.code, &secret.json()["findings"][0]["reason"]),
         (1, &"hardware-tier".into())
+    );
+    // What the state is held to.
+    let held = |file: &str| offline(folder, &format!("--json {psa} {nonce} --state-references {file}"));
+    assert_eq!(held("modes.toml").code, 0);
+    let working = held("working.toml");
+    assert_eq!(
+        (working.code, &working.json()["findings"][0]["reason"]),
+        (1, &"state-mode".into())
     );
     // The vectors' own evidence: its state is of 2026, which is a warning, and it is of rover-7.
     std::fs::write(folder.join("evidence"), vector("evidence.cbor")).unwrap();

@@ -3,7 +3,7 @@
 //! Such a platform can prove nothing: whatever it sends, its software made, and any other software could have made. So there is
 //! no evidence to appraise. [`appraise`] says exactly that, and whether the policy admits it. It never affirms anything.
 
-use crate::appraisal::{Finding, Judged, Reason, RuleInForce, Severity};
+use crate::appraisal::{Finding, Judged, JudgedFacts, Reason, RuleInForce, Severity};
 use crate::ear::{Judgement, Status, TrustVector};
 use alcub3_trust_model::{AttestationKind, HardwareTier};
 use core::convert::Infallible;
@@ -39,7 +39,14 @@ impl Verdict {
     /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
     #[must_use]
     pub fn held_to(mut self, rule: &RuleInForce) -> Self {
-        self.0.hold_to(rule, Some(HardwareTier::None), None);
+        let judged = JudgedFacts {
+            tier: Some(HardwareTier::None),
+            state_time_ms: None,
+            judged_at_ms: self.0.judged_at_ms(),
+            references: None,
+            state: None,
+        };
+        self.0.hold_to(rule, &judged);
         self
     }
 

@@ -157,6 +157,7 @@ impl Verifier {
             enrolled_tier: HardwareTier::Firmware,
             min_tier: HardwareTier::Firmware,
             max_state_age_ms: 60_000,
+            state: None,
         }
     }
 }

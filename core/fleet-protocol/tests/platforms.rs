@@ -1,10 +1,11 @@
 //! Records of robots whose root of trust is no TPM, and the messages around their attestation.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use alcub3_attestation::appraisal::StateReferences;
 use alcub3_attestation::dice;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_attestation::psa::{InstanceId, PlatformReferences};
-use alcub3_command_authority::cose::{CoseError, Unsigned};
+use alcub3_command_authority::cose::{CoseError, Message as Cose, Unsigned};
 use alcub3_crypto::{Curve, SigningKey, Suite, VerifyingKey};
 use alcub3_fleet_protocol::platform::{
     DiceRoot, PlatformAnswer, PlatformEnrolment, PlatformError, PlatformRequest, PsaRoot, RootEvidence,
@@ -192,4 +193,52 @@ fn refused_otherwise(bytes: &[u8], reads: impl Fn(&[u8]) -> bool) {
         assert!(!reads(&bytes[..end]), "{end}");
     }
     assert!(!reads(&[bytes, &[0]].concat()));
+}
+
+#[test]
+fn what_a_state_is_held_to_is_in_the_record_in_one_form() {
+    let authority = SigningKey::generate(Curve::P384).unwrap();
+    let toml = b"modes = [\"mission\", \"idle\"]\nmax_speed_mm_per_s = 500";
+    let json = br#"{"max_speed_mm_per_s": 500, "modes": ["idle", "mission", "idle"]}"#;
+    let references = StateReferences::from_bytes(toml).unwrap();
+    assert_eq!(StateReferences::from_bytes(json).unwrap(), references);
+    let held = |root, tier| record(root, tier).unwrap().holding_state_to(references.clone());
+    for (root, tier) in [
+        (dice_root(), HardwareTier::Discrete),
+        (psa_root(), HardwareTier::Firmware),
+    ] {
+        let record = held(root, tier).unwrap();
+        assert_eq!(record.state(), Some(&references));
+        let bytes = signed(&record, &authority);
+        let verified = VerifiedPlatform::verify(&bytes, &authority.verifying_key()).unwrap();
+        assert_eq!(verified.record(), &record);
+        // Another writing of the same: the authority itself signs one only.
+        let written = references.to_json();
+        let other = written.replace(r#""idle","mission""#, r#""mission","idle""#);
+        assert_ne!(other, written);
+        let message = Cose::parse(domain::PLATFORM_ENROLMENT, &bytes).unwrap();
+        let mut payload = message.payload().to_vec();
+        let at = payload
+            .windows(written.len())
+            .position(|window| window == written.as_bytes())
+            .unwrap();
+        payload[at..at + written.len()].copy_from_slice(other.as_bytes());
+        let bytes = Unsigned::new(authority.suite(), payload).sign(&authority).unwrap();
+        assert!(VerifiedPlatform::verify(&bytes, &authority.verifying_key()).is_err());
+    }
+    assert!(matches!(
+        held(RootOfTrust::None, HardwareTier::None),
+        Err(PlatformError::NothingProven)
+    ));
+    let dice = || record(dice_root(), HardwareTier::Discrete).unwrap();
+    let empty = StateReferences::from_bytes(b"").unwrap();
+    assert!(matches!(
+        dice().holding_state_to(empty),
+        Err(PlatformError::NoStatePart)
+    ));
+    let transitions = StateReferences::from_bytes(b"[transitions]\nidle = [\"mission\"]").unwrap();
+    assert!(matches!(
+        dice().holding_state_to(transitions),
+        Err(PlatformError::Transitions)
+    ));
 }

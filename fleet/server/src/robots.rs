@@ -372,7 +372,7 @@ pub(crate) fn reference(folder: &StateFolder, robot: &RobotId) -> Result<Referen
     let bytes = folder
         .get(REFERENCES, robot.as_str())?
         .ok_or_else(|| RobotError::NoReference(robot.clone()))?;
-    let values = ReferenceValues::from_json(&String::from_utf8_lossy(&bytes));
+    let values = ReferenceValues::from_bytes(&bytes);
     values.map_err(|source| RobotError::Reference {
         robot: robot.clone(),
         source,

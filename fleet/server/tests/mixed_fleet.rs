@@ -9,7 +9,7 @@
 
 mod support;
 
-use alcub3_attestation::appraisal::{Reason, ReferenceValues};
+use alcub3_attestation::appraisal::{AppraisalPolicy, Reason, ReferenceValues, StateReferences};
 use alcub3_attestation::ear::{Ear, Status, Submodule};
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::evidence::Nonce;
@@ -21,10 +21,10 @@ use alcub3_fleet_protocol::attestation::EvidenceMessage;
 use alcub3_fleet_protocol::platform::{PlatformError, RootEvidence, RootOfTrust};
 use alcub3_server::{
     AppraisedPlatform, AttestationError, Authority, AuthorityConfig, EnrolmentError, ExchangeError,
-    PRODUCTION_ROOTS, PlatformRefusal, Refusal,
+    PRODUCTION_ROOTS, PlatformPlan, PlatformRefusal, Refusal,
 };
 use alcub3_trust_model::HardwareTier::{self, Discrete, Firmware, Simulator};
-use alcub3_trust_model::{BelowFloor, BootId, FleetId, Level, LevelProfiles, RobotId};
+use alcub3_trust_model::{BelowFloor, BootId, FleetId, Level, LevelProfiles, OperationalMode, RobotId};
 use support::devices::{DiceDevice, PsaDevice, answer, claiming, discrete, state, unrooted};
 use support::robot::Robot;
 use support::{NOW, World};
@@ -273,22 +273,18 @@ fn evidence_of_one_robot_is_no_evidence_of_another() {
     fleet.world.authority.enrol_platform(px4_2.plan(), NOW).unwrap();
     fleet.world.authority.enrol_platform(other, NOW).unwrap();
     // The token of one vehicle under the name of another, and in its own name in the other's exchange.
-    let request = fleet.world.authority.challenge_platform(&px4_2.id, NOW).unwrap();
+    let request = fleet.world.ask(&px4_2.id);
     let sent = answer(request.session, &px4_2.id, fleet.px4.evidence(&request.nonce));
     assert_eq!(fleet.untrusted(&sent), ["psa-signature"]);
-    let request = fleet.world.authority.challenge_platform(&px4_2.id, NOW).unwrap();
+    let request = fleet.world.ask(&px4_2.id);
     let sent = fleet.px4.answer(&request);
     assert_eq!(fleet.refusal(&sent), "exchange");
     // Another device of the same maker, with the same firmware.
-    let request = fleet.world.authority.challenge_platform(&ros2_2.id, NOW).unwrap();
+    let request = fleet.world.ask(&ros2_2.id);
     let sent = ros2_2.answer(&request);
     assert_eq!(fleet.untrusted(&sent), ["dice-device"]);
     // The right device, and a statement for another robot.
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.ros2.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.ros2.id);
     let sent = answer(request.session, &fleet.ros2.id, ros2_2.evidence(request.nonce));
     assert_eq!(fleet.untrusted(&sent), ["robot"]);
     // A TPM's evidence under another TPM robot's name.
@@ -306,55 +302,31 @@ fn evidence_of_one_robot_is_no_evidence_of_another() {
 #[test]
 fn evidence_counts_once_and_for_its_nonce_only() {
     let mut fleet = Fleet::new();
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.ros2.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.ros2.id);
     let ros2 = fleet.ros2.evidence(request.nonce);
     let sent = answer(request.session, &fleet.ros2.id, ros2.clone());
     assert!(fleet.judge(&sent).unwrap().answer.lease.is_some());
     assert_eq!(fleet.refusal(&sent), "exchange");
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.ros2.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.ros2.id);
     let sent = answer(request.session, &fleet.ros2.id, ros2);
     assert_eq!(fleet.untrusted(&sent), ["binding"]);
     // A nonce is used up by whatever is sent first.
     let genuine = fleet.ros2.answer(&request);
     assert_eq!(fleet.refusal(&genuine), "exchange");
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.px4.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
     let px4 = fleet.px4.evidence(&request.nonce);
     let sent = answer(request.session, &fleet.px4.id, px4.clone());
     assert!(fleet.judge(&sent).unwrap().answer.lease.is_some());
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.px4.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
     let sent = answer(request.session, &fleet.px4.id, px4);
     assert_eq!(fleet.untrusted(&sent), ["psa-challenge"]);
     // A sequence number that is not higher, over a nonce that is new.
     fleet.ros2.sequence = 0;
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.ros2.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.ros2.id);
     let sent = fleet.ros2.answer(&request);
     assert_eq!(fleet.untrusted(&sent), ["sequence"]);
     // Late.
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.px4.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
     let late = NOW + alcub3_server::EXCHANGE_MS + 1;
     let refused = fleet
         .world
@@ -370,11 +342,7 @@ fn a_token_answers_the_challenge_in_each_of_its_sizes_and_nothing_else() {
     let mut fleet = Fleet::new();
     for alg in [HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512] {
         fleet.px4.alg = alg;
-        let request = fleet
-            .world
-            .authority
-            .challenge_platform(&fleet.px4.id, NOW)
-            .unwrap();
+        let request = fleet.world.ask(&fleet.px4.id);
         let judged = fleet
             .world
             .authority
@@ -386,11 +354,7 @@ fn a_token_answers_the_challenge_in_each_of_its_sizes_and_nothing_else() {
     let state = state(&fleet.px4.id).to_canonical();
     let zeros = fleet.px4.challenge(&Nonce([0; 32]), &state);
     for wrong in 0..3 {
-        let request = fleet
-            .world
-            .authority
-            .challenge_platform(&fleet.px4.id, NOW)
-            .unwrap();
+        let request = fleet.world.ask(&fleet.px4.id);
         let other = fleet.px4.challenge(&request.nonce, b"another state");
         let challenge = [request.nonce.0.as_slice(), zeros.as_bytes(), other.as_bytes()][wrong];
         let evidence = RootEvidence::Psa {
@@ -409,7 +373,7 @@ fn a_robot_is_judged_by_the_kind_that_was_enrolled_and_by_no_other() {
     let (ros2, px4) = (fleet.ros2.id.clone(), fleet.px4.id.clone());
     // A token where a chain was enrolled, and the other way round: the exchange is used up, and nothing was judged.
     for robot in [&ros2, &px4] {
-        let request = fleet.world.authority.challenge_platform(robot, NOW).unwrap();
+        let request = fleet.world.ask(robot);
         let swapped = match *robot == ros2 {
             true => fleet.px4.evidence(&request.nonce),
             false => fleet.ros2.evidence(request.nonce),
@@ -420,7 +384,7 @@ fn a_robot_is_judged_by_the_kind_that_was_enrolled_and_by_no_other() {
         assert_eq!(fleet.health(robot), HealthState::Fresh);
     }
     // One that withholds its root of trust is told so; anybody could have sent that, so that its health stays.
-    let request = fleet.world.authority.challenge_platform(&ros2, NOW).unwrap();
+    let request = fleet.world.ask(&ros2);
     let sent = answer(request.session, &ros2, RootEvidence::None);
     assert_eq!(
         fleet.untrusted(&sent),
@@ -428,7 +392,7 @@ fn a_robot_is_judged_by_the_kind_that_was_enrolled_and_by_no_other() {
     );
     assert_eq!(fleet.health(&ros2), HealthState::Fresh);
     // One without a root of trust shows one.
-    let request = fleet.world.authority.challenge_platform(&fleet.dji, NOW).unwrap();
+    let request = fleet.world.ask(&fleet.dji);
     let sent = answer(request.session, &fleet.dji, fleet.px4.evidence(&request.nonce));
     assert_eq!(fleet.refusal(&sent), "other-root-of-trust");
     // A TPM robot is no platform, and a platform has no TPM; nor does the exchange of one count for the other.
@@ -451,11 +415,7 @@ fn a_robot_is_judged_by_the_kind_that_was_enrolled_and_by_no_other() {
 fn nobody_declares_a_tier_of_himself() {
     let mut fleet = Fleet::new();
     // There is no field for it in a message: one more is one too many.
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.px4.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
     let mut sent = fleet.px4.answer(&request);
     // A map of nine pairs, with the domain and the version among them, gets a tenth: key 10, tier 4.
     assert_eq!(sent[0], 0xa9);
@@ -496,22 +456,14 @@ fn what_is_signed_and_bad_is_noted_with_its_reason() {
     let mut fleet = Fleet::new();
     fleet.judge_all();
     fleet.px4.measured = [7; 32];
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.px4.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
     let sent = fleet.px4.answer(&request);
     assert_eq!(
         fleet.untrusted(&sent),
         ["psa-component-measurement", "psa-component-missing"]
     );
     fleet.ros2.stopped = true;
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.ros2.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.ros2.id);
     let sent = fleet.ros2.answer(&request);
     assert_eq!(fleet.untrusted(&sent), ["stopped"]);
     for robot in [&fleet.px4.id, &fleet.ros2.id] {
@@ -520,11 +472,7 @@ fn what_is_signed_and_bad_is_noted_with_its_reason() {
         assert_eq!(standing.trusted_at_ms, None);
     }
     // The state that was signed is of another run than the message's lease is for.
-    let request = fleet
-        .world
-        .authority
-        .challenge_platform(&fleet.px4.id, NOW)
-        .unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
     let mut sent = fleet.px4.answer(&request);
     let boot = sent.windows(16).position(|window| window == [1; 16]).unwrap();
     sent[boot] ^= 1;
@@ -600,4 +548,71 @@ fn enrolments_and_judgements_are_on_record_before_they_are_given_out() {
         .unwrap_err();
     let last = of(&fleet.world, "ros2-1", EntryKind::Provision).pop().unwrap();
     assert_eq!(last, (Outcome::Refused, taken.code().to_owned()));
+}
+
+#[test]
+fn the_state_of_every_kind_of_robot_is_held_to_references() {
+    let mut fleet = Fleet::new();
+    let modes = StateReferences::from_bytes(b"modes = [\"idle\", \"mission\"]").unwrap();
+    let held = |mut plan: PlatformPlan| {
+        plan.state = Some(modes.clone());
+        plan
+    };
+    let (ros2, px4) = (held(fleet.ros2.plan()), held(fleet.px4.plan()));
+    for plan in [ros2, px4] {
+        fleet.world.authority.enrol_platform(plan, NOW).unwrap();
+    }
+    // Over a restart of the authority too: what it is held to is in the record.
+    fleet.world = fleet.world.restarted();
+    let good = fleet.judge_all();
+    (fleet.ros2.mode, fleet.px4.mode) = (OperationalMode::Mission, OperationalMode::Mission);
+    assert_eq!(fleet.judge_all(), good);
+    (fleet.ros2.mode, fleet.px4.mode) = (OperationalMode::Maintenance, OperationalMode::Maintenance);
+    let request = fleet.world.ask(&fleet.ros2.id);
+    let sent = fleet.ros2.answer(&request);
+    assert_eq!(fleet.untrusted(&sent), ["state-mode"]);
+    let request = fleet.world.ask(&fleet.px4.id);
+    let sent = fleet.px4.answer(&request);
+    assert_eq!(fleet.untrusted(&sent), ["state-mode"]);
+    for robot in [&fleet.ros2.id, &fleet.px4.id] {
+        assert_eq!(fleet.health(robot), HealthState::Failing);
+    }
+    // What a record cannot hold them to is refused when it is asked for, not passed over.
+    let refused = |plan: PlatformPlan, state: &[u8]| {
+        let state = Some(StateReferences::from_bytes(state).unwrap());
+        PlatformPlan { state, ..plan }
+    };
+    for (plan, state) in [
+        (unrooted("dji-1"), &b"min_battery_permille = 200"[..]),
+        (fleet.ros2.plan(), b""),
+        (fleet.px4.plan(), b"[transitions]\nidle = [\"mission\"]"),
+    ] {
+        let refused = fleet.world.authority.enrol_platform(refused(plan, state), NOW);
+        assert_eq!(refused.unwrap_err().code(), "platform-refused");
+    }
+}
+
+#[test]
+fn a_policy_that_asks_for_a_part_of_the_state_is_met_by_references_in_the_record() {
+    let mut fleet = Fleet::new();
+    let policy = "name = \"held\"\nversion = 1\n[[class]]\nname = \"all\"\nrobots = [\"*\"]\n[class.level.UNCLASSIFIED]\n\
+                  state = [\"max_speed_mm_per_s\"]\n";
+    let policy = AppraisalPolicy::from_toml(policy).unwrap();
+    fleet.world.authority.put_appraisal_policy(&policy, NOW).unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
+    let sent = fleet.px4.answer(&request);
+    assert_eq!(fleet.untrusted(&sent), ["policy-state"]);
+    let mut plan = fleet.px4.plan();
+    plan.state = Some(StateReferences::from_bytes(b"max_speed_mm_per_s = 500").unwrap());
+    fleet.world.authority.enrol_platform(plan, NOW).unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
+    let sent = fleet.px4.answer(&request);
+    assert!(fleet.judge(&sent).unwrap().answer.lease.is_some());
+    // Held to something else is not held to that.
+    let mut plan = fleet.px4.plan();
+    plan.state = Some(StateReferences::from_bytes(b"min_battery_permille = 0").unwrap());
+    fleet.world.authority.enrol_platform(plan, NOW).unwrap();
+    let request = fleet.world.ask(&fleet.px4.id);
+    let sent = fleet.px4.answer(&request);
+    assert_eq!(fleet.untrusted(&sent), ["policy-state"]);
 }

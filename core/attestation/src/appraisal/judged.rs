@@ -2,6 +2,7 @@
 //! was proven.
 
 use super::reason::{Finding, Reason, Severity};
+use super::reference::StateReferences;
 use super::rules::{JudgedFacts, RuleInForce};
 use crate::ear::{Judgement, TrustVector};
 use alcub3_trust_model::{AttestationKind, HardwareTier, RobotState};
@@ -59,19 +60,8 @@ impl<F> Judged<F> {
     }
 
     /// Adds what a rule of the fleet's appraisal policy finds.
-    pub(crate) fn hold_to(
-        &mut self,
-        rule: &RuleInForce,
-        tier: Option<HardwareTier>,
-        state_time_ms: Option<u64>,
-    ) {
-        let judged = JudgedFacts {
-            tier,
-            state_time_ms,
-            judged_at_ms: self.judged_at_ms,
-            references: None,
-        };
-        rule.hold(&mut self.findings, &judged);
+    pub(crate) fn hold_to(&mut self, rule: &RuleInForce, judged: &JudgedFacts<'_>) {
+        rule.hold(&mut self.findings, judged);
     }
 
     /// Whether one of the reasons was found.
@@ -95,12 +85,18 @@ pub(crate) trait Facts: Sized {
 #[expect(private_bounds, reason = "only appraisals here prove anything")]
 impl<F: Facts> Judged<F> {
     /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
+    /// `state` is what its state was held to when it was made.
     #[must_use]
-    pub fn held_to(mut self, rule: &RuleInForce) -> Self {
+    pub fn held_to(mut self, rule: &RuleInForce, state: Option<&StateReferences>) -> Self {
         let facts = self.attested.as_ref();
-        let tier = facts.map(Facts::tier);
-        let state_time_ms = facts.and_then(Facts::state).map(|state| state.time_ms);
-        self.hold_to(rule, tier, state_time_ms);
+        let judged = JudgedFacts {
+            tier: facts.map(Facts::tier),
+            state_time_ms: facts.and_then(Facts::state).map(|state| state.time_ms),
+            judged_at_ms: self.judged_at_ms,
+            references: None,
+            state,
+        };
+        self.hold_to(rule, &judged);
         self
     }
 }

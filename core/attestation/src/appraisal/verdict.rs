@@ -96,6 +96,7 @@ impl Verdict {
             state_time_ms: state.map(|state| state.time_ms),
             judged_at_ms: self.judged_at_ms,
             references: Some(references),
+            state: references.state(),
         };
         rule.hold(&mut self.findings, &judged);
         self.without_records_of_bad()

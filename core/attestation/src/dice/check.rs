@@ -66,7 +66,7 @@ impl<'p> Check<'p> {
             max_age_ms: self.policy.max_state_age_ms,
             // A chain is asked for all that it can show.
             kind: AttestationKind::Operational,
-            references: None,
+            references: self.policy.state,
         };
         let state = rule.judge(state, &mut self.findings);
         let tier = self.tier();

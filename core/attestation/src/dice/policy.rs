@@ -1,4 +1,5 @@
 use super::reference::LayerReference;
+use crate::appraisal::StateReferences;
 use crate::evidence::Nonce;
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::{HardwareTier, RobotId};
@@ -26,4 +27,6 @@ pub struct Policy<'a> {
     pub last_sequence: Option<u64>,
     /// How far the state's time may be from the verifier's, in milliseconds, before it is worth a warning.
     pub max_state_age_ms: u64,
+    /// What else the state is held to; which mode may follow which is not, since that takes a register.
+    pub state: Option<&'a StateReferences>,
 }

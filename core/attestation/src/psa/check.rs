@@ -152,7 +152,7 @@ impl<'p> Check<'p> {
             max_age_ms: self.policy.max_state_age_ms,
             // A token is asked for all that it can show.
             kind: AttestationKind::Operational,
-            references: None,
+            references: self.policy.state,
         };
         rule.judge(bytes, &mut self.findings)
     }

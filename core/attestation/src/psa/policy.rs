@@ -1,5 +1,6 @@
 use super::claims::{HashValue, InstanceId, LifecycleState, is_certification_reference};
 use super::component::Version;
+use crate::appraisal::StateReferences;
 use crate::evidence::Nonce;
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::{HardwareTier, RobotId};
@@ -32,6 +33,8 @@ pub struct Policy<'a> {
     pub min_tier: HardwareTier,
     /// How far the state's time may be from the verifier's, in milliseconds, before it is worth a warning.
     pub max_state_age_ms: u64,
+    /// What else the state is held to; which mode may follow which is not, since that takes a register.
+    pub state: Option<&'a StateReferences>,
 }
 
 /// The admitted lifecycle states. There is no way to admit any of those in which a report cannot be trusted (RFC 9783 §4.3.1).

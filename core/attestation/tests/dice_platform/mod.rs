@@ -126,6 +126,7 @@ impl Platform {
             min_tier: HardwareTier::Firmware,
             last_sequence: Some(9),
             max_state_age_ms: 60_000,
+            state: None,
         }
     }
 

@@ -50,12 +50,14 @@ pub enum PlatformVerdict {
 
 impl PlatformVerdict {
     /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
+    /// `enrolment` is what it was judged by.
     #[must_use]
-    pub fn held_to(self, rule: &RuleInForce) -> Self {
+    pub fn held_to(self, rule: &RuleInForce, enrolment: &PlatformEnrolment) -> Self {
+        let state = enrolment.state();
         match self {
             Self::Unrooted(verdict) => Self::Unrooted(verdict.held_to(rule)),
-            Self::Dice(verdict) => Self::Dice(Box::new(verdict.held_to(rule))),
-            Self::Psa(verdict) => Self::Psa(Box::new(verdict.held_to(rule))),
+            Self::Dice(verdict) => Self::Dice(Box::new(verdict.held_to(rule, state))),
+            Self::Psa(verdict) => Self::Psa(Box::new(verdict.held_to(rule, state))),
         }
     }
 }
@@ -106,6 +108,7 @@ impl PlatformEnrolment {
             min_tier: expected.min_tier,
             last_sequence: expected.last_sequence,
             max_state_age_ms: expected.max_state_age_ms,
+            state: self.state(),
         }
     }
 
@@ -124,6 +127,7 @@ impl PlatformEnrolment {
             enrolled_tier: self.tier(),
             min_tier: expected.min_tier,
             max_state_age_ms: expected.max_state_age_ms,
+            state: self.state(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The authority's word on a robot whose root of trust is no TPM: a COSE_Sign1, as the enrolment record of a TPM robot is.
 
+use alcub3_attestation::appraisal::{ReferenceError, StateReferences};
 use alcub3_attestation::psa::{DocumentError, InstanceId};
 use alcub3_attestation::{dice, psa};
 use alcub3_command_authority::cose::{CoseError, Message as Cose, Unsigned};
@@ -57,6 +58,21 @@ pub enum PlatformError {
     /// The references of a PSA platform do not read.
     #[error(transparent)]
     Psa(#[from] DocumentError),
+    /// There is no state to hold to anything.
+    #[error("a robot without a root of trust proves no state: leave out the references for it")]
+    NothingProven,
+    /// The references for the state name no part of it.
+    #[error("the references for the state name no part of it: nothing would be judged; leave them out, or name one")]
+    NoStatePart,
+    /// Which mode may follow which is proven by a register of a TPM.
+    #[error(
+        "the references for the state say which mode may follow which: that takes a robot register in a TPM, and this robot has \
+         none; leave out `transitions`"
+    )]
+    Transitions,
+    /// The references for the state do not read.
+    #[error(transparent)]
+    State(#[from] ReferenceError),
 }
 
 /// What the authority says of a robot whose root of trust is no TPM. Made only with a tier and keys that fit its kind.
@@ -67,6 +83,7 @@ pub struct PlatformEnrolment {
     tier: HardwareTier,
     ceiling: Level,
     issued_at_ms: u64,
+    state: Option<StateReferences>,
 }
 
 impl PlatformEnrolment {
@@ -96,7 +113,34 @@ impl PlatformEnrolment {
             tier,
             ceiling,
             issued_at_ms,
+            state: None,
         })
+    }
+
+    /// The record of a robot whose state is held to references.
+    ///
+    /// # Errors
+    /// [`PlatformError`]: nothing of that robot or of those references can be judged.
+    pub fn holding_state_to(self, state: StateReferences) -> Result<Self, PlatformError> {
+        match () {
+            () if self.root.kind() == RootKind::None => return Err(PlatformError::NothingProven),
+            () if state.is_empty() => return Err(PlatformError::NoStatePart),
+            () if state.asks_for_transitions() => return Err(PlatformError::Transitions),
+            () => {}
+        }
+        let length = state.to_json().len();
+        if length > MAX_REFERENCES {
+            return Err(PlatformError::ReferencesTooLong(length));
+        }
+        Ok(Self {
+            state: Some(state),
+            ..self
+        })
+    }
+
+    /// What its state is held to; none where it is held to nothing.
+    pub const fn state(&self) -> Option<&StateReferences> {
+        self.state.as_ref()
     }
 
     /// The robot.
@@ -130,7 +174,8 @@ impl PlatformEnrolment {
             RootOfTrust::None => 0,
             RootOfTrust::Dice(_) | RootOfTrust::Psa(_) => 3,
         };
-        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, VERSION, 5 + own);
+        let held = usize::from(self.state.is_some());
+        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, VERSION, 5 + own + held);
         out.u64(2)
             .text(self.robot.as_str())
             .u64(3)
@@ -144,6 +189,9 @@ impl PlatformEnrolment {
             RootOfTrust::None => {}
             RootOfTrust::Dice(dice) => put_dice(&mut out, dice),
             RootOfTrust::Psa(psa) => put_psa(&mut out, psa),
+        }
+        if let Some(state) = &self.state {
+            out.u64(13).text(&state.to_json());
         }
         Unsigned::new(suite, out.finish())
     }
@@ -160,8 +208,13 @@ impl PlatformEnrolment {
             RootKind::Dice => RootOfTrust::Dice(Box::new(dice_root(&mut m)?)),
             RootKind::Psa => RootOfTrust::Psa(Box::new(psa_root(&mut m)?)),
         };
+        let state = state_references(&mut m)?;
         m.finish()?;
-        Self::new(robot, root, tier, ceiling, issued_at_ms)
+        let record = Self::new(robot, root, tier, ceiling, issued_at_ms)?;
+        match state {
+            Some(state) => record.holding_state_to(state),
+            None => Ok(record),
+        }
     }
 }
 
@@ -220,6 +273,16 @@ fn psa_root(m: &mut Message<'_>) -> Result<PsaRoot, PlatformError> {
         instance,
         references,
     })
+}
+
+fn state_references(m: &mut Message<'_>) -> Result<Option<StateReferences>, PlatformError> {
+    if !m.has(13, "state")? {
+        return Ok(None);
+    }
+    let text = wire::short_text(&mut m.r, "state", MAX_REFERENCES)?;
+    let state = StateReferences::from_json(&text)?;
+    one_form(m, "state", &text, &state.to_json())?;
+    Ok(Some(state))
 }
 
 /// A document in a record is written as its values are written.

@@ -3,6 +3,7 @@
 
 mod record;
 
+use alcub3_attestation::appraisal::StateReferences;
 use alcub3_attestation::ear::EarError;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_attestation::health::Health;
@@ -93,6 +94,8 @@ pub struct PlatformPlan {
     pub tier: HardwareTier,
     /// The highest level that it may serve; never above the authority's own.
     pub ceiling: Level,
+    /// What its state is held to, if to anything.
+    pub state: Option<StateReferences>,
 }
 
 /// A judgement and what was issued on it.
@@ -163,9 +166,13 @@ impl Authority {
             root,
             tier,
             ceiling,
+            state,
         } = plan;
         let ceiling = ceiling.min(self.config.ceiling);
-        let record = PlatformEnrolment::new(robot, root, tier, ceiling, now_ms)?;
+        let mut record = PlatformEnrolment::new(robot, root, tier, ceiling, now_ms)?;
+        if let Some(state) = state {
+            record = record.holding_state_to(state)?;
+        }
         // One without a root of trust is enrolled so that it is known for what it is; no level admits it.
         if record.root().kind() != RootKind::None {
             self.platform_level(&record)?;
@@ -344,7 +351,7 @@ impl Authority {
         };
         let mut verdict = record.appraise(&answer.evidence, &expected, now_ms)?;
         if let Some(rule) = self.appraisal_rule(robot, judged_at) {
-            verdict = verdict.held_to(&rule);
+            verdict = verdict.held_to(&rule, record);
         }
         if verdict.state().is_some_and(|state| state.boot != answer.boot) {
             return Err(PlatformRefusal::OtherBoot);

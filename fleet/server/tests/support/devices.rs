@@ -12,13 +12,22 @@ use alcub3_fleet_protocol::platform::{
 };
 use alcub3_server::PlatformPlan;
 use alcub3_trust_model::canonical::Encoder;
-use alcub3_trust_model::{BootId, HardwareTier, LeaseId, Level, RobotId, RobotState, SessionId};
+use alcub3_trust_model::{
+    BootId, HardwareTier, LeaseId, Level, OperationalMode, RobotId, RobotState, SessionId,
+};
 
-use super::NOW;
+use super::{NOW, World};
 use super::robot::Robot;
 
 const BOOT: BootId = BootId::new([1; 16]);
 const LEASE: LeaseId = LeaseId::new([9; 16]);
+
+impl World {
+    /// Asks a robot whose root of trust is no TPM for evidence.
+    pub fn ask(&mut self, robot: &RobotId) -> PlatformRequest {
+        self.authority.challenge_platform(robot, NOW).unwrap()
+    }
+}
 
 /// A file of the vectors that other tools made of a DICE platform.
 pub fn vector(name: &str) -> Vec<u8> {
@@ -88,6 +97,7 @@ pub struct DiceDevice {
     pub chain: Vec<&'static str>,
     pub sequence: u64,
     pub stopped: bool,
+    pub mode: OperationalMode,
 }
 
 impl DiceDevice {
@@ -97,6 +107,7 @@ impl DiceDevice {
             chain: vec!["root", "device", "layer1", "leaf"],
             sequence: 0,
             stopped: false,
+            mode: OperationalMode::Idle,
         }
     }
 
@@ -114,6 +125,7 @@ impl DiceDevice {
             root: RootOfTrust::Dice(Box::new(Self::root())),
             tier: HardwareTier::Firmware,
             ceiling: Level::TopSecret,
+            state: None,
         }
     }
 
@@ -122,6 +134,7 @@ impl DiceDevice {
         self.sequence += 1;
         let mut state = state(&self.id);
         state.stopped = self.stopped;
+        state.mode = self.mode;
         let state = state.to_canonical();
         let statement = Statement {
             nonce,
@@ -172,6 +185,7 @@ pub struct PsaDevice {
     pub alg: HashAlg,
     /// What its component measured.
     pub measured: [u8; 32],
+    pub mode: OperationalMode,
 }
 
 impl PsaDevice {
@@ -181,6 +195,7 @@ impl PsaDevice {
             key: SigningKey::generate(Curve::P384).unwrap(),
             alg: HashAlg::Sha384,
             measured: [3; 32],
+            mode: OperationalMode::Idle,
         }
     }
 
@@ -196,6 +211,7 @@ impl PsaDevice {
             root: RootOfTrust::Psa(Box::new(root)),
             tier: HardwareTier::Firmware,
             ceiling: Level::TopSecret,
+            state: None,
         }
     }
 
@@ -220,7 +236,9 @@ impl PsaDevice {
     }
 
     pub fn evidence(&self, nonce: &Nonce) -> RootEvidence {
-        let state = state(&self.id).to_canonical();
+        let mut state = state(&self.id);
+        state.mode = self.mode;
+        let state = state.to_canonical();
         let token = self.token(self.challenge(nonce, &state).as_bytes());
         RootEvidence::Psa { token, state }
     }
@@ -237,6 +255,7 @@ pub fn unrooted(name: &str) -> PlatformPlan {
         root: RootOfTrust::None,
         tier: HardwareTier::None,
         ceiling: Level::Unclassified,
+        state: None,
     }
 }
 

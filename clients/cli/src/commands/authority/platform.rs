@@ -2,13 +2,14 @@
 
 use crate::args::Context;
 use crate::clock::now_ms;
-use crate::commands::platform::{DiceArgs, PsaArgs};
+use crate::commands::platform::{DiceArgs, Found, PsaArgs};
 use crate::error::CliError;
 use crate::output::{Answer, table};
 use crate::parties::AuthorityArgs;
-use alcub3_fleet_protocol::platform::{PlatformEnrolment, RootOfTrust};
+use alcub3_attestation::appraisal::StateReferences;
+use alcub3_fleet_protocol::platform::PlatformEnrolment;
 use alcub3_server::{Authority, PlatformPlan, PlatformRefusal};
-use alcub3_trust_model::{HardwareTier, Level, RobotId};
+use alcub3_trust_model::{Level, RobotId};
 use serde_json::{Value, json};
 
 /// The commands of the group.
@@ -71,19 +72,20 @@ pub(crate) fn run(command: &PlatformCommand, _context: &Context) -> Result<Answe
             enrol(&arguments.named, arguments.root.read()?)
         }
         PlatformCommand::Enrol(EnrolCommand::None(named)) => {
-            enrol(named, (RootOfTrust::None, HardwareTier::None))
+            enrol(named, Found::UNROOTED)
         }
         PlatformCommand::List(arguments) => list(arguments),
     }
 }
 
-fn enrol(named: &Named, (root, tier): (RootOfTrust, HardwareTier)) -> Result<Answer, CliError> {
+fn enrol(named: &Named, found: Found) -> Result<Answer, CliError> {
     let mut authority = named.authority.open_records()?;
     let plan = PlatformPlan {
         robot: named.robot.clone(),
-        root,
-        tier,
+        root: found.root,
+        tier: found.tier,
         ceiling: named.ceiling,
+        state: found.state,
     };
     let platform = authority.enrol_platform(plan, now_ms())?;
     let record = platform.record();
@@ -145,6 +147,6 @@ fn described(authority: &Authority, robot: &RobotId) -> Result<(Value, [String; 
 fn to_json(record: &PlatformEnrolment, level: Option<Level>) -> Value {
     json!({
         "robot": record.robot(), "root": record.root().kind().name(), "tier": record.tier(), "ceiling": record.ceiling(),
-        "level": level, "issued_at_ms": record.issued_at_ms(),
+        "level": level, "issued_at_ms": record.issued_at_ms(), "state": record.state().map(StateReferences::parts),
     })
 }

@@ -8,4 +8,4 @@ mod roots;
 pub(super) use answer::{PlatformCommand, run};
 pub(super) use judged::Judged;
 pub(super) use offline::{Offline, run as appraise};
-pub(super) use roots::{DiceArgs, PsaArgs};
+pub(super) use roots::{DiceArgs, Found, PsaArgs};

@@ -2,7 +2,7 @@
 //! and nothing is issued.
 
 use super::judged::Judged;
-use super::roots::{DiceArgs, PsaArgs, bytes_of};
+use super::roots::{DiceArgs, Found, PsaArgs, bytes_of};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::commands::files;
@@ -10,10 +10,10 @@ use crate::error::CliError;
 use crate::output::Answer;
 use alcub3_attestation::evidence::Nonce;
 use alcub3_fleet_protocol::platform::{
-    Expected, PlatformAnswer, PlatformEnrolment, PlatformVerdict, RootEvidence, RootOfTrust,
+    Expected, PlatformAnswer, PlatformEnrolment, PlatformVerdict, RootEvidence,
 };
 use alcub3_server::PlatformRefusal;
-use alcub3_trust_model::{HardwareTier, Level, RobotId, profile};
+use alcub3_trust_model::{Level, RobotId, profile};
 use std::path::{Path, PathBuf};
 
 const LIMIT: u64 = 1024 * 1024;
@@ -104,10 +104,9 @@ pub(crate) fn run(command: &Offline, context: &Context) -> Result<Answer, CliErr
             arguments.asked.judge(arguments.root.read()?, &evidence, context)
         }
         Offline::None(arguments) => {
-            let root = (RootOfTrust::None, HardwareTier::None);
             let nonce = Nonce([0; 32]);
             let (robot, level) = (&arguments.robot, arguments.level);
-            judge(robot, &nonce, level, root, &RootEvidence::None, context)
+            judge(robot, &nonce, level, Found::UNROOTED, &RootEvidence::None, context)
         }
     }
 }
@@ -141,12 +140,12 @@ fn answered(bytes: &[u8], robot: &RobotId) -> Result<Option<RootEvidence>, CliEr
 impl Asked {
     fn judge(
         &self,
-        root: (RootOfTrust, HardwareTier),
+        found: Found,
         evidence: &RootEvidence,
         context: &Context,
     ) -> Result<Answer, CliError> {
         let nonce = Nonce(bytes_of(&self.nonce, "--nonce")?);
-        judge(&self.robot, &nonce, self.level, root, evidence, context)
+        judge(&self.robot, &nonce, self.level, found, evidence, context)
     }
 }
 
@@ -154,13 +153,12 @@ fn judge(
     robot: &RobotId,
     nonce: &Nonce,
     level: Level,
-    (root, tier): (RootOfTrust, HardwareTier),
+    found: Found,
     evidence: &RootEvidence,
     context: &Context,
 ) -> Result<Answer, CliError> {
     let now_ms = now_ms();
-    let record = PlatformEnrolment::new(robot.clone(), root, tier, Level::TopSecret, now_ms)
-        .map_err(PlatformRefusal::from)?;
+    let record = found.record(robot, now_ms).map_err(PlatformRefusal::from)?;
     let expected = Expected {
         nonce,
         min_tier: profile(level).min_tier,
@@ -173,7 +171,7 @@ fn judge(
     let judged = Judged {
         robot,
         root: record.root().kind(),
-        tier,
+        tier: record.tier(),
         level: admitted(&record, &verdict, level),
         verdict: &verdict,
     };

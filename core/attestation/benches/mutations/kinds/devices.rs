@@ -65,6 +65,7 @@ impl DiceVerifier {
             min_tier: self.min_tier,
             last_sequence: Some(self.last_sequence),
             max_state_age_ms: 60_000,
+            state: None,
         };
         let verdict = dice::appraise(evidence, &policy, self.now_ms);
         judgement(&verdict, &verdict.attested())
@@ -280,6 +281,7 @@ impl PsaVerifier {
             enrolled_tier: HardwareTier::Firmware,
             min_tier: self.min_tier,
             max_state_age_ms: 60_000,
+            state: None,
         };
         let verdict = psa::appraise(&parts[0], &parts[1], &policy, NOW_MS);
         judgement(&verdict, &verdict.attested())

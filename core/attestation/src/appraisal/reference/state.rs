@@ -231,6 +231,47 @@ impl StateReferences {
         }
     }
 
+    /// References from a file's content: the fields of `state` of reference values (docs/reference-values.md), alone, as JSON or
+    /// as TOML, in UTF-8 to its last byte.
+    ///
+    /// # Errors
+    /// What is wrong with the document; unknown fields are refused, and so is what is said twice.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReferenceError> {
+        let text = core::str::from_utf8(bytes).map_err(ReferenceError::Text)?;
+        if text.trim_start().starts_with('{') {
+            return Self::from_json(text);
+        }
+        let document: StateDocument = toml::from_str(text).map_err(ReferenceError::Toml)?;
+        document.parse()
+    }
+
+    /// References from their JSON form.
+    ///
+    /// # Errors
+    /// As [`Self::from_bytes`].
+    pub fn from_json(text: &str) -> Result<Self, ReferenceError> {
+        let document: StateDocument = serde_json::from_str(text).map_err(ReferenceError::Json)?;
+        document.parse()
+    }
+
+    /// The one JSON form of these references.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.document()).unwrap_or_default()
+    }
+
+    /// Whether no part of a state is held to anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts().is_empty()
+    }
+
+    /// Whether they say which mode may follow which: what a robot register proves, and a state alone does not.
+    #[must_use]
+    pub fn asks_for_transitions(&self) -> bool {
+        !self.transitions.is_empty()
+    }
+
     pub(super) fn document(&self) -> StateDocument {
         let texts = |digests: &[Digest]| digests.iter().map(digest_text).collect();
         let firmware = self.firmware.iter().map(|(subsystem, accepted)| {

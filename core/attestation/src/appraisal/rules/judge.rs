@@ -14,8 +14,10 @@ pub struct JudgedFacts<'a> {
     pub state_time_ms: Option<u64>,
     /// When it was judged, UTC in milliseconds.
     pub judged_at_ms: u64,
-    /// What a boot, what runs and the state were held to; `None` for evidence that is of none of them.
+    /// What a boot and what runs were held to; `None` for evidence that is of neither.
     pub references: Option<&'a ReferenceValues>,
+    /// What the state was held to; `None` where it was held to nothing.
+    pub state: Option<&'a StateReferences>,
 }
 
 impl RuleInForce {
@@ -120,9 +122,7 @@ impl RuleInForce {
             );
             findings.push(Finding::new(Reason::PolicyRuntime, detail));
         }
-        let parts = references
-            .and_then(ReferenceValues::state)
-            .map(StateReferences::parts);
+        let parts = judged.state.map(StateReferences::parts);
         for part in &self.asks.state {
             let part = part.as_str();
             if parts.as_ref().is_none_or(|parts| !parts.contains_key(part)) {
