@@ -53,6 +53,7 @@ pub fn judge_psa(token: &[u8]) -> Verdict {
         enrolled_tier: HardwareTier::Firmware,
         min_tier: HardwareTier::Firmware,
         max_state_age_ms: 60_000,
+        state: None,
     };
     appraise(token, PSA_STATE, &policy, NOW_MS)
 }

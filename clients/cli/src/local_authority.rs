@@ -154,6 +154,15 @@ impl LocalAuthority {
             .approve_succession(proposal, &votes?, &mut self.vault, now_ms())?)
     }
 
+    /// Rearms a robot without a TPM with these persons' votes.
+    pub(crate) fn rearm_platform(&mut self, robot: &RobotId, persons: &[Person]) -> Result<(), CliError> {
+        let (authority, vault) = (&mut self.authority, &mut self.vault);
+        let proposal = authority.propose_platform_rearm(robot, vault, now_ms())?;
+        let votes = persons.iter().map(|person| person.vote(proposal.ballot()));
+        let votes: Vec<_> = votes.collect::<Result<_, _>>()?;
+        Ok(authority.approve_platform_rearm(&proposal, &votes, vault, now_ms())?)
+    }
+
     /// Approves the duplication of a robot's key with these persons' votes, once the authority knows what its parent is.
     pub(crate) fn approve_backup(
         &mut self,

@@ -141,7 +141,9 @@ fn robots_without_a_tpm_are_enrolled_asked_answered_judged_and_listed() {
     fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
     fleet.yes("attest --eventlog boot.log");
     let key = prepare(fleet.path());
-    let enrolled = fleet.yes(&format!("authority platform enrol dice ros2-1 {DICE} --state-references modes.toml"));
+    let enrolled = fleet.yes(&format!(
+        "authority platform enrol dice ros2-1 {DICE} --state-references modes.toml"
+    ));
     assert_eq!(
         (&enrolled["root"], &enrolled["level"], &enrolled["state"]["modes"]),
         (&"dice".into(), &"CUI".into(), &serde_json::json!(["idle"]))
@@ -153,6 +155,14 @@ fn robots_without_a_tpm_are_enrolled_asked_answered_judged_and_listed() {
     assert_eq!(
         (&unrooted["tier"], &unrooted["level"]),
         (&"none".into(), &Value::Null)
+    );
+    // Nobody is rearmed of whom no stop is known.
+    let refused = fleet.run("authority platform rearm px4-1 --approve alice=alice.key --approve bob=bob.key");
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("px4-1 is not known to be stopped"),
+        "{}",
+        refused.stderr
     );
     // The DICE robot signs what it is told to sign.
     let kind = fleet.run("--json appraise --request ros2-1 --kind emergency -o request");

@@ -223,7 +223,9 @@ fn what_a_state_is_held_to_is_in_the_record_in_one_form() {
             .position(|window| window == written.as_bytes())
             .unwrap();
         payload[at..at + written.len()].copy_from_slice(other.as_bytes());
-        let bytes = Unsigned::new(authority.suite(), payload).sign(&authority).unwrap();
+        let bytes = Unsigned::new(authority.suite(), payload)
+            .sign(&authority)
+            .unwrap();
         assert!(VerifiedPlatform::verify(&bytes, &authority.verifying_key()).is_err());
     }
     assert!(matches!(

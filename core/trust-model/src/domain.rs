@@ -171,6 +171,9 @@ pub const RECOVERY_ITEM: &str = "alcub3/recovery-item/v1";
 /// The release of a lost robot's name from its TPM.
 pub const SUCCESSION: &str = "alcub3/succession/v1";
 
+/// The rearm of a robot whose root of trust is no TPM.
+pub const PLATFORM_REARM: &str = "alcub3/platform-rearm/v1";
+
 /// What a device key's certification by the attestation key is made for, when a certificate is asked for.
 pub const DEVICE_KEY: &str = "alcub3/device-key/v1";
 /// A robot's request for a certificate.
@@ -271,6 +274,7 @@ pub const ALL: &[&str] = &[
     RECOVERY_SHARE,
     RECOVERY_ITEM,
     SUCCESSION,
+    PLATFORM_REARM,
     DEVICE_KEY,
     CERTIFICATE_REQUEST,
     CERTIFICATE_GRANT,

@@ -76,7 +76,7 @@ pub use missions::{MissionApprovalError, MissionPlan, MissionProposal};
 pub use offline::{OfflineJudged, OfflineRefusal};
 pub use operators::{Operator, OperatorError, Operators};
 pub use origin::{DEVICE_ROOTS, OriginError};
-pub use platforms::{AppraisedPlatform, PlatformPlan, PlatformRefusal, PlatformStanding};
+pub use platforms::{AppraisedPlatform, PlatformPlan, PlatformRearm, PlatformRefusal, PlatformStanding};
 pub use policy_bundle::{BundleIssueError, LONGEST_BUNDLE_MS};
 pub use purge::{PurgeApprovalError, PurgeProposal, PurgeReceiptError};
 pub use rearm::{RearmApprovalError, RearmProposal};

@@ -247,6 +247,10 @@ impl Refusal for PlatformRefusal {
             Self::OtherBoot => "other-boot",
             Self::NoSuite => "suite-too-weak",
             Self::BelowFloor(below) => below.code(),
+            Self::NotStopped(_) => "not-stopped",
+            Self::StoppedAgain(_) => "stopped-again",
+            Self::Approval(error) => error.code(),
+            Self::Vault(_) => VAULT,
             Self::Result(_) | Self::Sign(_) => CRYPTOGRAPHY,
         }
     }

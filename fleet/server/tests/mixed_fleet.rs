@@ -9,7 +9,7 @@
 
 mod support;
 
-use alcub3_attestation::appraisal::{AppraisalPolicy, Reason, ReferenceValues, StateReferences};
+use alcub3_attestation::appraisal::{Reason, ReferenceValues};
 use alcub3_attestation::ear::{Ear, Status, Submodule};
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::evidence::Nonce;
@@ -21,10 +21,10 @@ use alcub3_fleet_protocol::attestation::EvidenceMessage;
 use alcub3_fleet_protocol::platform::{PlatformError, RootEvidence, RootOfTrust};
 use alcub3_server::{
     AppraisedPlatform, AttestationError, Authority, AuthorityConfig, EnrolmentError, ExchangeError,
-    PRODUCTION_ROOTS, PlatformPlan, PlatformRefusal, Refusal,
+    PRODUCTION_ROOTS, PlatformRefusal, Refusal,
 };
 use alcub3_trust_model::HardwareTier::{self, Discrete, Firmware, Simulator};
-use alcub3_trust_model::{BelowFloor, BootId, FleetId, Level, LevelProfiles, OperationalMode, RobotId};
+use alcub3_trust_model::{BelowFloor, BootId, FleetId, Level, LevelProfiles, RobotId};
 use support::devices::{DiceDevice, PsaDevice, answer, claiming, discrete, state, unrooted};
 use support::robot::Robot;
 use support::{NOW, World};
@@ -548,71 +548,4 @@ fn enrolments_and_judgements_are_on_record_before_they_are_given_out() {
         .unwrap_err();
     let last = of(&fleet.world, "ros2-1", EntryKind::Provision).pop().unwrap();
     assert_eq!(last, (Outcome::Refused, taken.code().to_owned()));
-}
-
-#[test]
-fn the_state_of_every_kind_of_robot_is_held_to_references() {
-    let mut fleet = Fleet::new();
-    let modes = StateReferences::from_bytes(b"modes = [\"idle\", \"mission\"]").unwrap();
-    let held = |mut plan: PlatformPlan| {
-        plan.state = Some(modes.clone());
-        plan
-    };
-    let (ros2, px4) = (held(fleet.ros2.plan()), held(fleet.px4.plan()));
-    for plan in [ros2, px4] {
-        fleet.world.authority.enrol_platform(plan, NOW).unwrap();
-    }
-    // Over a restart of the authority too: what it is held to is in the record.
-    fleet.world = fleet.world.restarted();
-    let good = fleet.judge_all();
-    (fleet.ros2.mode, fleet.px4.mode) = (OperationalMode::Mission, OperationalMode::Mission);
-    assert_eq!(fleet.judge_all(), good);
-    (fleet.ros2.mode, fleet.px4.mode) = (OperationalMode::Maintenance, OperationalMode::Maintenance);
-    let request = fleet.world.ask(&fleet.ros2.id);
-    let sent = fleet.ros2.answer(&request);
-    assert_eq!(fleet.untrusted(&sent), ["state-mode"]);
-    let request = fleet.world.ask(&fleet.px4.id);
-    let sent = fleet.px4.answer(&request);
-    assert_eq!(fleet.untrusted(&sent), ["state-mode"]);
-    for robot in [&fleet.ros2.id, &fleet.px4.id] {
-        assert_eq!(fleet.health(robot), HealthState::Failing);
-    }
-    // What a record cannot hold them to is refused when it is asked for, not passed over.
-    let refused = |plan: PlatformPlan, state: &[u8]| {
-        let state = Some(StateReferences::from_bytes(state).unwrap());
-        PlatformPlan { state, ..plan }
-    };
-    for (plan, state) in [
-        (unrooted("dji-1"), &b"min_battery_permille = 200"[..]),
-        (fleet.ros2.plan(), b""),
-        (fleet.px4.plan(), b"[transitions]\nidle = [\"mission\"]"),
-    ] {
-        let refused = fleet.world.authority.enrol_platform(refused(plan, state), NOW);
-        assert_eq!(refused.unwrap_err().code(), "platform-refused");
-    }
-}
-
-#[test]
-fn a_policy_that_asks_for_a_part_of_the_state_is_met_by_references_in_the_record() {
-    let mut fleet = Fleet::new();
-    let policy = "name = \"held\"\nversion = 1\n[[class]]\nname = \"all\"\nrobots = [\"*\"]\n[class.level.UNCLASSIFIED]\n\
-                  state = [\"max_speed_mm_per_s\"]\n";
-    let policy = AppraisalPolicy::from_toml(policy).unwrap();
-    fleet.world.authority.put_appraisal_policy(&policy, NOW).unwrap();
-    let request = fleet.world.ask(&fleet.px4.id);
-    let sent = fleet.px4.answer(&request);
-    assert_eq!(fleet.untrusted(&sent), ["policy-state"]);
-    let mut plan = fleet.px4.plan();
-    plan.state = Some(StateReferences::from_bytes(b"max_speed_mm_per_s = 500").unwrap());
-    fleet.world.authority.enrol_platform(plan, NOW).unwrap();
-    let request = fleet.world.ask(&fleet.px4.id);
-    let sent = fleet.px4.answer(&request);
-    assert!(fleet.judge(&sent).unwrap().answer.lease.is_some());
-    // Held to something else is not held to that.
-    let mut plan = fleet.px4.plan();
-    plan.state = Some(StateReferences::from_bytes(b"min_battery_permille = 0").unwrap());
-    fleet.world.authority.enrol_platform(plan, NOW).unwrap();
-    let request = fleet.world.ask(&fleet.px4.id);
-    let sent = fleet.px4.answer(&request);
-    assert_eq!(fleet.untrusted(&sent), ["policy-state"]);
 }

@@ -59,6 +59,12 @@ impl<F> Judged<F> {
         self.findings.iter().any(|finding| finding.severity == severity)
     }
 
+    /// With something more that was found. Nothing found is ever taken away.
+    pub(crate) fn with(mut self, finding: Finding) -> Self {
+        self.findings.push(finding);
+        self
+    }
+
     /// Adds what a rule of the fleet's appraisal policy finds.
     pub(crate) fn hold_to(&mut self, rule: &RuleInForce, judged: &JudgedFacts<'_>) {
         rule.hold(&mut self.findings, judged);
@@ -84,6 +90,20 @@ pub(crate) trait Facts: Sized {
 
 #[expect(private_bounds, reason = "only appraisals here prove anything")]
 impl<F: Facts> Judged<F> {
+    /// The verdict of a verifier that remembers a stop of the robot, which its own signed state said at `since_ms` (UTC) and nobody
+    /// rearmed: what the robot says of itself after that proves no rearm.
+    #[must_use]
+    pub fn with_stop_in_force(self, since_ms: u64) -> Self {
+        if self.attested.is_none() || self.has(Reason::Stopped) {
+            return self;
+        }
+        let detail = format!(
+            "its signed state said at {since_ms} (UTC, milliseconds since 1970) that it is stopped, and nobody rearmed it since; two \
+             persons rearm it with `authority platform rearm`"
+        );
+        self.with(Finding::new(Reason::StopInForce, detail))
+    }
+
     /// The verdict held to a rule of the fleet's appraisal policy as well, as one of a TPM's evidence is: never better than it was.
     /// `state` is what its state was held to when it was made.
     #[must_use]

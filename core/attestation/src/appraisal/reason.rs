@@ -130,7 +130,7 @@ reasons! {
     /// The robot says that it is stopped.
     Stopped = "stopped", Untrusted, "the robot is stopped";
     /// A stop in the log that was not rearmed.
-    StopInForce = "stop-in-force", Untrusted, "the lockdown PCR holds a stop that was not rearmed";
+    StopInForce = "stop-in-force", Untrusted, "a stop is in force that nobody rearmed";
     /// Tier too low.
     Tier = "hardware-tier", Untrusted, "the robot's root of trust is of a lower kind than the policy asks";
     /// Tier claimed above the enrolled.

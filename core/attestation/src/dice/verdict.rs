@@ -25,7 +25,12 @@ pub struct Attested {
 pub type Verdict = Judged<Attested>;
 
 const IDENTITY: [Reason; 2] = [Reason::StateMalformed, Reason::StateRobot];
-const CONFIGURATION: [Reason; 3] = [Reason::DiceConfiguration, Reason::DiceMode, Reason::Stopped];
+const CONFIGURATION: [Reason; 4] = [
+    Reason::DiceConfiguration,
+    Reason::DiceMode,
+    Reason::Stopped,
+    Reason::StopInForce,
+];
 const EXECUTABLES: [Reason; 7] = [
     Reason::DiceLayerMissing,
     Reason::DiceLayerUnexpected,

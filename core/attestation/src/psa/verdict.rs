@@ -72,7 +72,7 @@ fn identity(verdict: &Verdict) -> i8 {
 /// Affirmed only where a configuration was measured and is good; debug exposes what nothing measured.
 fn configuration(verdict: &Verdict, claims: &Claims) -> i8 {
     match () {
-        () if verdict.has(Reason::Stopped) || components(verdict, true) => 96,
+        () if verdict.any(&[Reason::Stopped, Reason::StopInForce]) || components(verdict, true) => 96,
         () if verdict.has(Reason::PsaLifecycleDebug) => 32,
         () if claims.components.iter().any(super::Component::is_configuration) => 2,
         () => 0,

@@ -62,6 +62,19 @@ impl PlatformVerdict {
     }
 }
 
+impl PlatformVerdict {
+    /// The verdict of a verifier that remembers a stop of the robot, which its own signed state said at `since_ms` (UTC) and nobody
+    /// rearmed. Where nothing is proven there is nothing to add.
+    #[must_use]
+    pub fn with_stop_in_force(self, since_ms: u64) -> Self {
+        match self {
+            Self::Unrooted(verdict) => Self::Unrooted(verdict),
+            Self::Dice(verdict) => Self::Dice(Box::new(verdict.with_stop_in_force(since_ms))),
+            Self::Psa(verdict) => Self::Psa(Box::new(verdict.with_stop_in_force(since_ms))),
+        }
+    }
+}
+
 impl PlatformEnrolment {
     /// Judges evidence at `now_ms` (UTC) by the appraiser of the enrolled kind. A robot that shows nothing although it was
     /// enrolled with a root of trust withholds it, and is judged as that.

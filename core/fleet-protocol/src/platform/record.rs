@@ -62,7 +62,9 @@ pub enum PlatformError {
     #[error("a robot without a root of trust proves no state: leave out the references for it")]
     NothingProven,
     /// The references for the state name no part of it.
-    #[error("the references for the state name no part of it: nothing would be judged; leave them out, or name one")]
+    #[error(
+        "the references for the state name no part of it: nothing would be judged; leave them out, or name one"
+    )]
     NoStatePart,
     /// Which mode may follow which is proven by a register of a TPM.
     #[error(

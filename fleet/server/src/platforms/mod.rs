@@ -2,6 +2,9 @@
 //! result, the lease. The rule that admits them to levels is the one of TPM robots (`admission.rs`).
 
 mod record;
+mod stops;
+
+use std::error::Error;
 
 use alcub3_attestation::appraisal::StateReferences;
 use alcub3_attestation::ear::EarError;
@@ -19,8 +22,10 @@ use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::{BelowFloor, HardwareTier, Level, RobotId};
 
 pub use record::PlatformStanding;
+pub use stops::PlatformRearm;
 
 use crate::admission::untrusted_codes;
+use crate::approval::ApprovalError;
 use crate::attestation::MAX_STATE_AGE_MS;
 use crate::audit::Decision;
 use crate::authority::Authority;
@@ -69,6 +74,20 @@ pub enum PlatformRefusal {
     /// No level's floor is met. What the evidence shows is noted all the same.
     #[error("no level's floor is met: {0}")]
     BelowFloor(#[from] BelowFloor),
+    /// It is not known to be stopped.
+    #[error("robot {0} is not known to be stopped: there is nothing to rearm")]
+    NotStopped(RobotId),
+    /// It was stopped again between the vote's beginning and its end.
+    #[error(
+        "robot {0} said that it is stopped since the vote began: release the stop at the robot, then begin the vote anew"
+    )]
+    StoppedAgain(RobotId),
+    /// The votes or the vault.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    /// The vault did not begin the approval.
+    #[error("the authority's TPM did not begin the approval: {0}")]
+    Vault(#[source] Box<dyn Error + Send + Sync>),
     /// The result could not be signed.
     #[error(transparent)]
     Result(#[from] EarError),
@@ -350,6 +369,9 @@ impl Authority {
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let mut verdict = record.appraise(&answer.evidence, &expected, now_ms)?;
+        if let Some(since_ms) = standing.stopped_at_ms {
+            verdict = verdict.with_stop_in_force(since_ms);
+        }
         if let Some(rule) = self.appraisal_rule(robot, judged_at) {
             verdict = verdict.held_to(&rule, record);
         }
@@ -397,7 +419,7 @@ impl Authority {
         let (record, robot, judgement) = (platform.record(), &answer.robot, verdict.judgement());
         // What no root of trust signed makes nobody failing, unless there is none to sign.
         if judgement.tier().is_some() && record.root().kind() == verdict.kind() {
-            standing.note(judgement, &untrusted_codes(judgement.findings()));
+            standing.note(&verdict, &untrusted_codes(judgement.findings()));
             record::put_standing(&self.folder, robot, &standing)?;
         }
         let is_trusted = judgement.is_trusted();

@@ -1,11 +1,10 @@
 //! What the authority keeps of robots whose root of trust is no TPM.
 
-use alcub3_attestation::ear::Judgement;
 use alcub3_attestation::health::History;
 use alcub3_crypto::VerifyingKey;
-use alcub3_fleet_protocol::platform::VerifiedPlatform;
+use alcub3_fleet_protocol::platform::{PlatformVerdict, VerifiedPlatform};
 use alcub3_trust_model::RobotId;
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fields, Reader};
 
 use crate::robots::RobotError;
 use crate::store::{StateFolder, StoreError};
@@ -24,19 +23,26 @@ pub struct PlatformStanding {
     pub trusted_at_ms: Option<u64>,
     /// The last judgements.
     pub history: History,
+    /// When its signed state last said that it is stopped, UTC in milliseconds; none where two persons rearmed it since.
+    pub stopped_at_ms: Option<u64>,
 }
 
 impl PlatformStanding {
     /// Notes a judgement, with the codes of what makes the robot untrusted.
-    pub(super) fn note(&mut self, judgement: &dyn Judgement, codes: &[&'static str]) {
+    pub(super) fn note(&mut self, verdict: &PlatformVerdict, codes: &[&'static str]) {
+        let judgement = verdict.judgement();
         let (is_trusted, at_ms) = (judgement.is_trusted(), judgement.judged_at_ms());
         self.last_sequence = self.last_sequence.max(judgement.sequence());
         self.trusted_at_ms = is_trusted.then_some(at_ms);
         self.history.note(at_ms, is_trusted, codes);
+        if verdict.state().is_some_and(|state| state.stopped) {
+            self.stopped_at_ms = Some(at_ms);
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let optional = usize::from(self.last_sequence.is_some()) + usize::from(self.trusted_at_ms.is_some());
+        let optional = [self.last_sequence, self.trusted_at_ms, self.stopped_at_ms];
+        let optional = optional.iter().flatten().count();
         let mut out = Encoder::structure(DOMAIN, VERSION, 1 + optional);
         for (key, value) in [(2, self.last_sequence), (3, self.trusted_at_ms)] {
             if let Some(value) = value {
@@ -44,6 +50,9 @@ impl PlatformStanding {
             }
         }
         out.u64(4).bytes(&self.history.to_canonical());
+        if let Some(at_ms) = self.stopped_at_ms {
+            out.u64(5).u64(at_ms);
+        }
         out.finish()
     }
 
@@ -51,21 +60,31 @@ impl PlatformStanding {
         let mut reader = Reader::new(DOMAIN, bytes);
         let r = &mut reader;
         let mut fields = r.structure(DOMAIN, VERSION)?;
-        let mut optional = |r: &mut Reader<'_>, key, field| match fields.optional(r, key, field)? {
-            true => r.u64(field).map(Some),
-            false => Ok(None),
-        };
-        let last_sequence = optional(r, 2, "last_sequence")?;
-        let trusted_at_ms = optional(r, 3, "trusted_at_ms")?;
+        let last_sequence = optional(r, &mut fields, 2, "last_sequence")?;
+        let trusted_at_ms = optional(r, &mut fields, 3, "trusted_at_ms")?;
         fields.key(r, 4, "history")?;
         let history = History::from_canonical(r.bytes("history")?)?;
+        let stopped_at_ms = optional(r, &mut fields, 5, "stopped_at_ms")?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
             last_sequence,
             trusted_at_ms,
             history,
+            stopped_at_ms,
         })
+    }
+}
+
+fn optional(
+    r: &mut Reader<'_>,
+    fields: &mut Fields,
+    key: u64,
+    field: &'static str,
+) -> Result<Option<u64>, DecodeError> {
+    match fields.optional(r, key, field)? {
+        true => r.u64(field).map(Some),
+        false => Ok(None),
     }
 }
 
@@ -127,6 +146,7 @@ mod tests {
             last_sequence: Some(9),
             trusted_at_ms: Some(1_790_000_000_000),
             history,
+            stopped_at_ms: Some(1_790_000_000_001),
         };
         for standing in [PlatformStanding::default(), full] {
             let bytes = standing.encode();

@@ -16,8 +16,8 @@ use alcub3_trust_model::{
     BootId, HardwareTier, LeaseId, Level, OperationalMode, RobotId, RobotState, SessionId,
 };
 
-use super::{NOW, World};
 use super::robot::Robot;
+use super::{NOW, World};
 
 const BOOT: BootId = BootId::new([1; 16]);
 const LEASE: LeaseId = LeaseId::new([9; 16]);
@@ -185,6 +185,7 @@ pub struct PsaDevice {
     pub alg: HashAlg,
     /// What its component measured.
     pub measured: [u8; 32],
+    pub stopped: bool,
     pub mode: OperationalMode,
 }
 
@@ -195,6 +196,7 @@ impl PsaDevice {
             key: SigningKey::generate(Curve::P384).unwrap(),
             alg: HashAlg::Sha384,
             measured: [3; 32],
+            stopped: false,
             mode: OperationalMode::Idle,
         }
     }
@@ -237,7 +239,7 @@ impl PsaDevice {
 
     pub fn evidence(&self, nonce: &Nonce) -> RootEvidence {
         let mut state = state(&self.id);
-        state.mode = self.mode;
+        (state.stopped, state.mode) = (self.stopped, self.mode);
         let state = state.to_canonical();
         let token = self.token(self.challenge(nonce, &state).as_bytes());
         RootEvidence::Psa { token, state }

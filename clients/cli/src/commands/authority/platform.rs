@@ -5,7 +5,7 @@ use crate::clock::now_ms;
 use crate::commands::platform::{DiceArgs, Found, PsaArgs};
 use crate::error::CliError;
 use crate::output::{Answer, table};
-use crate::parties::AuthorityArgs;
+use crate::parties::{self, AuthorityArgs, NamedFile};
 use alcub3_attestation::appraisal::StateReferences;
 use alcub3_fleet_protocol::platform::PlatformEnrolment;
 use alcub3_server::{Authority, PlatformPlan, PlatformRefusal};
@@ -18,6 +18,8 @@ pub(crate) enum PlatformCommand {
     /// Enrol a robot, or put other references in place of those that it was enrolled with
     #[command(subcommand)]
     Enrol(EnrolCommand),
+    /// Rearm a robot whose own stop was released: two approvers vote
+    Rearm(Rearm),
     /// The robots that are enrolled without a TPM
     List(List),
 }
@@ -55,6 +57,19 @@ pub(crate) struct Enrol<R: clap::Args> {
     root: R,
 }
 
+/// Arguments of `authority platform rearm`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rearm {
+    /// The robot
+    #[arg(value_name = "ROBOT")]
+    robot: RobotId,
+    /// An approver with their private key, as NAME=FILE; two different persons
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    approve: Vec<NamedFile>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
 /// Arguments of `authority platform list`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
@@ -71,9 +86,8 @@ pub(crate) fn run(command: &PlatformCommand, _context: &Context) -> Result<Answe
         PlatformCommand::Enrol(EnrolCommand::Psa(arguments)) => {
             enrol(&arguments.named, arguments.root.read()?)
         }
-        PlatformCommand::Enrol(EnrolCommand::None(named)) => {
-            enrol(named, Found::UNROOTED)
-        }
+        PlatformCommand::Enrol(EnrolCommand::None(named)) => enrol(named, Found::UNROOTED),
+        PlatformCommand::Rearm(arguments) => rearm(arguments),
         PlatformCommand::List(arguments) => list(arguments),
     }
 }
@@ -103,6 +117,16 @@ fn enrol(named: &Named, found: Found) -> Result<Answer, CliError> {
     Ok(Answer::done(to_json(record, level), text))
 }
 
+fn rearm(arguments: &Rearm) -> Result<Answer, CliError> {
+    let persons = parties::persons(&arguments.approve)?;
+    let robot = &arguments.robot;
+    arguments.authority.open()?.rearm_platform(robot, &persons)?;
+    let text = format!(
+        "{robot} is rearmed: its next evidence is judged without the stop; ask for it with `appraise --request`"
+    );
+    Ok(Answer::done(json!({"rearmed": robot}), text))
+}
+
 fn list(arguments: &List) -> Result<Answer, CliError> {
     let authority = arguments.authority.open_records()?;
     let (json, rows) = described_all(&authority)?;
@@ -129,17 +153,24 @@ fn described(authority: &Authority, robot: &RobotId) -> Result<(Value, [String; 
     let platform = authority.platform_enrolment(robot)?;
     let record = platform.record();
     let level = authority.platform_level(record).ok();
-    let trusted_at_ms = authority.platform_standing(robot)?.trusted_at_ms;
+    let standing = authority.platform_standing(robot)?;
+    let trusted_at_ms = standing.trusted_at_ms;
     let mut json = to_json(record, level);
     if let Some(fields) = json.as_object_mut() {
         fields.insert("trusted_at_ms".into(), json!(trusted_at_ms));
+        fields.insert("stopped_at_ms".into(), json!(standing.stopped_at_ms));
     }
     let row = [
         robot.to_string(),
         record.root().kind().to_string(),
         record.tier().to_string(),
         level.map_or_else(|| "none".to_owned(), |level| level.to_string()),
-        if trusted_at_ms.is_some() { "yes" } else { "no" }.to_owned(),
+        match (trusted_at_ms, standing.stopped_at_ms) {
+            (Some(_), _) => "yes",
+            (None, Some(_)) => "no: stopped",
+            (None, None) => "no",
+        }
+        .to_owned(),
     ];
     Ok((json, row))
 }

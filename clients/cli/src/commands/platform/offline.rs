@@ -106,7 +106,14 @@ pub(crate) fn run(command: &Offline, context: &Context) -> Result<Answer, CliErr
         Offline::None(arguments) => {
             let nonce = Nonce([0; 32]);
             let (robot, level) = (&arguments.robot, arguments.level);
-            judge(robot, &nonce, level, Found::UNROOTED, &RootEvidence::None, context)
+            judge(
+                robot,
+                &nonce,
+                level,
+                Found::UNROOTED,
+                &RootEvidence::None,
+                context,
+            )
         }
     }
 }
@@ -138,12 +145,7 @@ fn answered(bytes: &[u8], robot: &RobotId) -> Result<Option<RootEvidence>, CliEr
 }
 
 impl Asked {
-    fn judge(
-        &self,
-        found: Found,
-        evidence: &RootEvidence,
-        context: &Context,
-    ) -> Result<Answer, CliError> {
+    fn judge(&self, found: Found, evidence: &RootEvidence, context: &Context) -> Result<Answer, CliError> {
         let nonce = Nonce(bytes_of(&self.nonce, "--nonce")?);
         judge(&self.robot, &nonce, self.level, found, evidence, context)
     }
