@@ -338,6 +338,9 @@ impl Authority {
         };
         standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
+        if let Some(epoch) = attested.epoch.filter(|_| is_proven_stop(verdict)) {
+            standing.stopped_at(epoch);
+        }
         // Good evidence of a part says nothing of the rest; bad evidence of a part is bad.
         if shows_nothing_against(verdict) {
             robots::put_standing(&self.folder, robot, standing)?;
@@ -510,6 +513,9 @@ impl Authority {
             standing.saw_rearmed(event.stop);
         } else {
             standing.learned_of_stops([event.stop], now_ms);
+            if let Some(epoch) = verdict.epoch_after.filter(|_| verdict.outcome == Outcome::Proven) {
+                standing.stopped_at(epoch);
+            }
         }
         Ok(robots::put_standing(&self.folder, robot, &standing)?)
     }
@@ -524,6 +530,11 @@ impl Authority {
                 .zip(rearmed)
                 .is_some_and(|(stopped, rearmed)| stopped <= rearmed))
     }
+}
+
+/// Whether the evidence proves a stop, with the epoch that it left the TPM at.
+fn is_proven_stop(verdict: &Verdict) -> bool {
+    verdict.kind() == AttestationKind::Emergency && verdict.is_proven()
 }
 
 /// Whether something is missing that is not known here any more.

@@ -19,6 +19,7 @@ mod report;
 mod rules;
 mod runtime;
 mod state;
+mod stop_by_epoch;
 mod verdict;
 
 pub use asked::{Asked, MissionScope};
