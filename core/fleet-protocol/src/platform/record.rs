@@ -11,6 +11,8 @@ use super::root::{DiceRoot, PsaRoot, RootKind, RootOfTrust};
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
+/// The key of the generation: behind those of every kind's own fields.
+const GENERATION: u64 = 32;
 /// The most root keys of manufacturers.
 const MAX_ROOTS: usize = 16;
 /// The longest document of references, in bytes.
@@ -67,6 +69,7 @@ pub struct PlatformEnrolment {
     tier: HardwareTier,
     ceiling: Level,
     issued_at_ms: u64,
+    generation: u64,
 }
 
 impl PlatformEnrolment {
@@ -96,7 +99,20 @@ impl PlatformEnrolment {
             tier,
             ceiling,
             issued_at_ms,
+            generation: 0,
         })
+    }
+
+    /// The record of a name's later life: see [`Self::nonce`].
+    #[must_use]
+    pub const fn of_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Which life of the name it is of; 0 is the first.
+    pub const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The robot.
@@ -130,7 +146,8 @@ impl PlatformEnrolment {
             RootOfTrust::None => 0,
             RootOfTrust::Dice(_) | RootOfTrust::Psa(_) => 3,
         };
-        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, VERSION, 5 + own);
+        let later = usize::from(self.generation > 0);
+        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, VERSION, 5 + own + later);
         out.u64(2)
             .text(self.robot.as_str())
             .u64(3)
@@ -144,6 +161,9 @@ impl PlatformEnrolment {
             RootOfTrust::None => {}
             RootOfTrust::Dice(dice) => put_dice(&mut out, dice),
             RootOfTrust::Psa(psa) => put_psa(&mut out, psa),
+        }
+        if self.generation > 0 {
+            out.u64(GENERATION).u64(self.generation);
         }
         Unsigned::new(suite, out.finish())
     }
@@ -160,8 +180,20 @@ impl PlatformEnrolment {
             RootKind::Dice => RootOfTrust::Dice(Box::new(dice_root(&mut m)?)),
             RootKind::Psa => RootOfTrust::Psa(Box::new(psa_root(&mut m)?)),
         };
+        let generation = generation(&mut m)?;
         m.finish()?;
-        Self::new(robot, root, tier, ceiling, issued_at_ms)
+        Ok(Self::new(robot, root, tier, ceiling, issued_at_ms)?.of_generation(generation))
+    }
+}
+
+/// The first life of a name is not stated.
+fn generation(m: &mut Message<'_>) -> Result<u64, DecodeError> {
+    if !m.has(GENERATION, "generation")? {
+        return Ok(0);
+    }
+    match m.r.u64("generation")? {
+        0 => Err(m.r.fault("generation", Fault::NotCanonical)),
+        generation => Ok(generation),
     }
 }
 
