@@ -28,10 +28,9 @@ use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
 use crate::store::StoreError;
 use crate::succession;
+use crate::waiting::NoRoom;
 
 const CUSTODY: &str = "custody";
-/// How many enrolments may wait for their answer: asking for more drops all that wait.
-const MAX_WAITING: usize = 64;
 
 /// Why a robot was not enrolled. Nothing was issued.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +47,12 @@ pub enum EnrolmentError {
     /// The roots.
     #[error(transparent)]
     Roots(#[from] RootsError),
-    /// The answer belongs to no challenge of this authority.
-    #[error("the answer belongs to no waiting enrolment: begin the enrolment again")]
+    /// The answer belongs to no challenge of this authority, or came too late.
+    #[error("the answer belongs to no waiting enrolment, or came too late: begin the enrolment again")]
     NotWaiting,
+    /// Too many wait for their answers.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The name belongs to a robot with another TPM.
     #[error(
         "robot {0} is enrolled with another TPM; choose another name, or have two persons release this one from it (`key recover release`)"
@@ -125,14 +127,13 @@ impl Authority {
         let endorsement = self.judge_endorsement(received.request(), now_ms)?;
         let origin = self.judge_origin(received.request(), now_ms)?;
         let received = received.with_origin(&origin)?;
+        self.enrolments.make_room(name.as_bytes(), now_ms)?;
         let admission = self.admission();
         let mut entropy = self.entropy;
         let (challenged, message) =
             received.challenge(endorsement, admission, self.issuer(), &mut entropy)?;
-        if self.enrolments.len() >= MAX_WAITING {
-            self.enrolments.clear();
-        }
-        self.enrolments.insert(challenged.session(), challenged);
+        let (session, key) = (challenged.session(), name.as_bytes().to_vec());
+        self.enrolments.insert(session, challenged, key, now_ms);
         Ok(message)
     }
 
@@ -166,7 +167,7 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<(EnrolmentRecord, Vec<u8>), EnrolmentError> {
-        let challenged = self.waiting_enrolment(response);
+        let challenged = self.waiting_enrolment(response, now_ms);
         let decision = Decision::on(EntryKind::Provision, &challenged, |challenged| {
             (&challenged.request().robot, "enrolment".to_owned())
         });
@@ -178,9 +179,10 @@ impl Authority {
         }
     }
 
-    fn waiting_enrolment(&mut self, response: &[u8]) -> Result<Challenged, EnrolmentError> {
+    fn waiting_enrolment(&mut self, response: &[u8], now_ms: u64) -> Result<Challenged, EnrolmentError> {
         let session = EnrolResponse::from_canonical(response)?.session;
-        self.enrolments.remove(&session).ok_or(EnrolmentError::NotWaiting)
+        let waiting = self.enrolments.take(session, now_ms);
+        waiting.ok_or(EnrolmentError::NotWaiting)
     }
 
     fn enrol<V: ApprovalVault>(

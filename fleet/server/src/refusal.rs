@@ -177,6 +177,7 @@ impl Refusal for EnrolmentError {
             Self::Endorsement(error) => error.code(),
             Self::Origin(error) => error.code(),
             Self::NotWaiting => "exchange",
+            Self::NoRoom(_) => "too-many-waiting",
             Self::NameTaken(_) | Self::NameOfPlatform(_) => "name-taken",
             Self::HardwareTaken { .. } => HardwareReason::IdentityPartElsewhere.code(),
             Self::Robot(error) => error.code(),
