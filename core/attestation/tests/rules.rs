@@ -162,6 +162,23 @@ fn a_wrong_word_is_refused_with_its_line_and_what_there_is() {
 }
 
 /// Each thing that can be asked: met, then not; and the refusal says who asks, what was found, expected, and what to do.
+/// Of two rules for one level, the one that asks for more could be the one that is dropped.
+#[test]
+fn a_level_that_is_written_twice_is_refused_by_name_in_both_forms() {
+    let twice = r#"{"name":"p","version":1,"class":[{"name":"c","robots":["*"],"level":{
+        "SECRET":{"min-tier":"discrete"},"CUI":{},"SECRET":{}}}]}"#;
+    let refused = AppraisalPolicy::from_json(twice).unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.starts_with("SECRET comes twice"), "{why}");
+    let once = twice.replacen("\"CUI\":{},\"SECRET\":{}", "\"CUI\":{}", 1);
+    AppraisalPolicy::from_json(&once).unwrap();
+    let twice = "name = \"p\"\nversion = 1\n[[class]]\nname = \"c\"\nrobots = [\"*\"]\n[class.level.SECRET]\n\
+                 min-tier = \"discrete\"\n[class.level.SECRET]\n";
+    let refused = AppraisalPolicy::from_toml(twice).unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.contains("SECRET"), "{why}");
+}
+
 #[test]
 fn each_thing_that_is_asked_is_refused_where_it_is_not_met_with_who_asked_found_expected_and_what_to_do() {
     let robot = Robot::new();

@@ -12,6 +12,7 @@ pub use document::AppraisalPolicyError;
 pub use judge::JudgedFacts;
 pub use words::{ClassInWords, LevelInWords};
 
+use crate::appraisal::reference::once;
 use alcub3_trust_model::{HardwareTier, Level, RobotId};
 use document::{Claim, Label, Mild, Pattern, Required, StatePart};
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub struct AppraisalPolicy {
 struct Class {
     name: Label,
     robots: Vec<Pattern>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "once")]
     level: BTreeMap<Level, Asks>,
 }
 
