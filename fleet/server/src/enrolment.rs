@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_attestation::ek_certificate::WeakestLink;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::{EkTemplate, Public};
@@ -96,6 +97,14 @@ pub enum EnrolmentError {
     Store(#[from] StoreError),
 }
 
+/// An enrolment that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    challenged: Challenged,
+    /// The weakest signature that the endorsement rests on; none where a person pinned the key.
+    weakest: Option<WeakestLink>,
+}
+
 impl Authority {
     /// Takes an enrolment request; checks the robot's keys and its endorsement certificate; gives the challenge.
     ///
@@ -124,7 +133,7 @@ impl Authority {
             &received.request().endorsement_key,
             &received.request().hardware,
         )?;
-        let endorsement = self.judge_endorsement(received.request(), now_ms)?;
+        let (endorsement, weakest) = self.judge_endorsement(received.request(), now_ms)?;
         let origin = self.judge_origin(received.request(), now_ms)?;
         let received = received.with_origin(&origin)?;
         self.enrolments.make_room(name.as_bytes(), now_ms)?;
@@ -133,19 +142,26 @@ impl Authority {
         let (challenged, message) =
             received.challenge(endorsement, admission, self.issuer(), &mut entropy)?;
         let (session, key) = (challenged.session(), name.as_bytes().to_vec());
-        self.enrolments.insert(session, challenged, key, now_ms);
+        let pending = Pending { challenged, weakest };
+        self.enrolments.insert(session, pending, key, now_ms);
         Ok(message)
     }
 
     /// By the certificate; by an operator's pin only where the chip shows none.
-    fn judge_endorsement(&self, asked: &EnrolRequest, now_ms: u64) -> Result<Endorsement, EnrolmentError> {
+    fn judge_endorsement(
+        &self,
+        asked: &EnrolRequest,
+        now_ms: u64,
+    ) -> Result<(Endorsement, Option<WeakestLink>), EnrolmentError> {
         let (key, certificate) = (&asked.endorsement_key, asked.endorsement_certificate.as_slice());
         if certificate.is_empty() {
-            return Ok(endorsement::judge_by_pin(key, &asked.robot, &self.pins())?);
+            let pinned = endorsement::judge_by_pin(key, &asked.robot, &self.pins())?;
+            return Ok((pinned, None));
         }
         let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
         let certificates = (certificate, asked.certificate_chain.as_slice());
-        Ok(endorsement::judge(key, certificates, &roots, now_ms)?)
+        let (endorsement, weakest) = endorsement::judge(key, certificates, &roots, now_ms)?;
+        Ok((endorsement, Some(weakest)))
     }
 
     /// By the roots of those who build machines.
@@ -167,19 +183,22 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<(EnrolmentRecord, Vec<u8>), EnrolmentError> {
-        let challenged = self.waiting_enrolment(response, now_ms);
-        let decision = Decision::on(EntryKind::Provision, &challenged, |challenged| {
-            (&challenged.request().robot, "enrolment".to_owned())
+        let pending = self.waiting_enrolment(response, now_ms);
+        let decision = Decision::on(EntryKind::Provision, &pending, |pending| {
+            (&pending.challenged.request().robot, "enrolment".to_owned())
         });
-        match challenged {
-            Ok(challenged) => self.acting_on_record(decision, now_ms, |authority| {
-                authority.enrol(challenged, response, vault, now_ms)
-            }),
+        match pending {
+            Ok(Pending { challenged, weakest }) => {
+                let decision = decision.because(weakest.as_ref().map(WeakestLink::code));
+                self.acting_on_record(decision, now_ms, |authority| {
+                    authority.enrol(challenged, response, vault, now_ms)
+                })
+            }
             Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
         }
     }
 
-    fn waiting_enrolment(&mut self, response: &[u8], now_ms: u64) -> Result<Challenged, EnrolmentError> {
+    fn waiting_enrolment(&mut self, response: &[u8], now_ms: u64) -> Result<Pending, EnrolmentError> {
         let session = EnrolResponse::from_canonical(response)?.session;
         let waiting = self.enrolments.take(session, now_ms);
         waiting.ok_or(EnrolmentError::NotWaiting)

@@ -11,6 +11,7 @@ mod support;
 
 use std::fs;
 
+use alcub3_audit_log::{Outcome, Piece, pieces};
 use alcub3_crypto::tpm::{Public, PublicTemplate};
 use alcub3_crypto::{Curve, SigningKey};
 use alcub3_fleet_protocol::endorsement::pin_digest;
@@ -47,6 +48,28 @@ fn an_enrolled_robot_is_recorded_with_its_custody_and_survives_a_restart() {
     assert_eq!(custody.owner.expose(), robot.custody.owner.expose());
     assert_eq!(custody.lockout.expose(), robot.custody.lockout.expose());
     assert_eq!(authority.operators().iter().count(), 3);
+}
+
+#[test]
+fn the_weakest_link_of_the_endorsement_is_on_record() {
+    let mut world = World::new();
+    let robot = Robot::new("rover-1");
+    world.enrol(&robot);
+    let content = fs::read(Authority::audit_file(&world.state())).unwrap();
+    let reasons: Vec<(Outcome, Vec<String>)> = pieces(&content)
+        .filter_map(|piece| match piece {
+            Piece::Entry { entry, .. } if entry.subject == "enrolment" => {
+                Some((entry.outcome, entry.reasons))
+            }
+            _ => None,
+        })
+        .collect();
+    // Its root signs with P-384 and SHA-384.
+    let said = vec!["endorsement-chain-192".to_owned()];
+    assert_eq!(
+        reasons,
+        [(Outcome::Unconfirmed, said.clone()), (Outcome::Done, said)]
+    );
 }
 
 /// Whoever has one TPM, or the certificate of one, asks as often as he likes.
