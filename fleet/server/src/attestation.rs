@@ -279,7 +279,7 @@ impl Authority {
         let verdict = appraise(&message.evidence, &policy, now_ms);
         let verdict = verdict.with_stops_in_force(standing.stops_in_force());
         let verdict = match self.appraisal_rule(&record.robot, ceiling) {
-            Some(rule) => verdict.held_to(&rule, &references),
+            Some(rule) => verdict.held_to(&rule.over_origin(record.origin.kinds()), &references),
             None => verdict,
         };
         let state = verdict.attested().and_then(|attested| attested.state.as_ref());

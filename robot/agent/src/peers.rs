@@ -270,7 +270,10 @@ impl Robot {
         let named_stop = known.named_stop_after(peer);
         let verdict = verdict.with_stop_since(named_stop.map(|stop| stop.epoch));
         let verdict = match &peer.policy().rule {
-            Some(rule) => verdict.held_to(rule, peer.references()),
+            Some(rule) => {
+                let rule = rule.clone().over_origin(peer.enrolment().record().origin.kinds());
+                verdict.held_to(&rule, peer.references())
+            }
             None => verdict,
         };
         let record = PeerRecord {

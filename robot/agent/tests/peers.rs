@@ -146,7 +146,8 @@ fn a_peer_is_held_to_the_rule_in_the_bundle() {
         (2, classed("min-tier = \"firmware\""), Some(Reason::PolicyTier)),
         (3, classed("runtime = \"required\""), Some(Reason::PolicyRuntime)),
         (4, stranger, Some(Reason::PolicyClass)),
-        (5, classed(""), None),
+        (5, classed("origin = [\"iak\"]"), Some(Reason::PolicyOrigin)),
+        (6, classed(""), None),
     ] {
         let bundle = pair.bundle(version, |bundle| bundle.peers[0].rule = Some(rule));
         pair.two.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
