@@ -9,6 +9,7 @@
 
 mod support;
 
+use alcub3_testkit::SimulatorCa;
 use support::assert_error;
 use support::fleet::Fleet;
 
@@ -284,4 +285,57 @@ fn a_chip_without_a_certificate_is_enrolled_by_a_persons_pin() {
         1,
         "no-endorsement-pin",
     );
+}
+
+/// The maker's platform certificate names the endorsement certificate in the chip, and the fleet asks for it.
+#[test]
+fn a_robot_is_provisioned_with_its_platform_certificate_and_the_policy_may_ask_for_it() {
+    const PROVISION: &str = "provision r1 --level UNCLASSIFIED --eventlog boot.log";
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.founded();
+    // The first attempt leaves the simulator's endorsement certificate in the chip.
+    std::fs::write(fleet.path().join("machine.der"), "no certificate").unwrap();
+    let refused = fleet.run(&format!(
+        "--json {PROVISION} --simulator-ca --platform-certificate machine.der"
+    ));
+    assert_error(&refused, 1, "platform-certificate");
+    let tools = fleet.robot.tools();
+    let indices = tools.run("getcap", &["handles-nv-index"]).unwrap().text();
+    let index = indices
+        .split("- ")
+        .find(|index| index.to_lowercase().starts_with("0x1c0"));
+    let index = index.unwrap().trim();
+    let file = fleet.path().join("ek.der");
+    let file = file.to_str().unwrap();
+    tools.run("nvread", &["-C", index, "-o", file, index]).unwrap();
+    let held = std::fs::read(file).unwrap();
+    let certificate = alcub3_attestation::ek_certificate::without_filler(&held).unwrap();
+    let maker = SimulatorCa::new().unwrap();
+    let machine = maker.issue_platform(certificate, "SN-42").unwrap();
+    std::fs::write(fleet.path().join("machine.der"), machine).unwrap();
+    std::fs::write(fleet.path().join("maker.pem"), maker.root_pem()).unwrap();
+    fleet.yes("authority roots --devices maker.pem");
+    let provisioned = fleet.yes(&format!("{PROVISION} --platform-certificate machine.der"));
+    let machine = &provisioned["origin"]["platform"];
+    assert_eq!(
+        (&machine["manufacturer"], &machine["serial"]),
+        (&"Rover Works".into(), &"SN-42".into())
+    );
+    fleet.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
+    let policy = |version: u64, origin: &str| {
+        let text = format!(
+            "name = \"north\"\nversion = {version}\n[[class]]\nname = \"rovers\"\nrobots = [\"*\"]\n\
+             [class.level.UNCLASSIFIED]\norigin = [\"{origin}\"]\n"
+        );
+        std::fs::write(fleet.path().join("north.toml"), text).unwrap();
+        fleet.yes("authority policy put north.toml");
+    };
+    policy(1, "platform-certificate");
+    assert_eq!(fleet.yes("attest --eventlog boot.log")["lease"], true);
+    policy(2, "iak");
+    let told = fleet.run("attest --eventlog boot.log");
+    assert_eq!(told.code, 1);
+    for words in ["policy-origin", "does not state iak", "authority roots --devices"] {
+        assert!(told.stdout.contains(words), "{words}: {}", told.stdout);
+    }
 }

@@ -245,3 +245,17 @@ fn unusable_roots_are_named_and_absent_files_are_failures() {
     assert_error(&verify(&certificate, "--roots", &absent), 70, "unreadable-file");
     assert_error(&alcub3(["--json", "ek", "verify", "cert.der"]), 2, "usage");
 }
+
+#[test]
+fn the_weakest_link_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, roots) = simulated(folder.path());
+    let run = verify(&certificate, "--simulator-roots", &roots);
+    let link = run.json()["weakest_link"].clone();
+    assert_eq!(
+        (&link["bits"], &link["claim"]),
+        (&128.into(), &"endorsement-chain-128".into())
+    );
+    assert_eq!(link["algorithm"], "P-256 with SHA-256");
+    assert!(link["issuer"].as_str().is_some_and(|issuer| !issuer.is_empty()));
+}

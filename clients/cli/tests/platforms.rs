@@ -233,6 +233,7 @@ fn robots_without_a_tpm_are_enrolled_asked_answered_judged_and_listed() {
         (&"contraindicated".into(), &false.into())
     );
     listed_and_refused(&fleet);
+    begun_anew_and_released(&fleet);
 }
 
 fn listed_and_refused(fleet: &Fleet) {
@@ -287,9 +288,40 @@ fn listed_and_refused(fleet: &Fleet) {
             "bad-value",
         ),
         ("appraise --request nobody -o request", 1, "robot-unknown"),
+        ("authority platform release nobody", 1, "robot-unknown"),
     ] {
         assert_error(&fleet.run(&format!("--json {words}")), code, word);
     }
+}
+
+/// The counter of the DICE robot is lost; the vehicle is replaced by another one of its name.
+fn begun_anew_and_released(fleet: &Fleet) {
+    let attest = |sequence: u64| {
+        fleet.yes("appraise --request ros2-1 -o request");
+        fleet.yes(&format!(
+            "platform challenge request --robot ros2-1 --state ros2.state --sequence {sequence} -o statement"
+        ));
+        sign_statement(fleet.path());
+        fleet.yes(&format!(
+            "platform answer dice request --robot ros2-1 {CHAIN} --statement statement --signature signature --state ros2.state \
+             -o answer"
+        ));
+    };
+    attest(1);
+    fleet.no("appraise answer");
+    let anew = fleet.yes(&format!(
+        "authority platform enrol dice ros2-1 {DICE} --sequence-anew"
+    ));
+    assert_eq!(anew["generation"], 1);
+    attest(1);
+    assert_eq!(fleet.yes("appraise answer")["lease"], true);
+
+    let released = fleet.yes("authority platform release px4-1");
+    assert_eq!(released["released"], "px4-1");
+    let anew = fleet.yes(&format!("authority platform enrol psa px4-2 {IAK}"));
+    assert_eq!(anew["generation"], 0);
+    let again = fleet.yes("authority platform enrol none px4-1");
+    assert_eq!(again["generation"], 1);
 }
 
 fn offline(folder: &Path, words: &str) -> Run {

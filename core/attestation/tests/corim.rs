@@ -14,7 +14,8 @@ use alcub3_attestation::appraisal::{ReferenceReport, ReferenceValues, RuntimeRef
 use alcub3_attestation::corim::{Corim, CorimError, Naming, Reading, inexpressible, read, write};
 use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::ima::builder::ListBuilder;
-use alcub3_crypto::{Curve, HashAlg, VerifyingKey};
+use alcub3_crypto::{Curve, HashAlg, SigningKey, VerifyingKey};
+use coset::TaggedCborSerializable;
 use serde_json::{Value, json};
 use software_robot::{BANK, Robot};
 use std::path::Path;
@@ -139,6 +140,60 @@ fn no_changed_byte_of_a_signed_document_is_taken() {
                 "{name}: cut at {at}"
             );
         }
+    }
+}
+
+/// Of two issuers or two ends, which one is meant is not for a reader to choose.
+#[test]
+fn claims_of_an_envelope_that_come_twice_are_refused_by_name() {
+    use coset::cbor::value::Value as Cbor;
+    let (now_s, vectors) = vectors();
+    let plain = vectors
+        .into_iter()
+        .find(|vector| vector.name == "unsigned")
+        .unwrap();
+    let key = SigningKey::generate(Curve::P256).unwrap();
+    let signed = |claims: &[(Cbor, Cbor)]| {
+        let protected = coset::HeaderBuilder::new()
+            .algorithm(coset::iana::Algorithm::ES256)
+            .content_type("application/rim+cbor".to_owned())
+            .value(15, Cbor::Map(claims.to_vec()));
+        coset::CoseSign1Builder::new()
+            .protected(protected.build())
+            .payload(plain.document.clone())
+            .create_signature(&[], |message| key.sign(message).unwrap())
+            .build()
+            .to_tagged_vec()
+            .unwrap()
+    };
+    let read = |claims: &[(Cbor, Cbor)]| {
+        read_with(&signed(claims), Some(&key.verifying_key()), None, now_s).map_err(|error| in_words(&error))
+    };
+    let (name, ends) = (
+        |text: &str| (1.into(), text.into()),
+        |at: i64| (4.into(), at.into()),
+    );
+    let good = [name("one"), ends(now_s + 9)];
+    assert_eq!(read(&good).unwrap().signer.as_deref(), Some("one"));
+    let over = now_s - 9;
+    for (claims, why) in [
+        (vec![name("one"), name("two")], "1 comes twice"),
+        (vec![name("one"), ends(now_s + 9), ends(over)], "4 comes twice"),
+        (
+            vec![name("one"), ends(now_s + 9), ends(now_s + 9)],
+            "4 comes twice",
+        ),
+        (
+            vec![name("one"), ("x".into(), 1.into()), ("x".into(), 2.into())],
+            "\"x\" comes twice",
+        ),
+        (
+            vec![name("one"), (Cbor::Bytes(vec![1]), 1.into())],
+            "no number or text",
+        ),
+    ] {
+        let refused = read(&claims).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
     }
 }
 

@@ -10,8 +10,8 @@
 mod software_robot;
 
 use alcub3_attestation::appraisal::{
-    AppraisalPolicy, AppraisalPolicyError, Finding, Reason, ReferenceValues, RuleInForce, Severity, Verdict,
-    appraise,
+    AppraisalPolicy, AppraisalPolicyError, Finding, OriginKind, Reason, ReferenceValues, RuleInForce,
+    Severity, Verdict, appraise,
 };
 use alcub3_attestation::ear::Judgement;
 use alcub3_attestation::unrooted;
@@ -162,6 +162,23 @@ fn a_wrong_word_is_refused_with_its_line_and_what_there_is() {
 }
 
 /// Each thing that can be asked: met, then not; and the refusal says who asks, what was found, expected, and what to do.
+/// Of two rules for one level, the one that asks for more could be the one that is dropped.
+#[test]
+fn a_level_that_is_written_twice_is_refused_by_name_in_both_forms() {
+    let twice = r#"{"name":"p","version":1,"class":[{"name":"c","robots":["*"],"level":{
+        "SECRET":{"min-tier":"discrete"},"CUI":{},"SECRET":{}}}]}"#;
+    let refused = AppraisalPolicy::from_json(twice).unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.starts_with("SECRET comes twice"), "{why}");
+    let once = twice.replacen("\"CUI\":{},\"SECRET\":{}", "\"CUI\":{}", 1);
+    AppraisalPolicy::from_json(&once).unwrap();
+    let twice = "name = \"p\"\nversion = 1\n[[class]]\nname = \"c\"\nrobots = [\"*\"]\n[class.level.SECRET]\n\
+                 min-tier = \"discrete\"\n[class.level.SECRET]\n";
+    let refused = AppraisalPolicy::from_toml(twice).unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.contains("SECRET"), "{why}");
+}
+
 #[test]
 fn each_thing_that_is_asked_is_refused_where_it_is_not_met_with_who_asked_found_expected_and_what_to_do() {
     let robot = Robot::new();
@@ -313,9 +330,57 @@ fn a_mixed_fleet_is_judged_by_one_rule() {
     assert_eq!(codes("runtime = \"required\""), ["policy-runtime"]);
     assert_eq!(codes("claims = [\"secure-boot\"]"), ["policy-claim"]);
     assert_eq!(codes("state = [\"modes\"]"), ["policy-state"]);
+    assert_eq!(codes("origin = [\"iak\"]"), ["policy-origin"]);
     assert_eq!(codes("refuse = [\"no-root-of-trust\"]"), ["no-root-of-trust"]);
     let stranger = unrooted::appraise(&cart, NOW_MS).held_to(&rule(DOCUMENT, "rover", Level::Cui));
     assert!(!stranger.is_admitted());
+}
+
+/// What a record does not state is asked for in vain, and a level asks for what those below it ask for.
+#[test]
+fn an_origin_that_is_asked_for_must_be_stated() {
+    let document = "name = \"p\"\nversion = 1\n[[class]]\nname = \"c\"\nrobots = [\"*\"]\n\
+                    [class.level.CUI]\norigin = [\"iak\"]\n[class.level.SECRET]\norigin = [\"platform-certificate\"]\n";
+    let robot = Robot::new();
+    let references = robot.references();
+    let codes = |level, stated: &[OriginKind]| {
+        let rule = rule(document, "r1", level).over_origin(stated.iter().copied());
+        let verdict = held(&robot, &references, &rule);
+        let fatal = fatal(&verdict);
+        let words = fatal
+            .iter()
+            .map(|finding| (finding.reason, finding.detail.clone()));
+        words.collect::<Vec<_>>()
+    };
+    let (iak, platform) = (OriginKind::Iak, OriginKind::PlatformCertificate);
+    assert_eq!(codes(Level::Unclassified, &[]), []);
+    assert_eq!(codes(Level::Cui, &[iak]), []);
+    assert_eq!(codes(Level::Secret, &[platform, iak]), []);
+    for (level, stated, missing) in [
+        (Level::Cui, &[][..], &["iak"][..]),
+        (Level::Cui, &[platform], &["iak"]),
+        (Level::Secret, &[iak], &["platform-certificate"]),
+        (Level::TopSecret, &[], &["iak", "platform-certificate"]),
+    ] {
+        let found = codes(level, stated);
+        assert_eq!(found.len(), missing.len());
+        for ((reason, detail), missing) in found.iter().zip(missing) {
+            assert_eq!(*reason, Reason::PolicyOrigin);
+            assert!(detail.contains(&format!("does not state {missing}")), "{detail}");
+            assert!(detail.contains("class c of appraisal policy p"), "{detail}");
+        }
+    }
+    // Handed on, a rule says nothing of any robot; nor can it be made to.
+    let stated = rule(document, "r1", Level::Cui).over_origin([iak]);
+    let read = RuleInForce::from_json(&stated.to_json()).unwrap();
+    assert_eq!(fatal(&held(&robot, &references, &read)).len(), 1);
+    let forged = stated.to_json().replacen('{', "{\"stated\":[\"iak\"],", 1);
+    assert!(RuleInForce::from_json(&forged).is_err());
+    let words = stated.in_words().join(" ");
+    assert!(words.contains("origin by iak"), "{words}");
+    let wrong = AppraisalPolicy::from_toml(&document.replace("\"iak\"", "\"hearsay\"")).unwrap_err();
+    let why = std::error::Error::source(&wrong).unwrap().to_string();
+    assert!(why.contains("hearsay") && why.contains("line 7"), "{why}");
 }
 
 fn any_asks() -> impl Strategy<Value = Value> {

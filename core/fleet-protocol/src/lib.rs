@@ -37,9 +37,11 @@ pub mod replacement;
 pub mod restore;
 mod sealed;
 pub mod shared_key;
+mod stop_standing;
 mod wire;
 
 pub use binding::{device_key_binding, identity_binding};
 pub use certified::{CertifiedCounter, CounterError};
 pub use enrolment::custody::HierarchyAuthorisations;
 pub use record::{EnrolmentRecord, RecordError, TrustAnchors, VerifiedAnchors, VerifiedEnrolment};
+pub use stop_standing::StopStanding;

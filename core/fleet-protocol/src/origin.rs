@@ -4,6 +4,7 @@
 //! A certificate is anybody's to copy. That of the IAK counts only with that key's TPM2_Certify of the robot's attestation key,
 //! which never leaves its TPM either: then both are in one TPM. A platform certificate names the endorsement certificate.
 
+use alcub3_attestation::appraisal::OriginKind;
 use alcub3_attestation::certify::{Signed, verify_certify};
 use alcub3_attestation::ek_certificate::device::VerifiedDevice;
 use alcub3_attestation::ek_certificate::platform::VerifiedPlatform;
@@ -218,6 +219,13 @@ impl From<&VerifiedPlatform> for PlatformOrigin {
 }
 
 impl Origin {
+    /// What it states, as an appraisal policy asks for it.
+    pub fn kinds(&self) -> impl Iterator<Item = OriginKind> {
+        let device = self.device.as_ref().map(|_| OriginKind::Iak);
+        let platform = self.platform.as_ref().map(|_| OriginKind::PlatformCertificate);
+        [device, platform].into_iter().flatten()
+    }
+
     fn texts(&self) -> impl Iterator<Item = &String> {
         let (device, platform) = (self.device.iter(), self.platform.iter());
         device

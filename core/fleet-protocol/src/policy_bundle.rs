@@ -12,9 +12,9 @@ use alcub3_trust_model::{HardwareTier, RobotId, StopId, domain};
 
 use crate::appraisal_policy::MAX_POLICY_BYTES;
 use crate::wire::{self, Message};
-use crate::{RecordError, VerifiedEnrolment};
+use crate::{RecordError, StopStanding, VerifiedEnrolment};
 
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 /// The most robots of one bundle.
 pub const MAX_PEERS: usize = 256;
 /// The longest bundle, in bytes: a robot keeps it as one file.
@@ -32,6 +32,8 @@ pub struct PeerPolicy {
     pub references: String,
     /// Its stops that two persons have rearmed.
     pub rearmed: Vec<StopId>,
+    /// Whether it is under a stop, by the epochs of its TPM.
+    pub stops: StopStanding,
     /// The lowest kind of TPM admitted of it.
     pub min_tier: HardwareTier,
     /// How long a judgement of it holds, in milliseconds.
@@ -119,11 +121,12 @@ impl PolicyBundle {
         out.u64(2).u64(self.version).u64(3).u64(self.issued_at_ms);
         out.u64(4).u64(self.not_after_ms).u64(5).array(self.peers.len());
         for peer in &self.peers {
-            out.array(6).bytes(&peer.enrolment).text(&peer.references);
+            out.array(8).bytes(&peer.enrolment).text(&peer.references);
             out.array(peer.rearmed.len());
             for stop in &peer.rearmed {
                 out.bytes(stop.as_bytes());
             }
+            peer.stops.encode(&mut out);
             out.u64(peer.min_tier.id().into()).u64(peer.lease_ms);
             out.array(usize::from(peer.rule.is_some()));
             if let Some(rule) = &peer.rule {
@@ -155,7 +158,7 @@ impl PolicyBundle {
 
 impl PeerPolicy {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        r.array_of("peer", 6)?;
+        r.array_of("peer", 8)?;
         let enrolment = wire::bounded(r, "enrolment", MAX_ENROLMENT)?;
         let references = wire::short_text(r, "references", MAX_BUNDLE_BYTES)?;
         let count = r.array("rearmed", MAX_STOPS)?;
@@ -166,6 +169,7 @@ impl PeerPolicy {
             enrolment,
             references,
             rearmed,
+            stops: StopStanding::decode(r)?,
             min_tier: r.id_of("min_tier", HardwareTier::from_id)?,
             lease_ms: r.u64("lease_ms")?,
             rule: match r.array("rule", 1)? {

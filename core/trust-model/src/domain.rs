@@ -73,6 +73,8 @@ pub const CUSTODY: &str = "alcub3/custody/v1";
 pub const PLATFORM_ENROLMENT: &str = "alcub3/platform-enrolment/v1";
 /// A verifier's request to such a robot.
 pub const PLATFORM_REQUEST: &str = "alcub3/platform-request/v1";
+/// The nonce of such a request.
+pub const PLATFORM_NONCE: &str = "alcub3/platform-nonce/v1";
 /// Its answer.
 pub const PLATFORM_ANSWER: &str = "alcub3/platform-answer/v1";
 /// A robot's hardware facts, bound into its identity.
@@ -301,5 +303,6 @@ pub const ALL: &[&str] = &[
     OFFLINE_ANSWER,
     PLATFORM_ENROLMENT,
     PLATFORM_REQUEST,
+    PLATFORM_NONCE,
     PLATFORM_ANSWER,
 ];

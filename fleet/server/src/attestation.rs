@@ -279,7 +279,7 @@ impl Authority {
         let verdict = appraise(&message.evidence, &policy, now_ms);
         let verdict = verdict.with_stops_in_force(standing.stops_in_force());
         let verdict = match self.appraisal_rule(&record.robot, ceiling) {
-            Some(rule) => verdict.held_to(&rule, &references),
+            Some(rule) => verdict.held_to(&rule.over_origin(record.origin.kinds()), &references),
             None => verdict,
         };
         let state = verdict.attested().and_then(|attested| attested.state.as_ref());
@@ -338,6 +338,9 @@ impl Authority {
         };
         standing.last_seen = LastSeen::after(standing.last_seen, verdict);
         standing.saw_stops(attested.stops.iter().copied());
+        if let Some(epoch) = attested.epoch.filter(|_| is_proven_stop(verdict)) {
+            standing.stopped_at(epoch);
+        }
         // Good evidence of a part says nothing of the rest; bad evidence of a part is bad.
         if shows_nothing_against(verdict) {
             robots::put_standing(&self.folder, robot, standing)?;
@@ -510,6 +513,9 @@ impl Authority {
             standing.saw_rearmed(event.stop);
         } else {
             standing.learned_of_stops([event.stop], now_ms);
+            if let Some(epoch) = verdict.epoch_after.filter(|_| verdict.outcome == Outcome::Proven) {
+                standing.stopped_at(epoch);
+            }
         }
         Ok(robots::put_standing(&self.folder, robot, &standing)?)
     }
@@ -524,6 +530,11 @@ impl Authority {
                 .zip(rearmed)
                 .is_some_and(|(stopped, rearmed)| stopped <= rearmed))
     }
+}
+
+/// Whether the evidence proves a stop, with the epoch that it left the TPM at.
+fn is_proven_stop(verdict: &Verdict) -> bool {
+    verdict.kind() == AttestationKind::Emergency && verdict.is_proven()
 }
 
 /// Whether something is missing that is not known here any more.

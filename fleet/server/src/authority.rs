@@ -7,17 +7,18 @@ use alcub3_attestation::appraisal::PlatformRecord;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::{Curve, HashAlg, SigningKey, VerifyingKey};
 use alcub3_fleet_protocol::appraisal_policy::VerifiedAppraisalPolicy;
-use alcub3_fleet_protocol::enrolment::{Admission, Challenged, Issuer};
+use alcub3_fleet_protocol::enrolment::{Admission, Issuer};
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::{TrustAnchors, VerifiedEnrolment};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId, SessionId};
+use alcub3_trust_model::{FleetId, HardwareTier, Level, LevelProfile, RobotId};
 
 use crate::appraisal_policy::{self, AppraisalPolicyIssueError};
 use crate::approval::{ApprovalPurpose, ApprovalVault};
 use crate::audit::{AuditLog, AuditLogError, Decision};
 use crate::endorsement::{PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULATOR_ROOTS};
+use crate::enrolment::Pending;
 use crate::entropy::SystemEntropy;
 use crate::level_policy::{self, LevelPolicyIssueError};
 use crate::operators::{Operator, OperatorError, Operators};
@@ -27,6 +28,7 @@ use crate::replacement;
 use crate::robots::{self, RobotError};
 use crate::secrets::{KeyError, Keys};
 use crate::store::{StateFolder, StoreError};
+use crate::waiting::Waiting;
 
 const CONFIG: (&str, &str) = ("config", "authority");
 const DOMAIN: &str = "alcub3/authority-config/v1";
@@ -181,7 +183,7 @@ pub struct Authority {
     pub(crate) entropy: SystemEntropy,
     pub(crate) audit: AuditLog,
     /// Enrolments whose challenge is on its way. Not kept on disk: they hold secrets, and begin anew after a restart.
-    pub(crate) enrolments: BTreeMap<SessionId, Challenged>,
+    pub(crate) enrolments: Waiting<Pending>,
     /// What of each robot's platform was judged good last, as it was read or written since this authority was opened.
     pub(crate) platforms: BTreeMap<RobotId, PlatformRecord>,
 }
@@ -244,7 +246,7 @@ impl Authority {
             appraisal_policy: None,
             entropy: SystemEntropy,
             audit,
-            enrolments: BTreeMap::new(),
+            enrolments: Waiting::new(),
             platforms: BTreeMap::new(),
         }
     }

@@ -169,7 +169,7 @@ impl Authority {
         self.refuse_other_kinds(&verified.endorsement_key)?;
         self.refuse_taken(operator, &verified.endorsement_key, &verified.storage_key)?;
         let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
-        let endorsement = endorsement::judge(
+        let (endorsement, _) = endorsement::judge(
             &verified.endorsement_key,
             (&verified.endorsement_certificate, &verified.certificate_chain),
             &roots,

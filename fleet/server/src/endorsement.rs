@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use alcub3_attestation::ek_certificate::revocation::ListError;
-use alcub3_attestation::ek_certificate::{EkError, RootError, RootKind, Roots, VerifiedEk, verify};
+use alcub3_attestation::ek_certificate::{
+    EkError, RootError, RootKind, Roots, VerifiedEk, WeakestLink, verify,
+};
 use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_crypto::{CryptoError, Digest, HashAlg};
 use alcub3_fleet_protocol::endorsement::{EndorsementBasis, pin_digest};
@@ -164,13 +166,14 @@ pub enum EndorsementError {
     Key(#[from] CryptoError),
 }
 
-/// Verifies the certificate of an endorsement key, with what lies between it and a root, at a time (UTC in milliseconds).
+/// Verifies the certificate of an endorsement key, with what lies between it and a root, at a time (UTC in milliseconds). Gives the
+/// weakest signature that it rests on as well.
 pub(crate) fn judge(
     key: &Public,
     (certificate, chain): (&[u8], &[Vec<u8>]),
     roots: &Roots,
     now_ms: u64,
-) -> Result<Endorsement, EndorsementError> {
+) -> Result<(Endorsement, WeakestLink), EndorsementError> {
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
     let verified = verify(certificate, &chain, roots, now_ms / 1000)?;
     if !verified.certifies(key) {
@@ -182,14 +185,15 @@ pub(crate) fn judge(
     if !unlisted.is_empty() {
         tracing::info!(issuers = ?unlisted, "no revocation list is known of these issuers of an endorsement certificate");
     }
-    Ok(Endorsement {
+    let endorsement = Endorsement {
         key: key.verifying_key()?,
         basis: match unlisted {
             [] => EndorsementBasis::Certificate(digest),
             _ => EndorsementBasis::CertificateUnlisted(digest),
         },
         tier: tier(&verified),
-    })
+    };
+    Ok((endorsement, verified.weakest_link().clone()))
 }
 
 /// Judges a key whose chip has no certificate: by the operator's pin alone.

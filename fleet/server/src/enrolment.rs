@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use alcub3_attestation::appraisal::ReferenceValues;
+use alcub3_attestation::ek_certificate::WeakestLink;
 use alcub3_audit_log::EntryKind;
 use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::{EkTemplate, Public};
@@ -28,10 +29,9 @@ use crate::robots::{self, RobotError};
 use crate::secrets::KeyError;
 use crate::store::StoreError;
 use crate::succession;
+use crate::waiting::NoRoom;
 
 const CUSTODY: &str = "custody";
-/// How many enrolments may wait for their answer: asking for more drops all that wait.
-const MAX_WAITING: usize = 64;
 
 /// Why a robot was not enrolled. Nothing was issued.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,12 @@ pub enum EnrolmentError {
     /// The roots.
     #[error(transparent)]
     Roots(#[from] RootsError),
-    /// The answer belongs to no challenge of this authority.
-    #[error("the answer belongs to no waiting enrolment: begin the enrolment again")]
+    /// The answer belongs to no challenge of this authority, or came too late.
+    #[error("the answer belongs to no waiting enrolment, or came too late: begin the enrolment again")]
     NotWaiting,
+    /// Too many wait for their answers.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The name belongs to a robot with another TPM.
     #[error(
         "robot {0} is enrolled with another TPM; choose another name, or have two persons release this one from it (`key recover release`)"
@@ -94,6 +97,14 @@ pub enum EnrolmentError {
     Store(#[from] StoreError),
 }
 
+/// An enrolment that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    challenged: Challenged,
+    /// The weakest signature that the endorsement rests on; none where a person pinned the key.
+    weakest: Option<WeakestLink>,
+}
+
 impl Authority {
     /// Takes an enrolment request; checks the robot's keys and its endorsement certificate; gives the challenge.
     ///
@@ -122,29 +133,35 @@ impl Authority {
             &received.request().endorsement_key,
             &received.request().hardware,
         )?;
-        let endorsement = self.judge_endorsement(received.request(), now_ms)?;
+        let (endorsement, weakest) = self.judge_endorsement(received.request(), now_ms)?;
         let origin = self.judge_origin(received.request(), now_ms)?;
         let received = received.with_origin(&origin)?;
+        self.enrolments.make_room(name.as_bytes(), now_ms)?;
         let admission = self.admission();
         let mut entropy = self.entropy;
         let (challenged, message) =
             received.challenge(endorsement, admission, self.issuer(), &mut entropy)?;
-        if self.enrolments.len() >= MAX_WAITING {
-            self.enrolments.clear();
-        }
-        self.enrolments.insert(challenged.session(), challenged);
+        let (session, key) = (challenged.session(), name.as_bytes().to_vec());
+        let pending = Pending { challenged, weakest };
+        self.enrolments.insert(session, pending, key, now_ms);
         Ok(message)
     }
 
     /// By the certificate; by an operator's pin only where the chip shows none.
-    fn judge_endorsement(&self, asked: &EnrolRequest, now_ms: u64) -> Result<Endorsement, EnrolmentError> {
+    fn judge_endorsement(
+        &self,
+        asked: &EnrolRequest,
+        now_ms: u64,
+    ) -> Result<(Endorsement, Option<WeakestLink>), EnrolmentError> {
         let (key, certificate) = (&asked.endorsement_key, asked.endorsement_certificate.as_slice());
         if certificate.is_empty() {
-            return Ok(endorsement::judge_by_pin(key, &asked.robot, &self.pins())?);
+            let pinned = endorsement::judge_by_pin(key, &asked.robot, &self.pins())?;
+            return Ok((pinned, None));
         }
         let roots = endorsement::read_roots(self.path(), self.config.require_revocation_lists)?;
         let certificates = (certificate, asked.certificate_chain.as_slice());
-        Ok(endorsement::judge(key, certificates, &roots, now_ms)?)
+        let (endorsement, weakest) = endorsement::judge(key, certificates, &roots, now_ms)?;
+        Ok((endorsement, Some(weakest)))
     }
 
     /// By the roots of those who build machines.
@@ -166,21 +183,25 @@ impl Authority {
         vault: &mut V,
         now_ms: u64,
     ) -> Result<(EnrolmentRecord, Vec<u8>), EnrolmentError> {
-        let challenged = self.waiting_enrolment(response);
-        let decision = Decision::on(EntryKind::Provision, &challenged, |challenged| {
-            (&challenged.request().robot, "enrolment".to_owned())
+        let pending = self.waiting_enrolment(response, now_ms);
+        let decision = Decision::on(EntryKind::Provision, &pending, |pending| {
+            (&pending.challenged.request().robot, "enrolment".to_owned())
         });
-        match challenged {
-            Ok(challenged) => self.acting_on_record(decision, now_ms, |authority| {
-                authority.enrol(challenged, response, vault, now_ms)
-            }),
+        match pending {
+            Ok(Pending { challenged, weakest }) => {
+                let decision = decision.because(weakest.as_ref().map(WeakestLink::code));
+                self.acting_on_record(decision, now_ms, |authority| {
+                    authority.enrol(challenged, response, vault, now_ms)
+                })
+            }
             Err(refusal) => self.on_record(decision, now_ms, Err(refusal)),
         }
     }
 
-    fn waiting_enrolment(&mut self, response: &[u8]) -> Result<Challenged, EnrolmentError> {
+    fn waiting_enrolment(&mut self, response: &[u8], now_ms: u64) -> Result<Pending, EnrolmentError> {
         let session = EnrolResponse::from_canonical(response)?.session;
-        self.enrolments.remove(&session).ok_or(EnrolmentError::NotWaiting)
+        let waiting = self.enrolments.take(session, now_ms);
+        waiting.ok_or(EnrolmentError::NotWaiting)
     }
 
     fn enrol<V: ApprovalVault>(

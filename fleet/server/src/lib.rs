@@ -51,6 +51,7 @@ mod shared_keys;
 pub mod store;
 mod succession;
 mod vault_names;
+mod waiting;
 
 pub use appraisal_policy::AppraisalPolicyIssueError;
 pub use approval::{
@@ -90,3 +91,4 @@ pub use secrets::KeyError;
 pub use shared_keys::{SharedKeyApprovalError, SharedKeys};
 pub use succession::{SuccessionError, SuccessionProposal};
 pub use vault_names::VaultNames;
+pub use waiting::NoRoom;

@@ -3,12 +3,15 @@
 use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
 use alcub3_crypto::HashAlg;
+use alcub3_fleet_protocol::StopStanding;
+use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::policy_bundle::{PeerPolicy, PolicyBundle, PolicyBundleError, VerifiedBundle};
 use alcub3_trust_model::{BelowFloor, RobotId};
 
 use crate::audit::Decision;
 use crate::authority::Authority;
-use crate::robots::RobotError;
+use crate::epochs;
+use crate::robots::{RobotError, Standing};
 use crate::store::StoreError;
 
 /// The last bundle that was issued, for its version.
@@ -55,8 +58,8 @@ pub enum BundleIssueError {
 }
 
 impl Authority {
-    /// Signs what the robots named are to be judged by: their enrolments, reference values, rearmed stops, and the floor of the
-    /// highest level that each may serve. Each bundle's version is above the last one's.
+    /// Signs what the robots named are to be judged by: their enrolments, reference values, rearmed stops, whether a stop is in
+    /// force, and the floor of the highest level that each may serve. Each bundle's version is above the last one's.
     ///
     /// # Errors
     /// [`BundleIssueError`].
@@ -118,13 +121,32 @@ impl Authority {
             let (robot, policy) = (robot.clone(), rule.policy_id());
             return Err(BundleIssueError::NoClass { robot, policy });
         }
+        let standing = self.standing(robot)?;
         Ok(PeerPolicy {
+            stops: self.stop_standing(&enrolment, &standing)?,
             references: self.references_in_force(robot, ceiling)?.to_json(),
             rule,
-            rearmed: self.standing(robot)?.rearmed,
+            rearmed: standing.rearmed,
             min_tier: profile.min_tier,
             lease_ms: profile.lease_ms,
             enrolment: enrolment.as_bytes().to_vec(),
+        })
+    }
+
+    /// A stop in force is named by the epoch that its TPM certified. Where none was certified, or only one that was rearmed since, it
+    /// is the least that ends it: the one above the last rearm.
+    fn stop_standing(
+        &self,
+        enrolment: &VerifiedEnrolment,
+        standing: &Standing,
+    ) -> Result<StopStanding, RobotError> {
+        let robot = &enrolment.record().robot;
+        let rearmed = epochs::rearmed(&self.folder, robot, enrolment.attestation_key())?;
+        let certified = StopStanding::new(rearmed, standing.stopped_epoch);
+        let is_stopped = standing.stops_in_force().next().is_some();
+        Ok(match is_stopped && certified.in_force().is_none() {
+            true => StopStanding::stopped_since(rearmed),
+            false => certified,
         })
     }
 }

@@ -200,7 +200,7 @@ impl Authority {
         let key = enrolment.attestation_key();
         epochs::note_rearmed(&self.folder, &proposal.robot, key, proposal.robot_epoch)?;
         let mut standing = self.standing(&proposal.robot)?;
-        standing.rearmed = proposal.stops;
+        standing.rearmed_at(proposal.robot_epoch, proposal.stops);
         robots::put_standing(&self.folder, &proposal.robot, &standing)?;
         Ok(RearmApproval {
             session: proposal.session,

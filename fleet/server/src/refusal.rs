@@ -84,7 +84,9 @@ impl Refusal for OriginError {
 fn of_lists(error: &EkError) -> Option<&'static str> {
     match error {
         EkError::Revoked { .. } => Some("origin-revoked"),
-        EkError::ListNotCurrent { .. } | EkError::ListSignature { .. } => Some("revocation-list-unusable"),
+        EkError::ListNotCurrent { .. } | EkError::ListSignature { .. } | EkError::ListAlgorithm { .. } => {
+            Some("revocation-list-unusable")
+        }
         EkError::NotListed { .. } => Some("revocation-list-missing"),
         _ => None,
     }
@@ -94,9 +96,11 @@ impl Refusal for EndorsementError {
     fn code(&self) -> &'static str {
         match self {
             Self::Certificate(EkError::Revoked { .. }) => "endorsement-revoked",
-            Self::Certificate(EkError::ListNotCurrent { .. } | EkError::ListSignature { .. }) => {
-                "revocation-list-unusable"
-            }
+            Self::Certificate(
+                EkError::ListNotCurrent { .. }
+                | EkError::ListSignature { .. }
+                | EkError::ListAlgorithm { .. },
+            ) => "revocation-list-unusable",
             Self::Certificate(EkError::NotListed { .. }) => "revocation-list-missing",
             Self::Certificate(_) | Self::OtherKey | Self::Template | Self::Key(_) => ENDORSEMENT,
             Self::NotPinned { .. } => "endorsement-not-pinned",
@@ -177,6 +181,7 @@ impl Refusal for EnrolmentError {
             Self::Endorsement(error) => error.code(),
             Self::Origin(error) => error.code(),
             Self::NotWaiting => "exchange",
+            Self::NoRoom(_) => "too-many-waiting",
             Self::NameTaken(_) | Self::NameOfPlatform(_) => "name-taken",
             Self::HardwareTaken { .. } => HardwareReason::IdentityPartElsewhere.code(),
             Self::Robot(error) => error.code(),
@@ -248,6 +253,7 @@ impl Refusal for PlatformRefusal {
             Self::NoSuite => "suite-too-weak",
             Self::BelowFloor(below) => below.code(),
             Self::NotStopped(_) => "not-stopped",
+            Self::StillStopped(_) => "stop-in-force",
             Self::StoppedAgain(_) => "stopped-again",
             Self::Approval(error) => error.code(),
             Self::Vault(_) => VAULT,

@@ -139,6 +139,8 @@ pub struct Standing {
     pub rearmed: Vec<StopId>,
     /// The last judgements of what its TPM signed.
     pub history: History,
+    /// The highest epoch that its TPM certified behind a stop, until a rearm names it or a later one.
+    pub stopped_epoch: Option<u64>,
 }
 
 impl Standing {
@@ -166,6 +168,17 @@ impl Standing {
         self.history.note(now_ms, false, &[Reason::StopInForce.code()]);
     }
 
+    /// Notes the epoch that the TPM certified behind a stop.
+    pub(crate) fn stopped_at(&mut self, epoch: u64) {
+        self.stopped_epoch = self.stopped_epoch.max(Some(epoch));
+    }
+
+    /// Notes a rearm: the stops that it was proposed for, and the epoch that it names.
+    pub(crate) fn rearmed_at(&mut self, epoch: u64, stops: Vec<StopId>) {
+        self.rearmed = stops;
+        self.stopped_epoch = self.stopped_epoch.filter(|stopped| *stopped > epoch);
+    }
+
     /// Notes that persons have rearmed a stop.
     pub(crate) fn saw_rearmed(&mut self, stop: StopId) {
         self.saw_stops([stop]);
@@ -185,7 +198,9 @@ impl Standing {
     fn encode(&self) -> Vec<u8> {
         let seen = self.last_seen.is_some();
         let trusted = self.trusted_at_ms.is_some();
-        let mut out = Encoder::structure(DOMAIN, VERSION, 3 + usize::from(seen) + usize::from(trusted));
+        let stopped = self.stopped_epoch.is_some();
+        let optional = [seen, trusted, stopped].map(usize::from);
+        let mut out = Encoder::structure(DOMAIN, VERSION, 3 + optional.iter().sum::<usize>());
         if let Some(LastSeen { sequence, clock }) = &self.last_seen {
             out.u64(2).array(5).u64(*sequence).u64(clock.clock_ms);
             out.u64(clock.reset_count.into())
@@ -202,6 +217,9 @@ impl Standing {
             }
         }
         out.u64(6).bytes(&self.history.to_canonical());
+        if let Some(epoch) = self.stopped_epoch {
+            out.u64(7).u64(epoch);
+        }
         out.finish()
     }
 
@@ -223,6 +241,10 @@ impl Standing {
         let rearmed = decode_stops(r)?;
         fields.key(r, 6, "history")?;
         let history = History::from_canonical(r.bytes("history")?)?;
+        let stopped_epoch = match fields.optional(r, 7, "stopped_epoch")? {
+            true => Some(r.u64("stopped_epoch")?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -231,6 +253,7 @@ impl Standing {
             stops,
             rearmed,
             history,
+            stopped_epoch,
         })
     }
 }
@@ -451,6 +474,7 @@ mod tests {
             stops: vec![StopId::new([1; 16]), StopId::new([2; 16])],
             rearmed: vec![StopId::new([1; 16])],
             history,
+            stopped_epoch: Some(8),
         };
         for standing in [Standing::default(), full] {
             let bytes = standing.encode();

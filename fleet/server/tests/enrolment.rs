@@ -11,13 +11,14 @@ mod support;
 
 use std::fs;
 
+use alcub3_audit_log::{Outcome, Piece, pieces};
 use alcub3_crypto::tpm::{Public, PublicTemplate};
 use alcub3_crypto::{Curve, SigningKey};
 use alcub3_fleet_protocol::endorsement::pin_digest;
 use alcub3_server::store::{StateFolder, StoreError};
 use alcub3_server::{
-    Authority, AuthorityError, EndorsementError, EnrolmentError, KeyError, OperatorError, RobotError,
-    SIMULATOR_ROOTS,
+    Authority, AuthorityError, EXCHANGE_MS, EndorsementError, EnrolmentError, KeyError, OperatorError,
+    Refusal, RobotError, SIMULATOR_ROOTS,
 };
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::{HardwareTier, Level, RobotId};
@@ -47,6 +48,60 @@ fn an_enrolled_robot_is_recorded_with_its_custody_and_survives_a_restart() {
     assert_eq!(custody.owner.expose(), robot.custody.owner.expose());
     assert_eq!(custody.lockout.expose(), robot.custody.lockout.expose());
     assert_eq!(authority.operators().iter().count(), 3);
+}
+
+#[test]
+fn the_weakest_link_of_the_endorsement_is_on_record() {
+    let mut world = World::new();
+    let robot = Robot::new("rover-1");
+    world.enrol(&robot);
+    let content = fs::read(Authority::audit_file(&world.state())).unwrap();
+    let reasons: Vec<(Outcome, Vec<String>)> = pieces(&content)
+        .filter_map(|piece| match piece {
+            Piece::Entry { entry, .. } if entry.subject == "enrolment" => {
+                Some((entry.outcome, entry.reasons))
+            }
+            _ => None,
+        })
+        .collect();
+    // Its root signs with P-384 and SHA-384.
+    let said = vec!["endorsement-chain-192".to_owned()];
+    assert_eq!(
+        reasons,
+        [(Outcome::Unconfirmed, said.clone()), (Outcome::Done, said)]
+    );
+}
+
+/// Whoever has one TPM, or the certificate of one, asks as often as he likes.
+#[test]
+fn a_flood_of_enrolments_that_are_begun_and_never_answered_drops_no_honest_one_in_its_round_trip() {
+    let mut world = World::new();
+    let (honest, flooder) = (Robot::new("rover-1"), Robot::new("rover-2"));
+    world.trust(&honest);
+    world.trust(&flooder);
+    let message = honest.begin();
+    let challenge = world.authority.begin_enrolment(&message, NOW).unwrap();
+    let flood = flooder.begin();
+    let refused: Vec<EnrolmentError> = (0..200)
+        .filter_map(|_| world.authority.begin_enrolment(&flood, NOW + 1).err())
+        .collect();
+    assert!(refused.len() > 100);
+    assert!(refused.iter().all(|refusal| refusal.code() == "too-many-waiting"));
+    let response = honest.answer(&message, &challenge, &world.authority.verifying_key());
+    let at = NOW + 10_000;
+    world
+        .authority
+        .finish_enrolment(&response, &mut world.vault, at)
+        .unwrap();
+
+    // The flooder may still enrol once its first attempts are behind their round trip, in time only.
+    let at = NOW + 60_000;
+    let challenge = world.authority.begin_enrolment(&flood, at).unwrap();
+    let response = flooder.answer(&flood, &challenge, &world.authority.verifying_key());
+    let late = world
+        .authority
+        .finish_enrolment(&response, &mut world.vault, at + EXCHANGE_MS);
+    assert!(matches!(late, Err(EnrolmentError::NotWaiting)));
 }
 
 #[test]

@@ -11,14 +11,18 @@ mod support;
 
 use std::fs;
 
+use alcub3_attestation::appraisal::{AppraisalPolicy, Reason, ReferenceValues};
 use alcub3_attestation::certify::Signed;
+use alcub3_attestation::event_log::EventLog;
 use alcub3_crypto::tpm::{Public, PublicTemplate, Signature};
 use alcub3_crypto::{Curve, Digest, HashAlg, SigningKey};
+use alcub3_fleet_protocol::endorsement::pin_digest;
 use alcub3_fleet_protocol::enrolment::{EnrolError, EnrolRequest, Robot as Machine};
 use alcub3_fleet_protocol::identity_binding;
 use alcub3_fleet_protocol::origin::{DeviceEvidence, Origin, OriginEvidence, PlatformEvidence};
-use alcub3_server::{DEVICE_ROOTS, EnrolmentError, REVOCATION_LISTS, Refusal};
+use alcub3_server::{DEVICE_ROOTS, EnrolmentError, OriginError, REVOCATION_LISTS, Refusal};
 use alcub3_testkit::{DeviceKind, SimulatorCa};
+use alcub3_trust_model::HardwareTier;
 use support::robot::{Robot, sized, with_point};
 use support::{NOW, World};
 
@@ -289,4 +293,87 @@ fn a_platform_certificate_of_this_tpm_puts_the_machine_into_the_record_and_a_bad
     fs::remove_file(made.world.state().join(DEVICE_ROOTS).join("maker.der")).unwrap();
     let refused = made.enrol(&request).unwrap_err();
     assert_eq!(refused.code(), "platform-certificate");
+}
+
+/// A platform certificate names an endorsement certificate: where a person's pin stands in for that, there is none that it could name.
+#[test]
+fn a_platform_certificate_without_an_endorsement_certificate_is_refused() {
+    let mut made = Made::new();
+    let good = made
+        .maker
+        .issue_platform(&made.robot.certificate, "SN-42")
+        .unwrap();
+    made.robot.certificate.clear();
+    let key = pin_digest(&made.robot.ek.verifying_key().unwrap());
+    let authority = &mut made.world.authority;
+    authority
+        .pin_endorsement(&made.robot.id, key, HardwareTier::Firmware, NOW)
+        .unwrap();
+    let request = made.request(None, Some(good));
+    assert!(request.endorsement_certificate.is_empty());
+    let refused = made.enrol(&request).unwrap_err();
+    assert!(
+        matches!(&refused, EnrolmentError::Origin(OriginError::NoEndorsement)),
+        "{refused}"
+    );
+    assert_eq!(refused.code(), "platform-certificate");
+    assert!(made.world.authority.enrolment(&made.robot.id).is_err());
+    let request = made.request(None, None);
+    assert_eq!(made.enrol(&request).unwrap(), Origin::default());
+}
+
+/// What the fleet asks of a robot's origin is held against its record, whatever its evidence says.
+#[test]
+fn a_policy_that_asks_for_an_origin_trusts_whom_the_record_states_it_of() {
+    let asks = |version: u64, origin: &str| {
+        let text = format!(
+            "name = \"north\"\nversion = {version}\n[[class]]\nname = \"rovers\"\nrobots = [\"*\"]\n\
+             [class.level.UNCLASSIFIED]\norigin = [{origin}]\n"
+        );
+        AppraisalPolicy::from_toml(&text).unwrap()
+    };
+    let mut made = Made::new();
+    let mut version = 0;
+    let mut judged = |made: &mut Made, origin: &str| {
+        version += 1;
+        let authority = &mut made.world.authority;
+        authority
+            .put_appraisal_policy(&asks(version, origin), NOW)
+            .unwrap();
+        let request = authority.challenge(&made.robot.id, NOW).unwrap();
+        let evidence = made.robot.evidence(&request);
+        let judged = made.world.authority.appraise(&evidence, NOW).unwrap();
+        assert_eq!(judged.verdict.is_trusted(), judged.answer.lease.is_some());
+        (
+            judged.verdict.is_trusted(),
+            judged.verdict.has(Reason::PolicyOrigin),
+        )
+    };
+    let log = made.robot.uefi_log.clone();
+    let references = ReferenceValues::golden(&EventLog::parse(&log).unwrap(), support::robot::BANK).unwrap();
+    let enrol = |made: &mut Made, device, platform| {
+        let request = made.request(device, platform);
+        made.enrol(&request).unwrap();
+        let robot = made.robot.id.clone();
+        made.world
+            .authority
+            .set_reference(&robot, &references, NOW)
+            .unwrap();
+    };
+    enrol(&mut made, None, None);
+    assert_eq!(judged(&mut made, ""), (true, false));
+    assert_eq!(judged(&mut made, "\"iak\""), (false, true));
+    let device = made.device();
+    enrol(&mut made, Some(device.clone()), None);
+    assert_eq!(judged(&mut made, "\"iak\""), (true, false));
+    assert_eq!(
+        judged(&mut made, "\"iak\", \"platform-certificate\""),
+        (false, true)
+    );
+    let machine = made.maker.issue_platform(&made.robot.certificate, "SN-42");
+    enrol(&mut made, Some(device), Some(machine.unwrap()));
+    assert_eq!(
+        judged(&mut made, "\"iak\", \"platform-certificate\""),
+        (true, false)
+    );
 }

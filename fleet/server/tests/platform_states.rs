@@ -155,6 +155,12 @@ fn a_stop_that_was_signed_once_holds_until_two_persons_rearm_the_robot() {
     assert_eq!(pair.both(), ["stop-in-force"]);
     pair.enrol_held_to(Some(b"modes = [\"idle\"]"));
     assert_eq!(pair.both(), ["stop-in-force"]);
+    // Nor does a counter that begins anew end it, nor the release of its name, which one person asks for.
+    let plan = pair.ros2.plan();
+    pair.world.authority.enrol_platform_anew(plan, NOW).unwrap();
+    assert_eq!(pair.both(), ["stop-in-force"]);
+    let refused = pair.world.authority.release_platform(&ros2, NOW).unwrap_err();
+    assert!(matches!(refused, PlatformRefusal::StillStopped(_)), "{refused}");
     // One person rearms nothing; two rearm the robot that they voted on.
     assert_eq!(pair.rearm(&ros2, 1).unwrap_err().code(), "too-few-votes");
     assert_eq!(pair.both(), ["stop-in-force"]);

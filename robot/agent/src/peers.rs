@@ -109,6 +109,17 @@ struct PeerRecord {
     platform: PlatformRecord,
     /// The stops that were seen and that no bundle says were rearmed. Each boot begins the robot's log anew.
     stops: Vec<StopId>,
+    /// The stop that a bundle named and that none says is over.
+    named_stop: Option<NamedStop>,
+}
+
+/// A stop as a bundle names it.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+struct NamedStop {
+    /// The epoch that a rearm would have to name.
+    epoch: u64,
+    /// Digest of the attestation key: of one chip, over all enrolments of it. Another's epochs say nothing of this one's.
+    chip: Digest,
 }
 
 impl Robot {
@@ -124,6 +135,7 @@ impl Robot {
         let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Done);
         entry.object = Some(HashAlg::Sha256.digest(&[bytes]));
         self.on_record(entry, |_| {
+            self.note_named_stops(&bundle)?;
             self.folder.write(BUNDLE, bundle.as_bytes())?;
             Ok(bundle.version())
         })
@@ -140,6 +152,25 @@ impl Robot {
             .check_time(now_utc_ms, CLOCKS_APART_MS)
             .map_err(PeerError::from)?;
         Ok(bundle)
+    }
+
+    /// Notes the stops that a bundle names before it counts: a later one that is silent about them does not end them. A record that
+    /// does not read has its robot refused already, and holds no newer bundle up.
+    fn note_named_stops(&self, bundle: &VerifiedBundle) -> Result<()> {
+        let stopped = bundle
+            .peers()
+            .iter()
+            .filter(|peer| peer.policy().stops.in_force().is_some());
+        for peer in stopped {
+            let name = &peer.enrolment().record().robot;
+            let Ok(mut record) = self.peer_record(name, peer) else {
+                continue;
+            };
+            record.enrolment = Some(enrolment_digest(peer));
+            record.named_stop = record.named_stop_after(peer);
+            self.folder.write(&record_file(name), &record.to_canonical())?;
+        }
+        Ok(())
     }
 
     fn kept_bundle(&self) -> Result<Option<VerifiedBundle>> {
@@ -236,8 +267,13 @@ impl Robot {
         let rearmed = &peer.policy().rearmed;
         let is_in_force = |stop: &StopId| !rearmed.contains(stop);
         let verdict = verdict.with_stops_in_force(known.stops.iter().copied().filter(is_in_force));
+        let named_stop = known.named_stop_after(peer);
+        let verdict = verdict.with_stop_since(named_stop.map(|stop| stop.epoch));
         let verdict = match &peer.policy().rule {
-            Some(rule) => verdict.held_to(rule, peer.references()),
+            Some(rule) => {
+                let rule = rule.clone().over_origin(peer.enrolment().record().origin.kinds());
+                verdict.held_to(&rule, peer.references())
+            }
             None => verdict,
         };
         let record = PeerRecord {
@@ -245,6 +281,7 @@ impl Robot {
             last_seen: LastSeen::after(known.last_seen, &verdict),
             platform: known.platform.after(&verdict),
             stops: known.stops_after(&verdict, is_in_force),
+            named_stop,
         };
         let until_ms = now_utc_ms
             .saturating_add(peer.policy().lease_ms)
@@ -266,7 +303,10 @@ impl Robot {
         let record = PeerRecord::from_canonical(&bytes).map_err(PeerError::from)?;
         let is_of_another = record.enrolment.is_some_and(|of| of != enrolment_digest(peer));
         Ok(if is_of_another {
-            PeerRecord::default()
+            PeerRecord {
+                named_stop: record.named_stop,
+                ..PeerRecord::default()
+            }
         } else {
             record
         })
@@ -321,6 +361,10 @@ fn policy<'p>(
 
 fn enrolment_digest(peer: &VerifiedPeer) -> Digest {
     HashAlg::Sha256.digest(&[peer.enrolment().as_bytes()])
+}
+
+fn chip_digest(peer: &VerifiedPeer) -> Digest {
+    HashAlg::Sha256.digest(&[&peer.enrolment().attestation_key().to_spki_der()])
 }
 
 fn asked_file(session: SessionId) -> String {
@@ -386,9 +430,21 @@ impl PeerRecord {
         stops
     }
 
+    /// The stop that holds under a bundle: the one that it names, or one that was named before and that it does not say is over.
+    fn named_stop_after(&self, peer: &VerifiedPeer) -> Option<NamedStop> {
+        let (chip, standing) = (chip_digest(peer), &peer.policy().stops);
+        let before = self.named_stop.filter(|stop| stop.chip == chip);
+        let before = before
+            .map(|stop| stop.epoch)
+            .filter(|epoch| !standing.ends(*epoch));
+        let epoch = standing.in_force().max(before)?;
+        Some(NamedStop { epoch, chip })
+    }
+
     fn to_canonical(&self) -> Vec<u8> {
         let present = usize::from(self.last_seen.is_some())
             + usize::from(self.enrolment.is_some())
+            + usize::from(self.named_stop.is_some())
             + usize::from(!self.stops.is_empty());
         let mut out = Encoder::structure(domain::PEER_RECORD, VERSION, 1 + present);
         if let Some(LastSeen { sequence, clock }) = self.last_seen {
@@ -406,6 +462,9 @@ impl PeerRecord {
             for stop in &self.stops {
                 out.bytes(stop.as_bytes());
             }
+        }
+        if let Some(NamedStop { epoch, chip }) = &self.named_stop {
+            out.u64(6).array(2).u64(*epoch).digest(chip);
         }
         out.finish()
     }
@@ -428,6 +487,10 @@ impl PeerRecord {
             true => read_stops(r)?,
             false => Vec::new(),
         };
+        let named_stop = match fields.optional(r, 6, "named_stop")? {
+            true => Some(read_named_stop(r)?),
+            false => None,
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -435,6 +498,7 @@ impl PeerRecord {
             last_seen,
             platform,
             stops,
+            named_stop,
         })
     }
 }
@@ -444,6 +508,14 @@ fn read_stops(r: &mut Reader<'_>) -> std::result::Result<Vec<StopId>, DecodeErro
     (0..count)
         .map(|_| Ok(StopId::new(*r.bytes_of("stops")?)))
         .collect()
+}
+
+fn read_named_stop(r: &mut Reader<'_>) -> std::result::Result<NamedStop, DecodeError> {
+    r.array_of("named_stop", 2)?;
+    Ok(NamedStop {
+        epoch: r.u64("named_stop")?,
+        chip: r.digest("named_stop")?,
+    })
 }
 
 fn read_last_seen(r: &mut Reader<'_>) -> std::result::Result<LastSeen, DecodeError> {

@@ -16,11 +16,13 @@ use alcub3_attestation::appraisal::{AppraisalPolicy, Reason, ReferenceValues, Ru
 use alcub3_attestation::event_log::EventLog;
 use alcub3_attestation::event_log::builder::{Boot, Builder};
 use alcub3_crypto::HashAlg;
+use alcub3_fleet_protocol::StopStanding;
 use alcub3_fleet_protocol::attestation::EvidenceMessage;
 use alcub3_fleet_protocol::policy_bundle::{PeerPolicy, PolicyBundle};
 use alcub3_keys::StateFolder;
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::Lane;
+use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{HardwareTier, Level, RobotId};
 use support::{LONG, Life, NOW_MS, SoftAuthority, request};
 
@@ -80,6 +82,7 @@ impl Pair {
                 .unwrap()
                 .to_json(),
             rearmed: Vec::new(),
+            stops: StopStanding::default(),
             min_tier: HardwareTier::Simulator,
             lease_ms: LEASE_MS,
             rule: None,
@@ -143,7 +146,8 @@ fn a_peer_is_held_to_the_rule_in_the_bundle() {
         (2, classed("min-tier = \"firmware\""), Some(Reason::PolicyTier)),
         (3, classed("runtime = \"required\""), Some(Reason::PolicyRuntime)),
         (4, stranger, Some(Reason::PolicyClass)),
-        (5, classed(""), None),
+        (5, classed("origin = [\"iak\"]"), Some(Reason::PolicyOrigin)),
+        (6, classed(""), None),
     ] {
         let bundle = pair.bundle(version, |bundle| bundle.peers[0].rule = Some(rule));
         pair.two.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
@@ -246,6 +250,92 @@ fn a_peer_that_was_seen_stopped_is_untrusted_over_its_boots_until_a_bundle_says_
     }
     let bundle = pair.bundle(2, |bundle| bundle.peers[1].rearmed.push(stop));
     pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+    let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
+    assert!(verdict.is_trusted(), "{:?}", verdict.findings());
+}
+
+fn epoch(life: &Life) -> u64 {
+    life.robot().keys().counter(NvIndex::RobotEpoch).unwrap().value
+}
+
+/// A peer that was stopped, rearmed and booted anew, so that its evidence says nothing of it. Gives the epoch that the rearm named.
+fn stopped_and_back(life: &mut Life) -> u64 {
+    assert!(life.stop().is_complete());
+    let rearmed = epoch(life);
+    life.rearm();
+    life.reopen_after(|swtpm| swtpm.kill_and_respawn(PowerUp::Clear).unwrap());
+    boot(life);
+    life.open();
+    assert_eq!(epoch(life), rearmed);
+    rearmed
+}
+
+/// The authority knows of a stop that this robot never saw, and of a rearm that the peer cannot prove to it.
+#[test]
+fn a_peer_whose_stop_the_bundle_names_is_refused_until_a_bundle_says_that_a_rearm_named_its_epoch() {
+    let mut pair = Pair::with_bundle();
+    assert!(judged(&pair.one, &pair.two, NOW_MS).verdict.is_trusted());
+    let running = epoch(&pair.two);
+    let stopped = stopped_and_back(&mut pair.two);
+    assert_eq!(stopped, running + 1);
+    // Whom nobody told cannot know: the evidence shows a robot at work.
+    assert!(judged(&pair.one, &pair.two, NOW_MS).verdict.is_trusted());
+    let standings = [
+        // The stop, as its receipt had it.
+        (StopStanding::new(Some(running), Some(stopped)), false),
+        // Silent of it; of the rearm before it alone; and of a later stop.
+        (StopStanding::default(), false),
+        (StopStanding::new(Some(running), None), false),
+        (StopStanding::new(Some(stopped), Some(stopped + 1)), false),
+        // The rearm of the first says nothing of the later one.
+        (StopStanding::new(Some(stopped), None), false),
+        (StopStanding::new(Some(stopped + 1), None), true),
+    ];
+    for (version, (stops, trusted)) in (2..).zip(standings) {
+        let bundle = pair.bundle(version, |bundle| bundle.peers[1].stops = stops);
+        pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+        // Over restarts of this robot, and again and again.
+        pair.one.open();
+        for _ in 0..2 {
+            let found = judged(&pair.one, &pair.two, NOW_MS);
+            let verdict = &found.verdict;
+            assert_eq!(
+                verdict.is_trusted(),
+                trusted,
+                "{stops:?}: {:?}",
+                verdict.findings()
+            );
+            assert_eq!(verdict.has(Reason::StopInForce), !trusted);
+            assert_eq!(found.not_after_ms.is_some(), trusted);
+        }
+    }
+}
+
+/// A bundle that was replaced before anybody was judged by it has named the stop all the same.
+#[test]
+fn a_stop_that_a_bundle_named_outlasts_it_and_is_of_that_chip_alone() {
+    let mut pair = Pair::with_bundle();
+    let stopped = stopped_and_back(&mut pair.two);
+    let take = |pair: &Pair, version, stops| {
+        let bundle = pair.bundle(version, |bundle| bundle.peers[1].stops = stops);
+        pair.one.robot().take_policy_bundle(&bundle, NOW_MS).unwrap();
+    };
+    take(&pair, 2, StopStanding::new(None, Some(stopped)));
+    // Left out of one bundle, and back in the next.
+    let alone = pair.bundle(3, |bundle| bundle.peers.truncate(1));
+    pair.one.robot().take_policy_bundle(&alone, NOW_MS).unwrap();
+    take(&pair, 4, StopStanding::default());
+    assert!(
+        judged(&pair.one, &pair.two, NOW_MS)
+            .verdict
+            .has(Reason::StopInForce)
+    );
+    // Another chip takes the name.
+    let authority = std::mem::replace(&mut pair.two.authority, SoftAuthority::new());
+    pair.two = named("two", authority);
+    let enrolled = pair.two.authority.enrolled.as_ref().unwrap();
+    pair.peers[1].enrolment = enrolled.signed_record.clone();
+    take(&pair, 5, StopStanding::default());
     let verdict = judged(&pair.one, &pair.two, NOW_MS).verdict;
     assert!(verdict.is_trusted(), "{:?}", verdict.findings());
 }

@@ -128,6 +128,12 @@ fn of_peer(peer: &VerifiedPeer) -> String {
         policy.lease_ms / 1000,
         policy.rearmed.len()
     );
+    if let Some(epoch) = policy.stops.in_force() {
+        let _ = writeln!(
+            text,
+            "  under a stop: refused until a bundle says that a rearm named epoch {epoch} or a later one"
+        );
+    }
     let (bank, files) = (peer.references().bank().name(), peer.references().runtime());
     let _ = match files {
         Some(files) => writeln!(
@@ -155,7 +161,7 @@ fn peer_json(peer: &VerifiedPeer) -> Value {
     let policy = peer.policy();
     json!({
         "robot": peer.enrolment().record().robot, "min_tier": policy.min_tier, "lease_ms": policy.lease_ms,
-        "rearmed": policy.rearmed, "bank": peer.references().bank().name(),
+        "rearmed": policy.rearmed, "stopped_epoch": policy.stops.in_force(), "rearmed_epoch": policy.stops.rearmed(), "bank": peer.references().bank().name(),
         "files": peer.references().runtime().map(alcub3_attestation::appraisal::RuntimeReferences::len),
         "rule": policy.rule,
     })

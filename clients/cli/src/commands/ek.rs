@@ -352,8 +352,12 @@ fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
         "valid": true, "simulator": ek.is_simulator(), "manufacturer": ek.manufacturer(), "model": ek.model(),
         "version": ek.version(), "public_key_spki": hex::encode(ek.spki_der()),
         "roots": loaded.count, "roots_skipped": loaded.skipped, "crls": loaded.lists,
-        "revocation_unchecked": ek.unlisted_issuers(),
+        "revocation_unchecked": ek.unlisted_issuers(), "weakest_link": {
+            "bits": ek.weakest_link().bits(), "algorithm": ek.weakest_link().algorithm(),
+            "issuer": ek.weakest_link().issuer(), "claim": ek.weakest_link().code(),
+        },
     });
+    let weakest = ek.weakest_link();
     let of = |text: Option<&str>| text.unwrap_or("not stated").to_owned();
     let mut text = if ek.is_simulator() {
         style.warn("the certificate holds, and is a simulator's")
@@ -370,6 +374,15 @@ fn holds(ek: &VerifiedEk, loaded: &Loaded, style: Style) -> Answer {
             format!("{} used, {} files skipped", loaded.count, loaded.skipped.len()),
         ),
         ("revocation", revocation(ek.unlisted_issuers())),
+        (
+            "weakest link",
+            format!(
+                "{} bits: {}, by {}",
+                weakest.bits(),
+                weakest.algorithm(),
+                weakest.issuer()
+            ),
+        ),
     ]));
     Answer::done(json, text)
 }

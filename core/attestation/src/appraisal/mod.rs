@@ -19,6 +19,7 @@ mod report;
 mod rules;
 mod runtime;
 mod state;
+mod stop_by_epoch;
 mod verdict;
 
 pub use asked::{Asked, MissionScope};
@@ -38,7 +39,7 @@ pub use registers::RegisterRecord;
 pub use remedy::ExplainedFinding;
 pub use report::{AttestedReport, VerdictReport};
 pub use rules::{
-    AppraisalPolicy, AppraisalPolicyError, ClassInWords, JudgedFacts, LevelInWords, RuleInForce,
+    AppraisalPolicy, AppraisalPolicyError, ClassInWords, JudgedFacts, LevelInWords, OriginKind, RuleInForce,
 };
 pub use runtime::RuntimeRecord;
 pub(crate) use state::StateRule;

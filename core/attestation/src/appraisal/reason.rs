@@ -207,6 +207,8 @@ reasons! {
     PolicyRuntime = "policy-runtime", Untrusted, "the appraisal policy asks that what runs is judged, and there are no references for it";
     /// A part of the state is not judged.
     PolicyState = "policy-state", Untrusted, "the appraisal policy asks that a part of the state is judged, and there are no references for it";
+    /// An origin that the record does not state.
+    PolicyOrigin = "policy-origin", Untrusted, "the appraisal policy asks for an origin that the robot's enrolment record does not state";
     /// State too old.
     PolicyStateAge = "policy-state-age", Untrusted, "the state's time is farther from the verifier's than the appraisal policy allows";
     /// A TPM in the processor.

@@ -114,6 +114,10 @@ impl Reason {
                 "add the robot's name to a class of the appraisal policy, and raise its version"
             }
             "policy-runtime" => "learn references for what runs (alcub3 reference learn --ima), and set them",
+            "policy-origin" => {
+                "give the authority the roots of the robot's maker (alcub3 authority roots --devices) and enrol the robot anew, with its \
+                 platform certificate where that is asked for (docs/enrolment.md)"
+            }
             "policy-state" => "give the robot's references a part for it (docs/reference-values.md)",
             "no-root-of-trust" => TIER,
             "root-withheld" => {

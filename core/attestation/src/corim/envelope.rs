@@ -7,6 +7,7 @@ use alcub3_crypto::{SignatureScheme, Suite, VerifyingKey};
 use coset::cbor::value::Value;
 use coset::iana::EnumI64;
 use coset::{ContentType, CoseSign1, Header, Label, RegisteredLabelWithPrivate, TaggedCborSerializable};
+use std::collections::BTreeSet;
 
 const CORIM_META: i64 = 8;
 const CWT_CLAIMS: i64 = 15;
@@ -177,6 +178,7 @@ fn signer_name(signer: &[u8]) -> Result<String, CorimError> {
 }
 
 fn signer_of_claims(claims: &[(Value, Value)], now_s: i64) -> Result<String, CorimError> {
+    each_claim_once(claims)?;
     let of = |wanted: i64| {
         let mut found = claims
             .iter()
@@ -196,6 +198,22 @@ fn signer_of_claims(claims: &[(Value, Value)], now_s: i64) -> Result<String, Cor
     let issuer = of(1).and_then(Value::as_text);
     let issuer = issuer.ok_or(CorimError::Missing("the issuer in its CWT claims"))?;
     Ok(name_for_people(issuer.as_bytes()))
+}
+
+/// Of two claims with one key, neither is guessed to be meant. Keys are numbers or texts (RFC 8392, 4).
+fn each_claim_once(claims: &[(Value, Value)]) -> Result<(), CorimError> {
+    let mut seen = BTreeSet::new();
+    for (claim, _) in claims {
+        let number = claim.as_integer().and_then(|number| i64::try_from(number).ok());
+        let text = || claim.as_text().map(|text| Key::Text(text.to_owned()));
+        let key = number.map(Key::Number).or_else(text);
+        let key = key
+            .ok_or_else(|| CorimError::Envelope("a key of its CWT claims is no number or text".to_owned()))?;
+        if !seen.insert(key.clone()) {
+            return Err(malformed("its CWT claims")(CborError::Duplicate(key)));
+        }
+    }
+    Ok(())
 }
 
 /// A `validity-map`.

@@ -170,8 +170,12 @@ pub(super) fn elements(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 /// RSA modulus and exponent of a SubjectPublicKeyInfo, whatever the algorithm identifier: vendors certify RSA
 /// endorsement keys as rsaEncryption and as id-RSAES-OAEP.
 pub(super) fn rsa_key(spki: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut fields = elements(inside(spki, SEQUENCE)?);
-    let (_, bits) = fields.nth(1)?;
+    rsa_key_of_contents(inside(spki, SEQUENCE)?)
+}
+
+/// As [`rsa_key`], of the contents of the SubjectPublicKeyInfo.
+pub(super) fn rsa_key_of_contents(contents: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, bits) = elements(contents).nth(1)?;
     let key = inside(bits, 0x03)?.strip_prefix(&[0])?;
     let mut numbers = elements(inside(key, SEQUENCE)?);
     let mut number = || Some(trim_zero(inside(numbers.next()?.1, 0x02)?));

@@ -8,7 +8,7 @@
 use super::certificate::{self, Contents};
 use super::intermediate::Parts;
 use super::revocation::{attributes, hex};
-use super::{EkError, Leaf, MAX_CERTIFICATE_BYTES, Roots, chain, in_words, is_key_of};
+use super::{Chained, EkError, Leaf, MAX_CERTIFICATE_BYTES, Roots, chain, in_words, is_key_of};
 use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Digest, HashAlg};
 use der::asn1::ObjectIdentifier;
@@ -105,7 +105,7 @@ pub fn verify_device(
         words: ["the IAK certificate", "a certificate above the IAK certificate"],
     };
     let [production, _] = roots.sets();
-    let (_, unlisted) = chain(&leaf, &sent, &[production], roots, time_s)?;
+    let Chained { unlisted, .. } = chain(&leaf, &sent, &[production], roots, time_s)?;
     let contents = certificate::contents(&der).ok_or(DeviceError::Fields)?;
     let parts = Parts::read(&der).ok_or(DeviceError::Fields)?;
     // webpki lets one without any usage pass; a maker's other certificates must not count.

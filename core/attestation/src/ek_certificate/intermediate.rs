@@ -112,6 +112,18 @@ impl<'a> Signed<'a> {
         })
     }
 
+    /// The whole AlgorithmIdentifier.
+    pub(super) const fn algorithm(&self) -> &'a [u8] {
+        self.algorithm
+    }
+
+    /// Whether it is signed with an algorithm that is accepted, by whatever key.
+    pub(super) fn is_accepted(&self) -> bool {
+        let algorithm = inside(self.algorithm, SEQUENCE);
+        let mut known = webpki::ALL_VERIFICATION_ALGS.iter();
+        known.any(|known| Some(known.signature_alg_id().as_ref()) == algorithm)
+    }
+
     /// Whether the key of this SubjectPublicKeyInfo (its contents) signed it.
     pub(super) fn is_signed_by(&self, spki: &[u8]) -> bool {
         let mut fields = elements(spki).map(|(_, whole)| whole);

@@ -14,6 +14,7 @@ pub mod device;
 mod intermediate;
 pub mod platform;
 pub mod revocation;
+mod strength;
 
 use alcub3_crypto::VerifyingKey;
 use alcub3_crypto::tpm::Public;
@@ -21,6 +22,7 @@ use core::time::Duration;
 use intermediate::Issuer;
 use revocation::{ListError, Revocations};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime, pem::PemObject};
+pub use strength::WeakestLink;
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -111,12 +113,22 @@ pub enum EkError {
         /// Whose list.
         issuer: String,
     },
-    /// A list of the issuer's name was signed by somebody else.
+    /// A list of the issuer's name does not bear its signature.
     #[error(
-        "the only revocation lists that bear the name of {issuer} are not signed by its key: replace the file by the issuer's \
-         own list, or remove it"
+        "the only revocation lists that bear the name of {issuer} do not bear the signature of the key that issued this \
+         certificate: they are of another key of that name (an older or a newer one of the issuer, or somebody else's), or were \
+         changed; put the list of this key in their place, or remove them"
     )]
     ListSignature {
+        /// The name on the list.
+        issuer: String,
+    },
+    /// A list of the issuer's name is signed with an algorithm that is accepted nowhere.
+    #[error(
+        "the only revocation lists that bear the name of {issuer} are signed with an algorithm that is not accepted (SHA-1 and \
+         MD5 are not): ask the issuer for a list that is signed with SHA-256 or better, or remove them"
+    )]
+    ListAlgorithm {
         /// The name on the list.
         issuer: String,
     },
@@ -149,6 +161,7 @@ pub struct VerifiedEk {
     version: Option<String>,
     root: RootKind,
     unlisted: Vec<String>,
+    weakest: WeakestLink,
     /// Name of the issuer, its contents in DER.
     issuer: Vec<u8>,
     serial: Vec<u8>,
@@ -274,7 +287,11 @@ pub fn verify(
             "a certificate above the endorsement certificate",
         ],
     };
-    let (root, unlisted) = chain(&leaf, &intermediates, &roots.sets(), roots, time_s)?;
+    let Chained {
+        root,
+        unlisted,
+        weakest,
+    } = chain(&leaf, &intermediates, &roots.sets(), roots, time_s)?;
     let contents = certificate::contents(&der).ok_or(EkError::Fields)?;
     let parts = intermediate::Parts::read(&der).ok_or(EkError::Fields)?;
     if contents
@@ -290,6 +307,7 @@ pub fn verify(
         version: contents.version,
         root,
         unlisted,
+        weakest,
         issuer: parts.issuer.to_vec(),
         serial: parts.serial.to_vec(),
     })
@@ -304,13 +322,21 @@ struct Leaf<'a> {
     words: [&'static str; 2],
 }
 
+/// A way to a root that holds.
+struct Chained {
+    root: RootKind,
+    /// The issuers on it of whom no usable revocation list is known.
+    unlisted: Vec<String>,
+    weakest: WeakestLink,
+}
+
 fn chain(
     leaf: &Leaf<'_>,
     intermediates: &[CertificateDer<'_>],
     sets: &[(RootKind, &[Issuer])],
     roots: &Roots,
     time_s: u64,
-) -> Result<(RootKind, Vec<String>), EkError> {
+) -> Result<Chained, EkError> {
     let end = EndEntityCert::try_from(leaf.der).map_err(EkError::Chain)?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(time_s));
     let mut failure = EkError::NoRoots;
@@ -321,6 +347,7 @@ fn chain(
         // Required only where present: webpki would ask it of intermediates as well. The leaf's is checked above.
         let usage = KeyUsage::required_if_present(leaf.usage);
         let issuers = intermediate::with_verified(anchors, intermediates, time_s);
+        let handed_in = anchors;
         let anchors: Vec<TrustAnchor<'_>> = issuers.iter().map(|issuer| issuer.anchor.clone()).collect();
         let algorithms = webpki::ALL_VERIFICATION_ALGS;
         match end.verify_for_usage(algorithms, &anchors, intermediates, time, usage, None, None) {
@@ -329,8 +356,13 @@ fn chain(
             }
             Ok(path) => {
                 let unlisted = roots.revocations.check(&path, &issuers, leaf.words, time_s)?;
+                let weakest = WeakestLink::of(&path, &issuers, handed_in).ok_or(EkError::Fields)?;
                 return match unlisted.is_empty() || !roots.require_lists {
-                    true => Ok((kind, unlisted)),
+                    true => Ok(Chained {
+                        root: kind,
+                        unlisted,
+                        weakest,
+                    }),
                     false => Err(EkError::NotListed { issuers: unlisted }),
                 };
             }
@@ -378,6 +410,12 @@ impl VerifiedEk {
         &self.unlisted
     }
 
+    /// The weakest signature that the endorsement rests on.
+    #[must_use]
+    pub const fn weakest_link(&self) -> &WeakestLink {
+        &self.weakest
+    }
+
     /// Whether a TPM's public area has the certified key.
     #[must_use]
     pub fn certifies(&self, public: &Public) -> bool {
@@ -412,6 +450,11 @@ fn in_words(error: &webpki::Error) -> String {
         E::CertNotValidYet { .. } => "it, or one above it, is not valid yet".to_owned(),
         E::PathLenConstraintViolated => {
             "more authorities stand below one of those above it than that one's certificate allows".to_owned()
+        }
+        E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "it, or one above it, is signed with an algorithm that is not accepted (SHA-1 and MD5 are not)"
+                .to_owned()
         }
         other => other.to_string(),
     }

@@ -144,7 +144,10 @@ impl Revocations {
         let key = &signer.anchor.subject_public_key_info;
         let authentic: Vec<&List> = named.into_iter().filter(|list| list.is_signed_by(key)).collect();
         if authentic.is_empty() {
-            return Err(EkError::ListSignature { issuer: issuer() });
+            return Err(match self.of(issuer_name).any(List::is_accepted) {
+                true => EkError::ListSignature { issuer: issuer() },
+                false => EkError::ListAlgorithm { issuer: issuer() },
+            });
         }
         for list in &authentic {
             if let Some(reason) = list.revokes(serial) {
@@ -189,6 +192,10 @@ impl List {
 
     fn is_signed_by(&self, spki: &[u8]) -> bool {
         Signed::read(&self.der).is_some_and(|signed| signed.is_signed_by(spki))
+    }
+
+    fn is_accepted(&self) -> bool {
+        Signed::read(&self.der).is_some_and(|signed| signed.is_accepted())
     }
 
     /// The reason, where the list names this serial number, with or without the zero in front that some issuers leave out of a

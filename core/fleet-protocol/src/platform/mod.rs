@@ -6,6 +6,7 @@
 //! [`PlatformEnrolment::appraise`] judges it by the appraiser of the enrolled kind, into a [`PlatformVerdict`] that one form of
 //! result states.
 
+mod generation;
 mod judge;
 mod messages;
 mod record;

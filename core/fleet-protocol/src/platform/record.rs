@@ -12,6 +12,8 @@ use super::root::{DiceRoot, PsaRoot, RootKind, RootOfTrust};
 use crate::wire::{self, Message};
 
 const VERSION: u64 = 1;
+/// The key of the generation: behind those of every kind's own fields.
+const GENERATION: u64 = 32;
 /// The most root keys of manufacturers.
 const MAX_ROOTS: usize = 16;
 /// The longest document of references, in bytes.
@@ -86,6 +88,7 @@ pub struct PlatformEnrolment {
     ceiling: Level,
     issued_at_ms: u64,
     state: Option<StateReferences>,
+    generation: u64,
 }
 
 impl PlatformEnrolment {
@@ -116,6 +119,7 @@ impl PlatformEnrolment {
             ceiling,
             issued_at_ms,
             state: None,
+            generation: 0,
         })
     }
 
@@ -143,6 +147,18 @@ impl PlatformEnrolment {
     /// What its state is held to; none where it is held to nothing.
     pub const fn state(&self) -> Option<&StateReferences> {
         self.state.as_ref()
+    }
+
+    /// The record of a name's later life: see [`Self::nonce`].
+    #[must_use]
+    pub const fn of_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Which life of the name it is of; 0 is the first.
+    pub const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The robot.
@@ -177,7 +193,8 @@ impl PlatformEnrolment {
             RootOfTrust::Dice(_) | RootOfTrust::Psa(_) => 3,
         };
         let held = usize::from(self.state.is_some());
-        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, VERSION, 5 + own + held);
+        let later = usize::from(self.generation > 0);
+        let mut out = Encoder::structure(domain::PLATFORM_ENROLMENT, VERSION, 5 + own + held + later);
         out.u64(2)
             .text(self.robot.as_str())
             .u64(3)
@@ -195,6 +212,9 @@ impl PlatformEnrolment {
         if let Some(state) = &self.state {
             out.u64(13).text(&state.to_json());
         }
+        if self.generation > 0 {
+            out.u64(GENERATION).u64(self.generation);
+        }
         Unsigned::new(suite, out.finish())
     }
 
@@ -211,12 +231,24 @@ impl PlatformEnrolment {
             RootKind::Psa => RootOfTrust::Psa(Box::new(psa_root(&mut m)?)),
         };
         let state = state_references(&mut m)?;
+        let generation = generation(&mut m)?;
         m.finish()?;
-        let record = Self::new(robot, root, tier, ceiling, issued_at_ms)?;
+        let record = Self::new(robot, root, tier, ceiling, issued_at_ms)?.of_generation(generation);
         match state {
             Some(state) => record.holding_state_to(state),
             None => Ok(record),
         }
+    }
+}
+
+/// The first life of a name is not stated.
+fn generation(m: &mut Message<'_>) -> Result<u64, DecodeError> {
+    if !m.has(GENERATION, "generation")? {
+        return Ok(0);
+    }
+    match m.r.u64("generation")? {
+        0 => Err(m.r.fault("generation", Fault::NotCanonical)),
+        generation => Ok(generation),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Robots whose root of trust is no TPM: their enrolment, the request for evidence, the appraisal by the enrolled kind, the
 //! result, the lease. The rule that admits them to levels is the one of TPM robots (`admission.rs`).
 
+mod names;
 mod record;
 mod stops;
 
@@ -32,6 +33,7 @@ use crate::authority::Authority;
 use crate::exchanges::{self, ExchangeError, Purpose};
 use crate::robots::RobotError;
 use crate::store::StoreError;
+use names::{Beginning, Sequence};
 
 /// Why a robot whose root of trust is no TPM was not enrolled, or not judged. A judgement that it is untrusted is none of these.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +58,14 @@ pub enum PlatformRefusal {
     NoPlatform(RobotId),
     /// The name is another robot's.
     #[error(
-        "robot {0} is enrolled with another root of trust; a name stays with the device it was first given to: choose another name"
+        "robot {0} is enrolled with another root of trust; a name stays with the device it was first given to: choose another name, or \
+         release this one (`authority platform release`, `key recover release` for one with a TPM)"
     )]
     NameTaken(RobotId),
     /// The device's key is another robot's.
-    #[error("the device's key is enrolled as robot {0}: a device has one name, use that one")]
+    #[error(
+        "the device's key is enrolled as robot {0}: a device has one name, use that one, or release it first (`authority platform release`)"
+    )]
     DeviceTaken(RobotId),
     /// The evidence is of another kind than was enrolled.
     #[error(transparent)]
@@ -77,6 +82,11 @@ pub enum PlatformRefusal {
     /// It is not known to be stopped.
     #[error("robot {0} is not known to be stopped: there is nothing to rearm")]
     NotStopped(RobotId),
+    /// A stop of it is in force.
+    #[error(
+        "a stop of robot {0} is in force: two persons rearm it first (`authority platform rearm`), then release it"
+    )]
+    StillStopped(RobotId),
     /// It was stopped again between the vote's beginning and its end.
     #[error(
         "robot {0} said that it is stopped since the vote began: release the stop at the robot, then begin the vote anew"
@@ -157,17 +167,32 @@ impl Authority {
         plan: PlatformPlan,
         now_ms: u64,
     ) -> Result<VerifiedPlatform, PlatformRefusal> {
-        let subject = format!("enrolment of a robot whose root of trust is {}", plan.root.kind());
+        self.enrol_platform_as(plan, Sequence::GoesOn, now_ms)
+    }
+
+    fn enrol_platform_as(
+        &mut self,
+        plan: PlatformPlan,
+        sequence: Sequence,
+        now_ms: u64,
+    ) -> Result<VerifiedPlatform, PlatformRefusal> {
+        let anew = match sequence {
+            Sequence::GoesOn => "",
+            Sequence::Anew => ", whose sequence numbers begin anew",
+        };
+        let kind = plan.root.kind();
+        let subject = format!("enrolment of a robot whose root of trust is {kind}{anew}");
         let robot = plan.robot.clone();
         let decision = Decision::about(EntryKind::Provision, Some(&robot), subject);
-        let (signed, standing) = match self.sign_platform(plan, now_ms) {
+        let (signed, standing) = match self.sign_platform(plan, sequence, now_ms) {
             Ok(signed) => signed,
             Err(refusal) => return self.on_record(decision, now_ms, Err(refusal)),
         };
         let decision = decision.with_object(HashAlg::Sha256.digest(&[signed.as_bytes()]));
         self.acting_on_record(decision, now_ms, |authority| {
-            record::put_standing(&authority.folder, &robot, &standing)?;
+            // In this order: no record is ever beside a standing that is easier on it than its own.
             record::put(&authority.folder, &robot, &signed)?;
+            record::put_standing(&authority.folder, &robot, &standing)?;
             Ok(signed)
         })
     }
@@ -176,9 +201,10 @@ impl Authority {
     fn sign_platform(
         &self,
         plan: PlatformPlan,
+        sequence: Sequence,
         now_ms: u64,
     ) -> Result<(VerifiedPlatform, PlatformStanding), PlatformRefusal> {
-        let standing = self.standing_of_name(&plan)?;
+        let Beginning { standing, generation } = self.beginning_of_name(&plan, sequence)?;
         self.check_device(&plan)?;
         let PlatformPlan {
             robot,
@@ -188,7 +214,8 @@ impl Authority {
             state,
         } = plan;
         let ceiling = ceiling.min(self.config.ceiling);
-        let mut record = PlatformEnrolment::new(robot, root, tier, ceiling, now_ms)?;
+        let mut record =
+            PlatformEnrolment::new(robot, root, tier, ceiling, now_ms)?.of_generation(generation);
         if let Some(state) = state {
             record = record.holding_state_to(state)?;
         }
@@ -202,25 +229,6 @@ impl Authority {
             VerifiedPlatform::verify(&signed, &self.verifying_key())?,
             standing,
         ))
-    }
-
-    /// A name stays with the device it was first given to. One that had no root of trust may get one, never the other way.
-    fn standing_of_name(&self, plan: &PlatformPlan) -> Result<PlatformStanding, PlatformRefusal> {
-        match self.enrolment(&plan.robot) {
-            Err(RobotError::Unknown(_)) => {}
-            Ok(_) => return Err(PlatformRefusal::NameTaken(plan.robot.clone())),
-            Err(error) => return Err(error.into()),
-        }
-        let Some(earlier) = self.find_platform(&plan.robot)? else {
-            return Ok(PlatformStanding::default());
-        };
-        let earlier = earlier.record().root();
-        let is_same = earlier.kind() == plan.root.kind() && earlier.device_key() == plan.root.device_key();
-        match is_same {
-            true => Ok(record::standing(&self.folder, &plan.robot)?),
-            false if earlier.kind() == RootKind::None => Ok(PlatformStanding::default()),
-            false => Err(PlatformRefusal::NameTaken(plan.robot.clone())),
-        }
     }
 
     fn check_device(&self, plan: &PlatformPlan) -> Result<(), PlatformRefusal> {
@@ -313,13 +321,14 @@ impl Authority {
         robot: &RobotId,
         now_ms: u64,
     ) -> Result<PlatformRequest, PlatformRefusal> {
-        let root = self.platform_enrolment(robot)?.record().root().kind();
+        let platform = self.platform_enrolment(robot)?;
+        let record = platform.record();
         let mut entropy = self.entropy;
         let exchange = exchanges::open(&self.folder, &mut entropy, Purpose::Platform, robot, None, now_ms)?;
         Ok(PlatformRequest {
             session: exchange.session,
-            root,
-            nonce: Nonce(exchange.nonce),
+            root: record.root().kind(),
+            nonce: record.nonce(&Nonce(exchange.nonce)),
         })
     }
 
@@ -359,7 +368,8 @@ impl Authority {
         let robot = &answer.robot;
         let exchange = exchanges::close(&self.folder, Purpose::Platform, robot, answer.session, now_ms)?;
         let platform = self.platform_enrolment(robot)?;
-        let (record, nonce) = (platform.record(), Nonce(exchange.nonce));
+        let record = platform.record();
+        let nonce = record.nonce(&Nonce(exchange.nonce));
         let standing = record::standing(&self.folder, robot)?;
         let judged_at = self.platform_level(record).unwrap_or(Level::Unclassified);
         let expected = Expected {

@@ -11,7 +11,9 @@ use crate::store::{StateFolder, StoreError};
 
 const ENROLMENTS: &str = "platform-enrolments";
 const STANDINGS: &str = "platform-standings";
+const RELEASED: &str = "platform-generations";
 const DOMAIN: &str = "alcub3/authority-platform-standing/v1";
+const RELEASED_DOMAIN: &str = "alcub3/authority-platform-generation/v1";
 const VERSION: u64 = 1;
 
 /// What was last seen of such a robot.
@@ -28,6 +30,15 @@ pub struct PlatformStanding {
 }
 
 impl PlatformStanding {
+    /// What stays of it where the device's sequence numbers begin anew. A stop stays: two persons end it, and nobody else.
+    pub(super) fn anew(self) -> Self {
+        Self {
+            history: self.history,
+            stopped_at_ms: self.stopped_at_ms,
+            ..Self::default()
+        }
+    }
+
     /// Notes a judgement, with the codes of what makes the robot untrusted.
     pub(super) fn note(&mut self, verdict: &PlatformVerdict, codes: &[&'static str]) {
         let judgement = verdict.judgement();
@@ -109,6 +120,43 @@ pub(super) fn put(
     platform: &VerifiedPlatform,
 ) -> Result<(), StoreError> {
     folder.put(ENROLMENTS, robot.as_str(), platform.as_bytes())
+}
+
+/// Removes the record of a robot and what was seen of it.
+pub(super) fn remove(folder: &StateFolder, robot: &RobotId) -> Result<(), StoreError> {
+    folder.remove(ENROLMENTS, robot.as_str())?;
+    folder.remove(STANDINGS, robot.as_str())
+}
+
+/// Notes the last generation of a name that is released.
+pub(super) fn put_released(folder: &StateFolder, robot: &RobotId, generation: u64) -> Result<(), StoreError> {
+    let mut out = Encoder::structure(RELEASED_DOMAIN, VERSION, 1);
+    out.u64(2).u64(generation);
+    folder.put(RELEASED, robot.as_str(), &out.finish())
+}
+
+/// The last generation of a name when it was released; none where it never was.
+pub(super) fn released(folder: &StateFolder, robot: &RobotId) -> Result<Option<u64>, RobotError> {
+    let Some(bytes) = folder.get(RELEASED, robot.as_str())? else {
+        return Ok(None);
+    };
+    read_released(&bytes)
+        .map(Some)
+        .map_err(|source| RobotError::Standing {
+            robot: robot.clone(),
+            source,
+        })
+}
+
+fn read_released(bytes: &[u8]) -> Result<u64, DecodeError> {
+    let mut reader = Reader::new(RELEASED_DOMAIN, bytes);
+    let r = &mut reader;
+    let mut fields = r.structure(RELEASED_DOMAIN, VERSION)?;
+    fields.key(r, 2, "generation")?;
+    let generation = r.u64("generation")?;
+    fields.finish(r)?;
+    r.finish()?;
+    Ok(generation)
 }
 
 pub(super) fn names(folder: &StateFolder) -> Result<Vec<RobotId>, StoreError> {

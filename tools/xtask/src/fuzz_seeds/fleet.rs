@@ -22,7 +22,7 @@ use alcub3_fleet_protocol::purge::PurgeRequest;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::replacement::{ReplacementGrant, ReplacementRequest};
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
-use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, TrustAnchors};
+use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, StopStanding, TrustAnchors};
 use alcub3_security_hal::{LevelApproval, RearmRecord, StopCause, StopIntent, StopOrder, StopScope};
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::nv_map::{MissionAnchor, Register};
@@ -121,6 +121,7 @@ fn policy_bundle(record: &[u8], authority: &SigningKey) -> SeedResult<Vec<u8>> {
             references: r#"{"version":1,"bank":"sha256","pcrs":{}}"#.to_owned(),
             rule: None,
             rearmed: vec![StopId::new([1; 16])],
+            stops: StopStanding::new(Some(7), Some(8)),
             min_tier: HardwareTier::Firmware,
             lease_ms: 60_000,
         }],

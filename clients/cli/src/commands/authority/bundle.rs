@@ -5,6 +5,7 @@ use crate::commands::files;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::parties::AuthorityArgs;
+use alcub3_fleet_protocol::policy_bundle::VerifiedBundle;
 use alcub3_trust_model::RobotId;
 use serde_json::json;
 use std::path::PathBuf;
@@ -33,14 +34,30 @@ pub(crate) fn run(arguments: &Bundle) -> Result<Answer, CliError> {
     let lifetime_ms = arguments.days.saturating_mul(DAY_MS);
     let bundle = authority.issue_policy_bundle(&arguments.robots, lifetime_ms, now_ms())?;
     files::write_private(&arguments.out, bundle.as_bytes())?;
+    let stopped: Vec<&RobotId> = under_stop(&bundle).collect();
     let json = json!({
-        "version": bundle.version(), "robots": arguments.robots, "not_after_ms": bundle.not_after_ms(), "out": arguments.out,
+        "version": bundle.version(), "robots": arguments.robots, "stopped": stopped, "not_after_ms": bundle.not_after_ms(), "out": arguments.out,
     });
-    let text = format!(
+    let mut text = format!(
         "version {}, for {} days: {}\ngive it to each robot: `alcub3 peer trust`",
         bundle.version(),
         arguments.days,
         arguments.out.display()
     );
+    if !stopped.is_empty() {
+        let names: Vec<&str> = stopped.iter().map(|robot| robot.as_str()).collect();
+        text.push_str(&format!(
+            "\nunder a stop, so that nobody trusts them by it: {}; sign another one once they are rearmed",
+            names.join(", ")
+        ));
+    }
     Ok(Answer::done(json, text))
+}
+
+fn under_stop(bundle: &VerifiedBundle) -> impl Iterator<Item = &RobotId> {
+    let stopped = bundle
+        .peers()
+        .iter()
+        .filter(|peer| peer.policy().stops.in_force().is_some());
+    stopped.map(|peer| &peer.enrolment().record().robot)
 }

@@ -20,6 +20,8 @@ pub(crate) enum PlatformCommand {
     Enrol(EnrolCommand),
     /// Rearm a robot whose own stop was released: two approvers vote
     Rearm(Rearm),
+    /// Release a robot's name and its device, so that each may be enrolled anew; nothing of before counts any more
+    Release(Release),
     /// The robots that are enrolled without a TPM
     List(List),
 }
@@ -28,7 +30,7 @@ pub(crate) enum PlatformCommand {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum EnrolCommand {
     /// With a DICE certificate chain
-    Dice(Enrol<DiceArgs>),
+    Dice(EnrolDice),
     /// With Arm PSA attestation tokens
     Psa(Enrol<PsaArgs>),
     /// Without any root of trust: it is known, and never trusted
@@ -57,6 +59,26 @@ pub(crate) struct Enrol<R: clap::Args> {
     root: R,
 }
 
+/// Arguments of `authority platform enrol dice`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnrolDice {
+    #[command(flatten)]
+    enrol: Enrol<DiceArgs>,
+    /// The device's sequence numbers begin anew, because its counter was lost or used up. Evidence of before counts no more
+    #[arg(long)]
+    sequence_anew: bool,
+}
+
+/// Arguments of `authority platform release`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Release {
+    /// The robot's name
+    #[arg(value_name = "ROBOT")]
+    robot: RobotId,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
 /// Arguments of `authority platform rearm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rearm {
@@ -81,18 +103,20 @@ pub(crate) struct List {
 pub(crate) fn run(command: &PlatformCommand, _context: &Context) -> Result<Answer, CliError> {
     match command {
         PlatformCommand::Enrol(EnrolCommand::Dice(arguments)) => {
-            enrol(&arguments.named, arguments.root.read()?)
+            let Enrol { named, root } = &arguments.enrol;
+            enrol(named, root.read()?, arguments.sequence_anew)
         }
         PlatformCommand::Enrol(EnrolCommand::Psa(arguments)) => {
-            enrol(&arguments.named, arguments.root.read()?)
+            enrol(&arguments.named, arguments.root.read()?, false)
         }
-        PlatformCommand::Enrol(EnrolCommand::None(named)) => enrol(named, Found::UNROOTED),
+        PlatformCommand::Enrol(EnrolCommand::None(named)) => enrol(named, Found::UNROOTED, false),
+        PlatformCommand::Release(arguments) => release(arguments),
         PlatformCommand::Rearm(arguments) => rearm(arguments),
         PlatformCommand::List(arguments) => list(arguments),
     }
 }
 
-fn enrol(named: &Named, found: Found) -> Result<Answer, CliError> {
+fn enrol(named: &Named, found: Found, sequence_anew: bool) -> Result<Answer, CliError> {
     let mut authority = named.authority.open_records()?;
     let plan = PlatformPlan {
         robot: named.robot.clone(),
@@ -101,7 +125,10 @@ fn enrol(named: &Named, found: Found) -> Result<Answer, CliError> {
         ceiling: named.ceiling,
         state: found.state,
     };
-    let platform = authority.enrol_platform(plan, now_ms())?;
+    let platform = match sequence_anew {
+        true => authority.enrol_platform_anew(plan, now_ms())?,
+        false => authority.enrol_platform(plan, now_ms())?,
+    };
     let record = platform.record();
     let level = authority.platform_level(record).ok();
     let text = format!(
@@ -125,6 +152,16 @@ fn rearm(arguments: &Rearm) -> Result<Answer, CliError> {
         "{robot} is rearmed: its next evidence is judged without the stop; ask for it with `appraise --request`"
     );
     Ok(Answer::done(json!({"rearmed": robot}), text))
+}
+
+fn release(arguments: &Release) -> Result<Answer, CliError> {
+    let mut authority = arguments.authority.open_records()?;
+    authority.release_platform(&arguments.robot, now_ms())?;
+    let text = format!(
+        "{} is released: the name and the device may be enrolled anew; a lease that it was given holds to its end",
+        arguments.robot
+    );
+    Ok(Answer::done(json!({"released": arguments.robot}), text))
 }
 
 fn list(arguments: &List) -> Result<Answer, CliError> {
@@ -178,6 +215,7 @@ fn described(authority: &Authority, robot: &RobotId) -> Result<(Value, [String; 
 fn to_json(record: &PlatformEnrolment, level: Option<Level>) -> Value {
     json!({
         "robot": record.robot(), "root": record.root().kind().name(), "tier": record.tier(), "ceiling": record.ceiling(),
-        "level": level, "issued_at_ms": record.issued_at_ms(), "state": record.state().map(StateReferences::parts),
+        "level": level, "issued_at_ms": record.issued_at_ms(), "generation": record.generation(),
+        "state": record.state().map(StateReferences::parts),
     })
 }

@@ -251,7 +251,7 @@ pub const fn what_is_in(pcr: u8) -> &'static str {
 }
 
 /// A map in which no key comes twice: of two rules for one thing, neither is guessed to be meant.
-pub(super) fn once<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
+pub(in crate::appraisal) fn once<'de, D, K, V>(deserializer: D) -> Result<BTreeMap<K, V>, D::Error>
 where
     D: Deserializer<'de>,
     K: Deserialize<'de> + Ord + fmt::Display,

@@ -7,6 +7,7 @@ mod report;
 mod runtime;
 mod state;
 
+pub(in crate::appraisal) use document::once;
 pub use document::what_is_in;
 pub use report::{Changed, FileChange, Listed, PcrChange, ReferenceDifferences, ReferenceReport, RuleReport};
 pub(super) use runtime::{BOOT_AGGREGATE, Standing};

@@ -43,10 +43,11 @@ impl RuleInForce {
         let found = [self.no_class(), self.tier(judged), self.state_age(judged)];
         findings.extend(found.into_iter().flatten());
         findings.extend(self.unjudged(judged));
+        findings.extend(self.origin());
     }
 
     /// Who asks: for the end of each finding.
-    fn asker(&self) -> String {
+    pub(super) fn asker(&self) -> String {
         let (policy, version, level) = (self.policy.as_str(), self.version, self.level);
         match &self.class {
             Some(class) => format!(

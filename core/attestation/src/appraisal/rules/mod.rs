@@ -6,12 +6,15 @@
 
 mod document;
 mod judge;
+mod origin;
 mod words;
 
 pub use document::AppraisalPolicyError;
 pub use judge::JudgedFacts;
+pub use origin::OriginKind;
 pub use words::{ClassInWords, LevelInWords};
 
+use crate::appraisal::reference::once;
 use alcub3_trust_model::{HardwareTier, Level, RobotId};
 use document::{Claim, Label, Mild, Pattern, Required, StatePart};
 use serde::{Deserialize, Serialize};
@@ -33,7 +36,7 @@ pub struct AppraisalPolicy {
 struct Class {
     name: Label,
     robots: Vec<Pattern>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "once")]
     level: BTreeMap<Level, Asks>,
 }
 
@@ -53,6 +56,9 @@ struct Asks {
     /// Parts of the state for which there must be references.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     state: BTreeSet<StatePart>,
+    /// What its enrolment record must state of its origin.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    origin: BTreeSet<OriginKind>,
     /// How far the state's time may be from the verifier's, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_state_age_ms: Option<u64>,
@@ -72,6 +78,9 @@ pub struct RuleInForce {
     class: Option<Label>,
     level: Level,
     asks: Asks,
+    /// What the robot's enrolment record states of its origin. Never handed on with the rule: a reader has the record.
+    #[serde(skip)]
+    stated: BTreeSet<OriginKind>,
 }
 
 impl AppraisalPolicy {
@@ -98,6 +107,7 @@ impl AppraisalPolicy {
             class: class.map(|class| class.name.clone()),
             level,
             asks: class.map(|class| class.asks(level)).unwrap_or_default(),
+            stated: BTreeSet::new(),
         }
     }
 }
@@ -122,6 +132,7 @@ impl Asks {
             claims: &self.claims | &other.claims,
             runtime: self.runtime.or(other.runtime),
             state: &self.state | &other.state,
+            origin: &self.origin | &other.origin,
             max_state_age_ms: lower(self.max_state_age_ms, other.max_state_age_ms),
             refuse: &self.refuse | &other.refuse,
         }

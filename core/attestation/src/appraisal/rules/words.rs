@@ -70,13 +70,15 @@ impl Asks {
         let runtime = self.runtime.map(|_| "what runs is held to references".to_owned());
         let state = list(self.state.iter().map(StatePart::as_str).collect());
         let state = state.map(|parts| format!("of the state, {parts} are held to references"));
+        let origin = list(self.origin.iter().map(|kind| kind.as_str()).collect());
+        let origin = origin.map(|kinds| format!("an enrolment record that states its origin by {kinds}"));
         let age = self
             .max_state_age_ms
             .map(|most| format!("a state at most {most} ms from the verifier's time"));
         let refuse = list(self.refuse.iter().map(Mild::as_str).collect());
         let refuse =
             refuse.map(|codes| format!("none of the reasons {codes}, which elsewhere make nobody untrusted"));
-        [tier, claims, runtime, state, age, refuse]
+        [tier, claims, runtime, state, origin, age, refuse]
             .into_iter()
             .flatten()
             .collect()
