@@ -205,7 +205,10 @@ fn the_agent_attests_runs_a_mission_stops_and_stays_stopped_over_a_kill() {
     fleet.sign(&mission, 1_000_000, 500, "far.cose");
     let far = agent.no("command validate far.cose");
     assert!(
-        far["reasons"][0].as_str().unwrap().starts_with("replay-too-far"),
+        far["reasons"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("replay-not-reserved"),
         "{far}"
     );
     fleet.sign(&mission, 66_000, 500, "three.cose");
