@@ -1,5 +1,6 @@
 //! The command line (DESIGN §9).
 
+use crate::agent_client::AgentClient;
 use crate::commands::Command;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -9,7 +10,7 @@ use crate::style::Style;
 use alcub3_tpm::TpmSpec;
 use clap::Parser;
 use clap::error::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Hardware root of trust for robot fleets.
 #[derive(Debug, Parser)]
@@ -29,17 +30,15 @@ pub(crate) struct Cli {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
     /// The TPM: device[:PATH], swtpm[:DIR] (a simulator), socket:HOST:PORT or socket:PATH
-    #[arg(
-        long,
-        global = true,
-        value_name = "SPEC",
-        env = "ALCUB3_TPM",
-        default_value = "device"
-    )]
-    tpm: TpmSpec,
+    /// [default: device]
+    #[arg(long, global = true, value_name = "SPEC", env = "ALCUB3_TPM")]
+    tpm: Option<TpmSpec>,
     /// Folder for state [default: /var/lib/alcub3 for root, else $XDG_STATE_HOME/alcub3]
     #[arg(long, global = true, value_name = "DIR", env = "ALCUB3_STATE")]
     state: Option<PathBuf>,
+    /// The socket of the agent that holds the robot (`alcub3 agent`), for attest, mission, command and estop
+    #[arg(long, global = true, value_name = "SOCKET", env = "ALCUB3_AGENT")]
+    agent: Option<PathBuf>,
     /// Print exactly one JSON document, errors included
     #[arg(long, global = true)]
     json: bool,
@@ -49,13 +48,29 @@ pub(crate) struct Global {
 #[derive(Debug)]
 pub(crate) struct Context {
     global: Global,
+    tpm: TpmSpec,
     output: Output,
 }
 
 impl Context {
-    /// The TPM that was named.
+    /// The TPM: the one that was named, else the machine's.
     pub(crate) fn tpm_spec(&self) -> &TpmSpec {
-        &self.global.tpm
+        &self.tpm
+    }
+
+    /// The TPM, where one was named.
+    pub(crate) fn named_tpm(&self) -> Option<&TpmSpec> {
+        self.global.tpm.as_ref()
+    }
+
+    /// The folder for state, where one was named.
+    pub(crate) fn named_state(&self) -> Option<&Path> {
+        self.global.state.as_deref()
+    }
+
+    /// The agent that holds the robot, where one was named.
+    pub(crate) fn agent(&self) -> Option<AgentClient> {
+        self.global.agent.as_deref().map(AgentClient::at)
     }
 
     /// The folder for state.
@@ -91,7 +106,8 @@ pub(crate) fn start() -> Exit {
                 tracing::warn!("{reason}");
             }
             let output = Output::new(global.json);
-            let context = Context { global, output };
+            let tpm = global.tpm.clone().unwrap_or_default();
+            let context = Context { global, tpm, output };
             let tested = alcub3_crypto::run_self_tests().map_err(|source| CliError::SelfTest { source });
             output.finish(tested.and_then(|_| command.run(&context)))
         }

@@ -3,9 +3,10 @@
 use crate::authority_vault::AuthorityVault;
 use crate::clock::now_ms;
 use crate::error::CliError;
+use crate::robot_side::{Opened, RobotSide};
 use crate::tpm_access;
 use alcub3_agent::{
-    AuthorityLink, IdentityLink, LinkError, PlatformLogs, ProvisionRequest, Robot, Surroundings,
+    ActiveMission, AuthorityLink, IdentityLink, LinkError, PlatformLogs, ProvisionRequest, Robot,
 };
 use alcub3_crypto::SigningKey;
 use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
@@ -70,26 +71,25 @@ impl LocalAuthority {
 
     /// Asks a robot for evidence, judges it, and hands the robot the result. It takes the lease where it was trusted.
     pub(crate) fn attest(&mut self, robot: &Robot, logs: &PlatformLogs) -> Result<Appraised, CliError> {
-        let nowhere = Surroundings::unknown();
-        self.attest_as(robot, AttestationKind::Operational, &nowhere, logs)
+        let logs = logs.clone();
+        let opened = Opened {
+            logs,
+            ..Opened::at_rest(robot)
+        };
+        self.attest_as(&opened, AttestationKind::Operational)
     }
 
-    /// As [`Self::attest`], of a kind and with what is known of the robot's parts.
+    /// As [`Self::attest`], of a kind, whoever holds the robot.
     pub(crate) fn attest_as(
         &mut self,
-        robot: &Robot,
+        robot: &dyn RobotSide,
         kind: AttestationKind,
-        surroundings: &Surroundings,
-        logs: &PlatformLogs,
     ) -> Result<Appraised, CliError> {
-        let request = self.authority.challenge_for(robot.robot(), kind, now_ms())?;
-        if !robot.has_measured_hardware() {
-            robot.measure_hardware(crate::parties::machine_root(robot)?.as_deref(), now_ms())?;
-        }
-        let evidence = robot.attest(&request.to_canonical(), surroundings, logs, now_ms())?;
+        let request = self.authority.challenge_for(&robot.name()?, kind, now_ms())?;
+        let evidence = robot.evidence(&request.to_canonical())?;
         let appraised = self.authority.appraise(&evidence, now_ms())?;
         if let Some(lease) = &appraised.answer.lease
-            && !robot.is_stopped()
+            && !robot.is_stopped()?
         {
             robot.take_lease(lease)?;
         }
@@ -99,12 +99,12 @@ impl LocalAuthority {
     /// Rearms levels of a robot with these persons' votes.
     pub(crate) fn rearm(
         &mut self,
-        robot: &Robot,
+        robot: &dyn RobotSide,
         levels: &[Level],
         persons: &[Person],
     ) -> Result<Vec<Level>, CliError> {
-        let session = self.authority.open_rearm(robot.robot(), now_ms())?;
-        let request = robot.rearm_request(session, levels)?;
+        let session = self.authority.open_rearm(&robot.name()?, now_ms())?;
+        let request = robot.ask_rearm(session, levels)?;
         let proposal = self
             .authority
             .propose_rearm(&request, &mut self.vault, now_ms())?;
@@ -116,7 +116,7 @@ impl LocalAuthority {
         let approval = self
             .authority
             .approve_rearm(proposal, &votes, &mut self.vault, now_ms())?;
-        Ok(robot.rearm(&approval.to_canonical(), session, now_ms())?)
+        robot.rearm(&approval.to_canonical(), session)
     }
 
     /// Orders a stopped robot's purge with these persons' votes: the exchange and the signed order.
@@ -192,25 +192,30 @@ impl LocalAuthority {
     /// Starts a mission with these persons' votes.
     pub(crate) fn start_mission(
         &mut self,
-        robot: &Robot,
+        robot: &dyn RobotSide,
         labels: Labels,
         duration_ms: u64,
         plan: &MissionPlan,
         persons: &[Person],
-    ) -> Result<MissionRecord, CliError> {
-        let session = self.authority.open_mission(robot.robot(), now_ms())?;
-        let (start, request) = robot.mission_request(session, labels, duration_ms)?;
-        let proposal = self
-            .authority
-            .propose_mission(&request, plan, &mut self.vault, now_ms())?;
-        let votes: Result<Vec<_>, _> = persons
-            .iter()
-            .map(|person| person.vote(proposal.ballot()))
-            .collect();
-        let approval = self
-            .authority
-            .approve_mission(proposal, &votes?, &mut self.vault, now_ms())?;
-        Ok(robot.start_mission(&start, &approval.to_canonical(), now_ms())?)
+    ) -> Result<ActiveMission, CliError> {
+        let session = self.authority.open_mission(&robot.name()?, now_ms())?;
+        robot.start_mission(session, labels, duration_ms, &mut |request| {
+            self.approve_mission(request, plan, persons)
+        })
+    }
+
+    fn approve_mission(
+        &mut self,
+        request: &[u8],
+        plan: &MissionPlan,
+        persons: &[Person],
+    ) -> Result<Vec<u8>, CliError> {
+        let (authority, vault) = (&mut self.authority, &mut self.vault);
+        let proposal = authority.propose_mission(request, plan, vault, now_ms())?;
+        let votes = persons.iter().map(|person| person.vote(proposal.ballot()));
+        let votes: Vec<_> = votes.collect::<Result<_, _>>()?;
+        let approval = authority.approve_mission(proposal, &votes, vault, now_ms())?;
+        Ok(approval.to_canonical())
     }
 
     /// Moves a mission's end with these persons' votes; `duration_ms` counts from its start.

@@ -9,6 +9,7 @@
 //! [`error::CliError`] why it has none, with the remedy.
 #![forbid(unsafe_code)]
 
+mod agent_client;
 mod args;
 mod authority_vault;
 mod clock;
@@ -20,6 +21,7 @@ mod local_authority;
 mod output;
 mod parties;
 mod process_memory;
+mod robot_side;
 mod sealed_file;
 mod simulator;
 mod state_dir;

@@ -4,12 +4,12 @@ use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::local_authority::{LocalAuthority, Person};
+use crate::robot_side::{Opened, RobotSide};
 use crate::{key_file, state_dir, tpm_access};
 use alcub3_agent::Robot;
 use alcub3_keys::StateFolder;
 use alcub3_tpm::TpmSpec;
 use alcub3_trust_model::OperatorId;
-use alcub3_trust_model::hardware::PartSource;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -84,16 +84,22 @@ pub(crate) fn with_robot_as_it_is<T>(
     result
 }
 
+/// Does something with the robot, whoever holds it: the agent that was named, else this process, as [`with_robot`] does.
+pub(crate) fn with_side<T>(
+    context: &Context,
+    work: impl FnOnce(&dyn RobotSide) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    match context.agent() {
+        Some(agent) => work(&agent),
+        None => with_robot(context, |robot, _| work(&Opened::at_rest(robot))),
+    }
+}
+
 /// Where the machine shows its parts: the folder that ALCUB3_MACHINE names, else the whole system. None for a robot that
 /// was enrolled without its machine's parts, as one under a simulator is.
 pub(crate) fn machine_root(robot: &Robot) -> Result<Option<PathBuf>, CliError> {
-    let enrolled = robot.keys().enrolled_hardware()?;
-    let measured = enrolled
-        .inventory
-        .parts()
-        .any(|part| part.source == PartSource::Machine);
     let named = std::env::var_os(MACHINE).map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    Ok(measured.then_some(named))
+    Ok(robot.has_machine()?.then_some(named))
 }
 
 /// A name and a file: `alice=alice.key`.

@@ -52,7 +52,7 @@ fn each_kind_is_asked_for_answered_and_explained() {
         (&json!(format!("mission:{id}")), &true.into())
     );
 
-    fleet.yes("estop --reason safety");
+    fleet.yes("estop --reason safety-violation");
     assert_eq!(
         reasons(&fleet.no(&format!("{with} operational"))),
         ["stopped", "stop-in-force"]

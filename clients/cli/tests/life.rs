@@ -71,7 +71,7 @@ fn a_life_from_provisioning_to_a_proven_stop_and_back() {
             .contains("not-authentic")
     );
 
-    let stopped = fleet.yes("estop --reason safety --receipt receipt.cbor");
+    let stopped = fleet.yes("estop --reason safety-violation --receipt receipt.cbor");
     assert_eq!(
         (&stopped["complete"], &stopped["scope"]),
         (&true.into(), &"robot".into())

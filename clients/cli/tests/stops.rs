@@ -44,7 +44,7 @@ fn a_stop_works_while_the_robots_files_are_in_use_or_damaged() {
     let lockdown = || fleet.yes("tpm pcrs sha384:13")["banks"]["sha384"]["13"].clone();
     let before = lockdown();
     let in_use = alcub3_keys::StateFolder::open(&fleet.path().join("robot")).unwrap();
-    let stopped = fleet.no("estop --reason security");
+    let stopped = fleet.no("estop --reason security-breach");
     drop(in_use);
     assert_eq!(
         (&stopped["direct"], &stopped["complete"]),

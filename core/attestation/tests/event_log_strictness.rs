@@ -14,7 +14,7 @@ use alcub3_attestation::event_log::{
 };
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::nv_map::MissionAnchor;
-use alcub3_trust_model::{Level, MissionId, RobotId, StopId};
+use alcub3_trust_model::{Level, MissionId, RobotId, StopCause, StopId};
 
 const SHA256: HashAlg = HashAlg::Sha256;
 
@@ -222,7 +222,7 @@ fn stop_event(scope: StopScope) -> StopEvent {
         stop: StopId::new([7; 16]),
         robot,
         scope,
-        cause: 1,
+        cause: StopCause::SafetyViolation,
         called_utc_ms: 1_790_000_000_000,
     }
 }

@@ -20,7 +20,7 @@ use alcub3_crypto::tpm::Public;
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, RobotId, StopId};
+use alcub3_trust_model::{BootId, RobotId, StopCause, StopId};
 use tpm_tools::Tpm;
 
 const SHA256: HashAlg = HashAlg::Sha256;
@@ -89,7 +89,7 @@ impl Robot {
             stop: StopId::new([id; 16]),
             robot,
             scope: StopScope::Robot,
-            cause: 0,
+            cause: StopCause::ManualTrigger,
             called_utc_ms: 7,
         };
         let extended = AgentEvent::Stop(event.clone()).digest(SHA256);
@@ -349,7 +349,7 @@ fn a_stop_that_did_not_happen_is_not_proven() {
         stop: StopId::new([1; 16]),
         robot: RobotId::new("r1").unwrap(),
         scope: StopScope::Robot,
-        cause: 0,
+        cause: StopCause::ManualTrigger,
         called_utc_ms: 7,
     };
     let before = Digest::zero(SHA256);

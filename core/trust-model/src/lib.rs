@@ -28,6 +28,7 @@ pub mod pcr_map;
 pub mod policies;
 pub mod recovery;
 mod robot_state;
+mod stop_cause;
 mod tier;
 
 pub use attestation_kind::{AttestationKind, KindParseError};
@@ -43,4 +44,5 @@ pub use robot_state::{
     FaultSeverity, OperationalMode, Payload, PlatformParseError, PlatformType, Position, ReportedFault,
     RobotState, SensorCalibration, SubsystemFirmware,
 };
+pub use stop_cause::{CauseParseError, StopCause};
 pub use tier::{HardwareTier, TierParseError};

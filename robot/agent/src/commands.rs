@@ -70,7 +70,11 @@ impl Robot {
                 (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())
             }
             GateVerdict::Refused(refusal) => {
-                let reasons = refusal.reasons().iter().map(ToString::to_string).collect();
+                let reasons = refusal
+                    .reasons()
+                    .iter()
+                    .map(|reason| reason.code().to_owned())
+                    .collect();
                 ("unproven".to_owned(), Outcome::Refused, reasons)
             }
         };

@@ -251,7 +251,7 @@ fn decode(bytes: &[u8]) -> std::result::Result<Vec<AgentEvent>, DecodeError> {
 mod tests {
     use super::*;
     use alcub3_attestation::event_log::agent::{StopEvent, StopScope};
-    use alcub3_trust_model::{Level, MissionId, RobotId, StopId};
+    use alcub3_trust_model::{Level, MissionId, RobotId, StopCause, StopId};
 
     const MAP: PcrMap = PcrMap::DEFAULT;
 
@@ -260,7 +260,7 @@ mod tests {
             stop: StopId::new([id; 16]),
             robot: RobotId::new("r1").unwrap(),
             scope: StopScope::Level(Level::Cui),
-            cause: 0,
+            cause: StopCause::ManualTrigger,
             called_utc_ms: 0,
         })
     }

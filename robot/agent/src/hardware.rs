@@ -4,7 +4,9 @@ use crate::robot::Robot;
 use crate::{Result, inventory};
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_crypto::Digest;
-use alcub3_trust_model::hardware::{HardwareRecord, HardwareVerdict, Inventory, Part, Sameness, compare};
+use alcub3_trust_model::hardware::{
+    HardwareRecord, HardwareVerdict, Inventory, Part, PartSource, Sameness, compare,
+};
 use alcub3_trust_model::nv_map::Register;
 use std::path::Path;
 
@@ -27,6 +29,18 @@ impl Robot {
             self.report(&verdict, now_utc_ms)?;
         }
         Ok(verdict)
+    }
+
+    /// Whether the robot was enrolled with its machine's parts: one under a simulator is not.
+    ///
+    /// # Errors
+    /// A missing record of what was enrolled.
+    pub fn has_machine(&self) -> Result<bool> {
+        let enrolled = self.keys.enrolled_hardware()?;
+        Ok(enrolled
+            .inventory
+            .parts()
+            .any(|part| part.source == PartSource::Machine))
     }
 
     /// The hardware of this chip with the parts of the machine, of the adapters, and these that were declared.

@@ -9,10 +9,12 @@
 //! how the caller connects it to its authority.
 #![forbid(unsafe_code)]
 
+mod active_missions;
 mod attester;
 mod audit;
 mod command_keys;
 mod commands;
+pub mod daemon;
 mod ending;
 mod error;
 mod events;
@@ -41,6 +43,7 @@ mod run;
 mod stopping;
 mod tls;
 
+pub use active_missions::{ActiveIssuer, ActiveMission, EndedMission, MissionList};
 pub use attester::{Asked, Surroundings};
 pub use audit::AuditFile;
 pub use error::AgentError;

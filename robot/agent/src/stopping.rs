@@ -11,12 +11,12 @@ use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest, VerifiedRearm, rearm_binding};
 use alcub3_keys::{Observed, StateFolder, StopReceipts};
 use alcub3_security_hal::{
-    LevelApproval, MadeReceipt, PortError, RearmRecord, ReceiptMaker, StepRecord, StopCause, StopIntent,
-    StopOrder, StopReport, StopScope, TpmLockOutcome,
+    LevelApproval, MadeReceipt, PortError, RearmRecord, ReceiptMaker, StepRecord, StopIntent, StopOrder,
+    StopReport, StopScope, TpmLockOutcome,
 };
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{Level, MissionId, SessionId, StopId};
+use alcub3_trust_model::{Level, MissionId, SessionId, StopCause, StopId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -123,6 +123,19 @@ impl Robot {
     /// That there is no such mission.
     pub fn mission_scope(&self, mission: MissionId) -> Result<StopScope> {
         Ok(StopScope::Mission(mission, self.keys.mission(mission)?.anchor))
+    }
+
+    /// The receipts that are kept.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn receipts(&self) -> Result<Vec<Vec<u8>>> {
+        let names = self.folder.list(RECEIPTS)?;
+        let read = names
+            .iter()
+            .map(|name| self.folder.read(&format!("{RECEIPTS}/{name}")));
+        let found: std::result::Result<Vec<_>, _> = read.filter_map(std::result::Result::transpose).collect();
+        Ok(found?)
     }
 
     /// The receipt of a stop, as kept; `None` if there is none.

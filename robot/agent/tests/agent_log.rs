@@ -12,9 +12,10 @@ mod reach;
 mod support;
 
 use alcub3_attestation::receipt::Outcome;
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
 use alcub3_testkit::{Attack, Hostile, When};
 use alcub3_tpm::CommandCode;
+use alcub3_trust_model::StopCause;
 use reach::{MINUTE_MS, Power, log_explains_the_pcrs, mission};
 use support::{LEVEL, Life, NOW_MS, open_tpm};
 
@@ -81,7 +82,7 @@ fn after_a_stop_of_a_level() {
     life.start_mission(MINUTE_MS);
     let report = life
         .robot()
-        .stop(StopScope::Level(LEVEL), StopCause::Operator, NOW_MS)
+        .stop(StopScope::Level(LEVEL), StopCause::ManualTrigger, NOW_MS)
         .unwrap();
     assert!(report.is_complete());
     assert!(log_explains_the_pcrs(&life));
@@ -96,7 +97,10 @@ fn a_receipt_knows_what_ended_missions_extended_before_the_stop() {
     let (stopped, _) = mission(&mut life);
     life.robot().complete_mission(ended.mission, NOW_MS).unwrap();
     let scope = life.robot().mission_scope(stopped.mission).unwrap();
-    let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+    let report = life
+        .robot()
+        .stop(scope, StopCause::ManualTrigger, NOW_MS)
+        .unwrap();
     assert!(report.is_complete(), "{report:?}");
     let verdict = life.judge(&report);
     assert_eq!(verdict.outcome, Outcome::Proven, "{verdict:?}");
@@ -106,7 +110,10 @@ fn a_receipt_knows_what_ended_missions_extended_before_the_stop() {
 fn receipts_of_levels_and_of_missions_are_proven_again_and_again_and_after_a_restart() {
     let mut life = Life::running();
     let proven = |life: &Life, scope| {
-        let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+        let report = life
+            .robot()
+            .stop(scope, StopCause::ManualTrigger, NOW_MS)
+            .unwrap();
         assert!(report.is_complete(), "{report:?}");
         let verdict = life.judge(&report);
         assert_eq!(verdict.outcome, Outcome::Proven, "{verdict:?}");
@@ -144,7 +151,7 @@ fn after_a_mission_whose_end_was_answered_badly_and_tried_again() {
     assert!(log_explains_the_pcrs(&life));
     let report = life
         .robot()
-        .stop(StopScope::Level(LEVEL), StopCause::Operator, NOW_MS)
+        .stop(StopScope::Level(LEVEL), StopCause::ManualTrigger, NOW_MS)
         .unwrap();
     assert_eq!(life.judge(&report).outcome, Outcome::Proven);
     life.open();

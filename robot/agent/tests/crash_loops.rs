@@ -19,12 +19,12 @@ mod support;
 use alcub3_agent::{AgentError, Robot, provision};
 use alcub3_attestation::receipt::Outcome;
 use alcub3_keys::{KeysError, MissionRecord, RobotRecord, StateFolder};
-use alcub3_security_hal::{Step, StopCause, StopReport, StopScope};
+use alcub3_security_hal::{Step, StopReport, StopScope};
 use alcub3_testkit::{PowerUp, SimulatorCa, Swtpm};
 use alcub3_tpm::transport::Transport;
 use alcub3_tpm::{Lane, ResponseCode};
 use alcub3_trust_model::nv_map::NvIndex;
-use alcub3_trust_model::{Integrity, Labels, Level, handle_map};
+use alcub3_trust_model::{Integrity, Labels, Level, StopCause, handle_map};
 use crash::{Among, Dying, Room, Side, Trigger};
 use reach::{log_explains_the_pcrs, refusal};
 use std::collections::BTreeSet;
@@ -406,7 +406,7 @@ fn narrow_stop_round(fragile: &mut Fragile, of_level: bool, ordinal: u64, side: 
     let report = fragile
         .life
         .robot()
-        .stop(scope, StopCause::Operator, NOW_MS)
+        .stop(scope, StopCause::ManualTrigger, NOW_MS)
         .unwrap();
     let died = fragile.trigger.fired();
     fragile.recover();

@@ -20,13 +20,13 @@ use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::{Curve, Secret};
 use alcub3_keys::{KeysError, MissionRecord};
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
 use alcub3_testkit::PowerUp;
 use alcub3_tpm::ops::{Key, NvPublic};
 use alcub3_tpm::{Auth, ResponseCode, TpmError};
-use alcub3_trust_model::MissionKeyPurpose;
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::profile;
+use alcub3_trust_model::{MissionKeyPurpose, StopCause};
 use reach::{MINUTE_MS, Power, mission, refused};
 use saved::{UP_TO_COUNTERS_PCR_FIRST, UP_TO_COUNTERS_PCR_LAST, pcr_last, saved_over, storage_root};
 use support::{LEVEL, Life, NOW_MS, digest};
@@ -333,7 +333,10 @@ fn a_stopped_level_or_mission_is_dead_and_the_others_are_not() {
     let armed = life.robot().keys().arm(&key).unwrap();
     let scope = life.robot().mission_scope(ended.mission).unwrap();
     let stop = |life: &Life, scope| {
-        let report = life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+        let report = life
+            .robot()
+            .stop(scope, StopCause::ManualTrigger, NOW_MS)
+            .unwrap();
         assert!(report.is_complete(), "{report:?}");
         let verdict = life.judge(&report);
         assert_eq!(verdict.outcome, Outcome::Proven, "{verdict:?}");

@@ -17,10 +17,10 @@ use alcub3_crypto::tpm::Signature;
 use alcub3_crypto::{Curve, HashAlg, SigningKey};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{KeysError, StateFolder};
-use alcub3_security_hal::{FileStopJournal, StopCause, StopIntent, StopJournal, StopOrder, StopScope};
+use alcub3_security_hal::{FileStopJournal, StopIntent, StopJournal, StopOrder, StopScope};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::policies::{head_policy, mission_end_message};
-use alcub3_trust_model::{Integrity, Labels, Level, MissionId, SessionId, StopId};
+use alcub3_trust_model::{Integrity, Labels, Level, MissionId, SessionId, StopCause, StopId};
 use reach::{MINUTE_MS, in_the_gate, log_explains_the_pcrs};
 use std::sync::Arc;
 use support::{LEVEL, Life, NOW_MS, robot_id};
@@ -30,7 +30,7 @@ fn intent(stop: StopId) -> StopIntent {
         stop,
         robot: robot_id(),
         scope: StopScope::Robot,
-        cause: StopCause::Operator,
+        cause: StopCause::ManualTrigger,
         called_utc_ms: NOW_MS,
     })
 }

@@ -17,13 +17,13 @@ use alcub3_crypto::tpm::Name;
 use alcub3_crypto::tpm::policy::Policy;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_keys::{DerivedPurpose, KeysError, LevelSeeds, MAX_CONTEXT_LEN, StateFolder};
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
 use alcub3_testkit::Swtpm;
 use alcub3_tpm::ops::{Approval, Hierarchy, Key, PolicyInputs, Sealed};
 use alcub3_tpm::{Auth, Lane, ResponseCode, TpmError};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::policies::{parent_session_policy, rearm_ref};
-use alcub3_trust_model::{Level, RobotId, handle_map};
+use alcub3_trust_model::{Level, RobotId, StopCause, handle_map};
 use reach::{Power, refused};
 use support::{LONG, Life, NOW_MS, SoftAuthority, open_tpm, request, robot_id};
 
@@ -154,7 +154,9 @@ fn a_stop_ends_derivation_and_unsealing_until_the_rearm() {
         .collect();
     let keys = |life: &Life| life.robot().keys().clone();
     for scope in [StopScope::Level(LOWER), StopScope::Robot] {
-        life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+        life.robot()
+            .stop(scope, StopCause::ManualTrigger, NOW_MS)
+            .unwrap();
         refused(keys(&life).derive(LOWER, PURPOSE, b"logs"), ResponseCode::POLICY);
         refused(keys(&life).seal(LOWER, secret(b"new")), ResponseCode::POLICY);
         for (_, sealed) in &sealed {
@@ -295,7 +297,7 @@ fn a_derivation_armed_before_a_stop_is_dead_after_it() {
             .unwrap();
         assert!(
             life.robot()
-                .stop(scope, StopCause::Operator, NOW_MS)
+                .stop(scope, StopCause::ManualTrigger, NOW_MS)
                 .unwrap()
                 .is_complete()
         );

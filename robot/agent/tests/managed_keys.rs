@@ -16,14 +16,14 @@ mod support;
 
 use alcub3_agent::KeySweeper;
 use alcub3_keys::KeyPlan;
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
 use alcub3_tpm::ops::{Key, NvAccess, PersistentKey, PolicyInputs};
 use alcub3_tpm::{Auth, Lane, ResponseCode};
 use alcub3_trust_model::managed_key::{
     Due, EndCause, KeyPurpose, KeyRecord, KeyState, KeyUse, Transition, purpose_profile,
 };
 use alcub3_trust_model::nv_map::NvIndex;
-use alcub3_trust_model::{KeyId, Level, handle_map};
+use alcub3_trust_model::{KeyId, Level, StopCause, handle_map};
 use keys::{arm_past_the_store, now_ms, plan, reason};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -176,7 +176,9 @@ fn a_stop_of_a_level_ends_the_keys_of_that_level() {
     };
     let high = life.robot().create_key(&high, now_ms()).unwrap();
     let scope = StopScope::Level(Level::Cui);
-    life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+    life.robot()
+        .stop(scope, StopCause::ManualTrigger, NOW_MS)
+        .unwrap();
     works(&life, &low);
     let state = life.robot().keys().managed_key(high.id).unwrap().state;
     assert_eq!(state, KeyState::Destroyed);

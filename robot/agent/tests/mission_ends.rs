@@ -17,10 +17,10 @@ use alcub3_agent::{AgentError, MissionEnd, Robot};
 use alcub3_command_authority::{CommandEnvelope, MissionToken};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{KeysError, MissionOver, MissionRecord};
-use alcub3_security_hal::{Clock, CommandGateError, GateVerdict, StopCause};
+use alcub3_security_hal::{Clock, CommandGateError, GateVerdict};
 use alcub3_testkit::{PowerUp, Swtpm};
 use alcub3_tpm::{Auth, ResponseCode};
-use alcub3_trust_model::{MissionId, MissionKeyPurpose, profile};
+use alcub3_trust_model::{MissionId, MissionKeyPurpose, StopCause, profile};
 use missions::audit_names;
 use reach::{MINUTE_MS, log_explains_the_pcrs, mission, refused};
 use std::sync::Arc;
@@ -359,7 +359,7 @@ fn ends_and_stops_at_once_leave_a_log_that_explains_the_pcrs() {
         let scope = robot.mission_scope(stopped.mission).unwrap();
         std::thread::scope(|threads| {
             threads.spawn(|| robot.complete_mission(ended.mission, NOW_MS).unwrap());
-            robot.stop(scope, StopCause::Operator, NOW_MS).unwrap();
+            robot.stop(scope, StopCause::ManualTrigger, NOW_MS).unwrap();
         });
         assert!(log_explains_the_pcrs(&life));
     }
@@ -452,7 +452,9 @@ fn an_end_that_is_moved_while_a_stop_deletes_the_mission_leaves_no_record() {
         .unwrap();
     let content = std::fs::read(&file).unwrap();
     let scope = life.robot().mission_scope(record.mission).unwrap();
-    life.robot().stop(scope, StopCause::Operator, NOW_MS).unwrap();
+    life.robot()
+        .stop(scope, StopCause::ManualTrigger, NOW_MS)
+        .unwrap();
     assert!(!file.exists());
     std::fs::write(&file, content).unwrap();
     let moved = life

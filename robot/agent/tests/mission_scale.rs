@@ -19,10 +19,10 @@ mod scale;
 mod support;
 
 use alcub3_keys::{KeysError, MissionKey, MissionKeyRecord, MissionRecord, RobotZeroizer};
-use alcub3_security_hal::{Step, StopCause, StopIntent, StopOrder, StopScope, Zeroizer};
+use alcub3_security_hal::{Step, StopIntent, StopOrder, StopScope, Zeroizer};
 use alcub3_tpm::{PolicySession, ResponseCode};
 use alcub3_trust_model::nv_map::MISSION_ANCHOR_COUNT;
-use alcub3_trust_model::{MissionKeyPurpose, StopId};
+use alcub3_trust_model::{MissionKeyPurpose, StopCause, StopId};
 use reach::{MINUTE_MS, refusal, refused};
 use scale::make_keys;
 use std::time::Instant;
@@ -186,7 +186,7 @@ fn a_stop_takes_two_commands_and_ends_every_key() {
         stop: StopId::new([9; 16]),
         robot: robot_id(),
         scope: StopScope::Robot,
-        cause: StopCause::Operator,
+        cause: StopCause::ManualTrigger,
         called_utc_ms: NOW_MS,
     }));
     assert!(lock.extend.is_done() && lock.increment.is_done());

@@ -21,9 +21,9 @@ mod support;
 use alcub3_agent::Robot;
 use alcub3_crypto::Entropy;
 use alcub3_keys::StateFolder;
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
 use alcub3_tpm::{Lane, OsEntropy, TpmSpec};
-use alcub3_trust_model::{Integrity, Labels, Level, SessionId};
+use alcub3_trust_model::{Integrity, Labels, Level, SessionId, StopCause};
 use crash::Room;
 use reach::log_explains_the_pcrs;
 use std::collections::BTreeSet;
@@ -75,7 +75,9 @@ fn a_robot_at_work() {
         work_on_a_mission(&robot, turn % 3 == 0);
         if turn % 4 == 3 {
             println!("@stopping");
-            let report = robot.stop(StopScope::Robot, StopCause::Operator, NOW_MS).unwrap();
+            let report = robot
+                .stop(StopScope::Robot, StopCause::ManualTrigger, NOW_MS)
+                .unwrap();
             assert!(report.is_complete(), "{report:?}");
             println!("@stopped");
         }

@@ -17,11 +17,11 @@ use alcub3_crypto::{Curve, HashAlg, SigningKey};
 use alcub3_fleet_protocol::chip::{AdmittedChip, ChipAdmission, ChipChallenge, ChipRequest};
 use alcub3_fleet_protocol::recovery::{RecoveryError, RecoverySet, VerifiedSet, WrappedShare};
 use alcub3_keys::{DerivedPurpose, KeyRefusal, KeysError, PersonTpm};
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
 use alcub3_testkit::Swtpm;
 use alcub3_tpm::transport::Counts;
 use alcub3_tpm::{OsEntropy, ResponseCode};
-use alcub3_trust_model::{HardwareTier, OperatorId, SessionId};
+use alcub3_trust_model::{HardwareTier, OperatorId, SessionId, StopCause};
 use reach::refused;
 use recovering::{duplicated, replacement, signs};
 use support::{LEVEL, Life, NOW_MS, digest, open_tpm, robot_id};
@@ -145,7 +145,7 @@ fn a_lost_robot_is_restored_on_another_tpm_with_m_shares_and_not_with_fewer() {
     signs(&successor, &back);
     successor
         .robot()
-        .stop(StopScope::Level(LEVEL), StopCause::Operator, NOW_MS)
+        .stop(StopScope::Level(LEVEL), StopCause::ManualTrigger, NOW_MS)
         .unwrap();
     refused(
         successor.robot().keys().sign_recoverable(&back, digest()),

@@ -163,7 +163,7 @@ pub fn event_of(intent: &StopIntent) -> StopEvent {
         stop: order.stop,
         robot: order.robot.clone(),
         scope,
-        cause: order.cause.id(),
+        cause: order.cause,
         called_utc_ms: order.called_utc_ms,
     }
 }

@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use alcub3_trust_model::canonical::DecodeError;
-use alcub3_trust_model::{RobotId, StopId};
+use alcub3_trust_model::{RobotId, StopCause, StopId};
 
-use crate::order::{StopCause, StopIntent, StopOrder, StopScope};
+use crate::order::{StopIntent, StopOrder, StopScope};
 use crate::ports::StopJournal;
 use crate::report::PortError;
 
@@ -159,7 +159,7 @@ impl FileStopJournal {
 
     /// The intent of a half-written file: all that is known is that a stop was called.
     fn torn(&self, stop: StopId) -> StopIntent {
-        let (robot, scope, cause) = (self.robot.clone(), StopScope::Robot, StopCause::Security);
+        let (robot, scope, cause) = (self.robot.clone(), StopScope::Robot, StopCause::SecurityBreach);
         StopIntent::new(StopOrder {
             stop,
             robot,

@@ -38,7 +38,7 @@ pub use latch::{
     EpochSnapshot, LevelApproval, RearmProof, RearmRecord, RearmRefusal, RearmTrust, RearmTrustError,
 };
 pub use measure::{GateMeasurement, measure_gate};
-pub use order::{StopCause, StopIntent, StopOrder, StopScope};
+pub use order::{StopIntent, StopOrder, StopScope};
 pub use ports::{AuditSink, MissionKeys, PlatformAdapter, ReceiptMaker, SecretVault, StopJournal, Zeroizer};
 pub use report::{
     AdapterRecord, MadeReceipt, PortError, Step, StepOutcome, StepRecord, StopReport, TpmLockOutcome,

@@ -3,7 +3,7 @@
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
-use alcub3_trust_model::{Level, MissionId, RobotId, StopId, domain};
+use alcub3_trust_model::{Level, MissionId, RobotId, StopCause, StopId, domain};
 
 /// How much is stopped (DESIGN §6, step 4).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,49 +37,6 @@ impl StopScope {
             Self::Robot => "robot",
             Self::Level(_) => "level",
             Self::Mission(..) => "mission",
-        }
-    }
-}
-
-/// Why a stop was called. Anyone who may reach the robot may stop it, so this is a statement, not a permission.
-#[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd)]
-pub enum StopCause {
-    /// A person, at the robot or by command.
-    Operator,
-    /// The robot's own safety supervision.
-    Safety,
-    /// A breach of trust was seen: tampering, a failed attestation, an audit log that does not verify.
-    Security,
-    /// The fleet authority.
-    Fleet,
-}
-
-impl StopCause {
-    /// All causes.
-    pub const ALL: [Self; 4] = [Self::Operator, Self::Safety, Self::Security, Self::Fleet];
-
-    /// The number used on the wire.
-    pub const fn id(self) -> u8 {
-        match self {
-            Self::Operator => 0,
-            Self::Safety => 1,
-            Self::Security => 2,
-            Self::Fleet => 3,
-        }
-    }
-
-    /// The cause of a number on the wire.
-    pub fn from_id(id: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.id() == id)
-    }
-
-    /// The name for people and JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Safety => "safety",
-            Self::Security => "security",
-            Self::Fleet => "fleet",
         }
     }
 }
@@ -211,7 +168,7 @@ mod tests {
             stop: StopId::new([7; 16]),
             robot: RobotId::new("rover-1").unwrap(),
             scope,
-            cause: StopCause::Security,
+            cause: StopCause::SecurityBreach,
             called_utc_ms: 1_790_000_000_000,
         })
     }

@@ -45,7 +45,7 @@ fn a_stop_extends_what_a_verifier_of_receipts_computes() {
             stop: order.stop,
             robot: order.robot.clone(),
             scope: theirs,
-            cause: order.cause.id(),
+            cause: order.cause,
             called_utc_ms: order.called_utc_ms,
         };
         let event = agent::AgentEvent::Stop(event);

@@ -7,6 +7,7 @@ use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::Answer;
 use crate::parties::{self, AuthorityArgs};
+use crate::robot_side::{Opened, RobotSide};
 use crate::style::Style;
 use alcub3_agent::{LogSource, PlatformLogs};
 use alcub3_attestation::appraisal::Verdict;
@@ -15,7 +16,7 @@ use alcub3_fleet_protocol::platform::PlatformAnswer;
 use alcub3_server::{Appraised, AppraisedPlatform};
 use alcub3_trust_model::{AttestationKind, RobotId};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const LIMIT: u64 = 64 * 1024 * 1024;
 
@@ -49,36 +50,64 @@ pub(crate) struct Attest {
 
 /// Makes evidence, or goes through a whole attestation with the authority on this machine.
 pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliError> {
+    if let Some(path) = &arguments.take {
+        return take(path, context);
+    }
+    with_side(arguments, context, |robot| {
+        match (&arguments.request, &arguments.out) {
+            (Some(request), Some(out)) => answer_request(robot, request, out),
+            _ => {
+                let mut authority = arguments.authority.open()?;
+                let appraised = authority.attest_as(robot, arguments.kind)?;
+                Ok(answer(&appraised, context.style()))
+            }
+        }
+    })
+}
+
+/// The robot with what goes into its evidence: an agent has its own of that.
+fn with_side<T>(
+    arguments: &Attest,
+    context: &Context,
+    work: impl FnOnce(&dyn RobotSide) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    let given = [&arguments.surroundings, &arguments.eventlog, &arguments.ima];
+    if let Some(agent) = context.agent() {
+        if given.iter().any(|file| file.is_some()) {
+            return Err(CliError::Usage {
+                message: "the agent knows its robot's logs and parts: leave --eventlog, --ima and --surroundings out, or set them in \
+                          its configuration"
+                    .to_owned(),
+            });
+        }
+        return work(&agent);
+    }
     let source = |file: &Option<PathBuf>| file.clone().map_or(LogSource::Platform, LogSource::File);
     let logs = PlatformLogs {
         uefi: source(&arguments.eventlog),
         runtime: source(&arguments.ima),
     };
-    if let Some(path) = &arguments.take {
-        return take(path, context);
-    }
-    if let (Some(request), Some(out)) = (&arguments.request, &arguments.out) {
-        let request = files::read(request, "a request", LIMIT)?;
-        let surroundings = surroundings::read(arguments.surroundings.as_ref())?;
-        let evidence = parties::with_robot(context, |robot, _| {
-            Ok(robot.attest(&request, &surroundings, &logs, now_ms())?)
-        })?;
-        files::write_private(out, &evidence)?;
-        let json = json!({"evidence": out, "bytes": evidence.len()});
-        return Ok(Answer::done(
-            json,
-            format!("evidence of {} bytes: {}", evidence.len(), out.display()),
-        ));
-    }
-    let mut authority = arguments.authority.open()?;
     let surroundings = surroundings::read(arguments.surroundings.as_ref())?;
-    let appraised = parties::with_robot(context, |robot, _| {
-        authority.attest_as(robot, arguments.kind, &surroundings, &logs)
-    })?;
-    Ok(answer(&appraised, context.style()))
+    parties::with_robot(context, |robot, _| {
+        work(&Opened {
+            robot,
+            surroundings,
+            logs,
+        })
+    })
 }
 
-fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
+fn answer_request(robot: &dyn RobotSide, request: &Path, out: &Path) -> Result<Answer, CliError> {
+    let evidence = robot.evidence(&files::read(request, "a request", LIMIT)?)?;
+    files::write_private(out, &evidence)?;
+    let json = json!({"evidence": out, "bytes": evidence.len()});
+    Ok(Answer::done(
+        json,
+        format!("evidence of {} bytes: {}", evidence.len(), out.display()),
+    ))
+}
+
+fn take(path: &Path, context: &Context) -> Result<Answer, CliError> {
     let bytes = files::read(path, "a result", LIMIT)?;
     let result = AttestResult::from_canonical(&bytes).map_err(|source| CliError::Message { source })?;
     let Some(lease) = &result.lease else {
@@ -89,10 +118,7 @@ fn take(path: &std::path::Path, context: &Context) -> Result<Answer, CliError> {
             "there is no lease: the authority found the robot untrusted, or asked for something that gives none",
         ));
     };
-    let lease = parties::with_robot(context, |robot, _| {
-        robot.take_lease(lease)?;
-        Ok(robot.lease_id())
-    })?;
+    let lease = parties::with_side(context, |robot| robot.take_lease(lease))?;
     Ok(Answer::done(
         json!({"lease": lease}),
         format!("lease {lease} is taken"),

@@ -11,9 +11,8 @@ use alcub3_command_authority::{
     Arguments, CommandEnvelope, CommandName, MAX_ENVELOPE_BYTES, Value as Argument,
 };
 use alcub3_keys::PersonTpm;
-use alcub3_security_hal::GateVerdict;
 use alcub3_trust_model::{Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The commands of the group.
@@ -167,24 +166,24 @@ fn validate(arguments: &Validate, context: &Context) -> Result<Answer, CliError>
         .unwrap_or(u64::MAX)
         .saturating_add(1);
     let envelope = files::read(&arguments.file, "a command envelope", limit)?;
-    let verdict = parties::with_robot(context, |robot, _| Ok(robot.validate(&envelope, Some(now_ms()))?))?;
-    Ok(match &verdict {
-        GateVerdict::Admitted(admitted) => {
-            let command = admitted.command();
-            let json = json!({
-                "admitted": true, "command": command.name().as_str(), "issuer": command.issuer(),
-                "mission": command.mission(), "sequence": command.sequence(),
-            });
-            let word = context.style().good("admitted");
-            Answer::done(
-                json,
-                format!("{word}: {} by {}", command.name(), command.issuer()),
-            )
-        }
-        GateVerdict::Refused(refusal) => {
-            let reasons: Vec<String> = refusal.reasons().iter().map(ToString::to_string).collect();
-            let text = format!("{}: {}", context.style().bad("refused"), reasons.join(", "));
-            Answer::verdict(false, json!({"admitted": false, "reasons": reasons}), text)
-        }
-    })
+    let verdict = parties::with_side(context, |robot| robot.judge(&envelope))?;
+    let word = |name: &str| {
+        verdict
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    if verdict.get("admitted") == Some(&Value::Bool(true)) {
+        let admitted = context.style().good("admitted");
+        let text = format!("{admitted}: {} by {}", word("command"), word("issuer"));
+        return Ok(Answer::done(verdict, text));
+    }
+    let reasons = verdict
+        .get("reasons")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let reasons: Vec<&str> = reasons.iter().filter_map(Value::as_str).collect();
+    let text = format!("{}: {}", context.style().bad("refused"), reasons.join(", "));
+    Ok(Answer::verdict(false, verdict, text))
 }

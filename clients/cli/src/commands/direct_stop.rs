@@ -11,12 +11,11 @@ use crate::style::Style;
 use crate::tpm_access;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_crypto::{Digest, Entropy, HashAlg};
-use alcub3_security_hal::StopCause;
 use alcub3_tpm::ops::StopCommands;
 use alcub3_tpm::{Chip, Lane, OsEntropy, ResponseCode, Tpm, TpmError, TpmSpec};
 use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{RobotId, StopId, handle_map};
+use alcub3_trust_model::{RobotId, StopCause, StopId, handle_map};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ fn event(cause: StopCause) -> Result<StopEvent, CliError> {
         stop: StopId::new(id),
         robot: RobotId::new("unrecorded").map_err(CliError::Id)?,
         scope: StopScope::Robot,
-        cause: cause.id(),
+        cause,
         called_utc_ms: now_ms(),
     })
 }

@@ -1,6 +1,7 @@
 //! `estop`, `estop reset` and `estop purge`.
 
 use super::{direct_stop, files, purge};
+use crate::agent_client::AgentClient;
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
@@ -10,15 +11,13 @@ use crate::parties::{self, AuthorityArgs, NamedFile};
 use crate::style::Style;
 use alcub3_agent::AgentError;
 use alcub3_attestation::receipt::Outcome;
-use alcub3_keys::{KeysError, StateFolder};
-use alcub3_security_hal::{StopCause, StopReport, StopScope};
-use alcub3_trust_model::{Level, MissionId, RobotId};
+use alcub3_keys::KeysError;
+use alcub3_security_hal::{StopReport, StopScope};
+use alcub3_trust_model::{Level, MissionId, RobotId, StopCause};
 use serde_json::{Value, json};
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-
-/// Where the robot keeps its receipts, inside its state folder.
-const RECEIPTS: &str = "receipts";
 
 /// Stop a robot now. Anyone who may reach it may stop it; starting again takes two persons (`estop reset`).
 ///
@@ -29,8 +28,9 @@ pub(crate) struct Estop {
     /// How much: robot, level:LEVEL or mission:MISSION
     #[arg(long, value_name = "SCOPE", default_value = "robot")]
     scope: Scope,
-    /// Why: operator, safety, security or fleet
-    #[arg(long, value_name = "REASON", default_value = "operator", value_parser = cause)]
+    /// Why: manual-trigger, safety-violation, security-breach, classification-violation, unauthorized-access,
+    /// network-intrusion or system-failure
+    #[arg(long, value_name = "REASON", default_value = "manual-trigger")]
     reason: StopCause,
     /// Write the receipt to this file as well; the robot keeps one in any case
     #[arg(long, value_name = "FILE")]
@@ -68,6 +68,16 @@ enum Scope {
     Mission(MissionId),
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Robot => out.write_str("robot"),
+            Self::Level(level) => write!(out, "level:{level}"),
+            Self::Mission(mission) => write!(out, "mission:{mission}"),
+        }
+    }
+}
+
 impl FromStr for Scope {
     type Err = String;
 
@@ -84,11 +94,6 @@ impl FromStr for Scope {
     }
 }
 
-fn cause(text: &str) -> Result<StopCause, &'static str> {
-    let found = StopCause::ALL.into_iter().find(|cause| cause.name() == text);
-    found.ok_or("use operator, safety, security or fleet")
-}
-
 /// Runs the command.
 pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
     match &arguments.command {
@@ -99,6 +104,9 @@ pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliErr
 }
 
 fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
+    if let Some(agent) = context.agent() {
+        return stop_by_agent(arguments, &agent);
+    }
     let stopped = parties::with_robot_as_it_is(context, |robot, _| {
         let scope = match &arguments.scope {
             Scope::Robot => StopScope::Robot,
@@ -130,6 +138,37 @@ fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
         to_json(&report),
         text(&report, context.style()),
     ))
+}
+
+/// The agent holds the robot and stops it. Where it does not answer, the stop socket and the TPM itself are left: `docs/agent.md`.
+fn stop_by_agent(arguments: &Estop, agent: &AgentClient) -> Result<Answer, CliError> {
+    let wanted = json!({"scope": arguments.scope.to_string(), "cause": arguments.reason});
+    let mut report: Value = agent.parse(&agent.post_json("/v1/stop", &wanted)?)?;
+    let stop = report
+        .get("stop")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    if let Some(path) = &arguments.receipt {
+        let receipt = agent
+            .receipt(&stop)
+            .and_then(|receipt| files::write_private(path, &receipt));
+        // The stop stands whatever becomes of the copy.
+        if let Err(error) = receipt {
+            tracing::error!(%error, "the receipt was not written; the robot keeps its own");
+        }
+    }
+    let is_complete = report.get("complete") == Some(&Value::Bool(true));
+    let text = match is_complete {
+        true => format!("stopped, and every step is confirmed\nstop {stop}"),
+        false => {
+            format!("stopped; not every step could be confirmed, so treat those as not done\nstop {stop}")
+        }
+    };
+    if let Some(fields) = report.as_object_mut() {
+        fields.insert("agent".into(), true.into());
+    }
+    Ok(Answer::verdict(is_complete, report, text))
 }
 
 fn is_mistake(error: &CliError) -> bool {
@@ -175,16 +214,15 @@ fn text(report: &StopReport, style: Style) -> String {
 fn rearm(arguments: &Reset, context: &Context) -> Result<Answer, CliError> {
     let persons = parties::persons(&arguments.approve)?;
     let mut authority = arguments.authority.open()?;
-    let (name, armed) = parties::with_robot(context, |robot, folder| {
-        let served = robot.keys().record().parents.iter().map(|parent| parent.level);
-        let levels = if arguments.level.is_empty() {
-            served.collect()
-        } else {
-            arguments.level.clone()
+    let (name, armed) = parties::with_side(context, |robot| {
+        let name = robot.name()?;
+        let levels = match arguments.level.is_empty() {
+            true => robot.levels()?,
+            false => arguments.level.clone(),
         };
-        show_receipts(folder, robot.robot(), &mut authority.authority)?;
+        show_receipts(&robot.receipts()?, &name, &mut authority.authority)?;
         let armed = authority.rearm(robot, &levels, &persons)?;
-        Ok((robot.robot().clone(), armed))
+        Ok((name, armed))
     })?;
     let names: Vec<String> = armed.iter().map(ToString::to_string).collect();
     let json = json!({"robot": name, "armed": names});
@@ -199,20 +237,16 @@ fn rearm(arguments: &Reset, context: &Context) -> Result<Answer, CliError> {
 
 /// Lets the authority see the receipts of the robot's stops, so that what is approved includes them.
 fn show_receipts(
-    folder: &StateFolder,
+    receipts: &[Vec<u8>],
     robot: &RobotId,
     authority: &mut alcub3_server::Authority,
 ) -> Result<(), CliError> {
-    for name in folder.list(RECEIPTS)? {
-        let Some(receipt) = folder.read(&format!("{RECEIPTS}/{name}"))? else {
-            continue;
-        };
-        let verdict = authority.verify_receipt(robot, &receipt, now_ms())?;
+    for receipt in receipts {
+        let verdict = authority.verify_receipt(robot, receipt, now_ms())?;
         if verdict.outcome != Outcome::Proven {
             tracing::warn!(
-                receipt = name,
                 outcome = verdict.outcome.name(),
-                "this receipt does not prove its stop fully"
+                "a receipt of this robot does not prove its stop fully"
             );
         }
     }

@@ -6,12 +6,11 @@ use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::{Answer, pairs, table};
 use crate::parties::{self, AuthorityArgs, NamedFile};
-use alcub3_agent::{MissionEnd, Robot};
-use alcub3_command_authority::{CommandPattern, MissionToken, SafetyLimits, VerifiedMission};
-use alcub3_keys::MissionRecord;
+use alcub3_agent::{ActiveMission, MissionList};
+use alcub3_command_authority::{CommandPattern, SafetyLimits};
 use alcub3_server::MissionPlan;
 use alcub3_trust_model::{Integrity, Labels, Level, MissionId, OperatorId};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
@@ -107,17 +106,14 @@ pub(crate) fn run(command: &MissionCommand, context: &Context) -> Result<Answer,
     match command {
         MissionCommand::Start(arguments) => start(arguments, context),
         MissionCommand::Show(Named { mission }) => {
-            parties::with_robot(context, |robot, _| show(robot, &robot.keys().mission(*mission)?))
+            parties::with_side(context, |robot| Ok(show(&robot.mission(*mission)?)))
         }
-        MissionCommand::List => parties::with_robot(context, |robot, _| list(robot)),
+        MissionCommand::List => parties::with_side(context, |robot| Ok(list(&robot.missions()?))),
         MissionCommand::Extend(arguments) => extend(arguments, context),
         MissionCommand::Key(command) => mission_key::run(command, context),
         MissionCommand::Share(command) => mission_share::run(command, context),
         MissionCommand::Complete(Named { mission }) => {
-            parties::with_robot(
-                context,
-                |robot, _| Ok(robot.complete_mission(*mission, now_ms())?),
-            )?;
+            parties::with_side(context, |robot| robot.complete_mission(*mission))?;
             Ok(Answer::done(
                 json!({"mission": mission, "completed": true}),
                 format!("mission {mission} has ended"),
@@ -141,9 +137,9 @@ fn start(arguments: &Start, context: &Context) -> Result<Answer, CliError> {
     };
     let labels = Labels::new(arguments.level, arguments.integrity);
     let duration_ms = arguments.duration_s.saturating_mul(1_000);
-    parties::with_robot(context, |robot, _| {
-        let record = authority.start_mission(robot, labels, duration_ms, &plan, &persons)?;
-        show(robot, &record)
+    parties::with_side(context, |robot| {
+        let mission = authority.start_mission(robot, labels, duration_ms, &plan, &persons)?;
+        Ok(show(&mission))
     })
 }
 
@@ -152,62 +148,33 @@ fn extend(arguments: &Extend, context: &Context) -> Result<Answer, CliError> {
     let mut authority = arguments.authority.open()?;
     let duration_ms = arguments.duration_s.saturating_mul(1_000);
     parties::with_robot(context, |robot, _| {
-        let record = authority.extend_mission(robot, arguments.mission, duration_ms, &persons)?;
-        show(robot, &record)
+        authority.extend_mission(robot, arguments.mission, duration_ms, &persons)?;
+        Ok(show(&robot.active_mission(arguments.mission)?))
     })
 }
 
-fn token(robot: &Robot, record: &MissionRecord) -> Result<MissionToken, CliError> {
-    let authority = &robot.keys().anchors().authority;
-    let verified = VerifiedMission::as_approved(record.token_in_force(), authority, robot.robot());
-    verified
-        .map(|mission| mission.token().clone())
-        .map_err(|source| CliError::Token { source })
-}
-
-/// How many keys a mission has: the one that it began with, and the further ones.
-fn key_count(robot: &Robot, mission: MissionId) -> Result<u64, CliError> {
-    Ok(robot.keys().mission_key_count(mission)?.saturating_add(1))
-}
-
-fn to_json(robot: &Robot, token: &MissionToken, keys: u64) -> Value {
-    let issuers = token.issuers.iter().map(|issuer| {
-        let allowed: Vec<&str> = issuer.allowed.iter().map(CommandPattern::as_str).collect();
-        json!({"operator": issuer.operator, "role": issuer.role, "allowed": allowed})
-    });
-    json!({
-        "mission": token.mission, "robot": token.robot, "lease": robot.lease_id(), "labels": token.labels,
-        "not_before_ms": token.not_before_ms, "not_after_ms": token.not_after_ms,
-        "end_clock_ms": token.end_clock_ms, "anchor": token.anchor.number(), "limits": token.limits,
-        "issuers": issuers.collect::<Vec<_>>(), "keys": keys, "stopped": robot.is_level_stopped(token.labels.level),
-    })
-}
-
-fn show(robot: &Robot, record: &MissionRecord) -> Result<Answer, CliError> {
-    let token = token(robot, record)?;
-    let keys = key_count(robot, token.mission)?;
+fn show(mission: &ActiveMission) -> Answer {
     let mut text = pairs([
-        ("mission", token.mission.to_string()),
-        ("robot", token.robot.to_string()),
-        ("lease", robot.lease_id().to_string()),
+        ("mission", mission.mission.to_string()),
+        ("robot", mission.robot.to_string()),
+        ("lease", mission.lease.to_string()),
         (
             "level",
-            format!("{}, {}", token.labels.level, token.labels.integrity),
+            format!("{}, {}", mission.labels.level, mission.labels.integrity),
         ),
-        ("ends in", remaining(token.not_after_ms)),
-        ("keys", keys.to_string()),
-        ("at most", format!("{} mm/s", token.limits.max_speed_mm_per_s)),
+        ("ends in", remaining(mission.not_after_ms)),
+        ("keys", mission.keys.to_string()),
+        ("at most", format!("{} mm/s", mission.limits.max_speed_mm_per_s)),
     ]);
-    let rows = token.issuers.iter().map(|issuer| {
-        let allowed: Vec<&str> = issuer.allowed.iter().map(CommandPattern::as_str).collect();
+    let rows = mission.issuers.iter().map(|issuer| {
         [
             issuer.operator.to_string(),
             issuer.role.to_string(),
-            allowed.join(", "),
+            issuer.allowed.join(", "),
         ]
     });
     text.push_str(&table(["who commands", "role", "what"], rows));
-    Ok(Answer::done(to_json(robot, &token, keys), text))
+    Answer::done(json!(mission), text)
 }
 
 fn remaining(not_after_ms: u64) -> String {
@@ -217,46 +184,27 @@ fn remaining(not_after_ms: u64) -> String {
     }
 }
 
-fn list(robot: &Robot) -> Result<Answer, CliError> {
-    let mut tokens = Vec::new();
-    for record in robot.keys().missions()? {
-        let keys = key_count(robot, record.mission)?;
-        tokens.push((token(robot, &record)?, keys));
-    }
-    let ends = robot.mission_ends()?;
-    let missions: Vec<Value> = tokens
-        .iter()
-        .map(|(token, keys)| to_json(robot, token, *keys))
-        .collect();
-    let ended: Vec<Value> = ends.iter().map(end_to_json).collect();
-    let rows = tokens.iter().map(|(token, keys)| {
+fn list(list: &MissionList) -> Answer {
+    let rows = list.missions.iter().map(|mission| {
         [
-            token.mission.to_string(),
-            token.labels.level.to_string(),
-            keys.to_string(),
-            remaining(token.not_after_ms),
+            mission.mission.to_string(),
+            mission.labels.level.to_string(),
+            mission.keys.to_string(),
+            remaining(mission.not_after_ms),
         ]
     });
-    let mut text = if tokens.is_empty() {
+    let mut text = if list.missions.is_empty() {
         "no mission is active\n".to_owned()
     } else {
         table(["mission", "level", "keys", "ends in"], rows)
     };
-    if !ends.is_empty() {
-        let rows = ends.iter().rev().map(|end| {
-            [
-                end.mission.to_string(),
-                end.level.to_string(),
-                end.over.code().to_owned(),
-            ]
-        });
+    if !list.ended.is_empty() {
+        let rows = list
+            .ended
+            .iter()
+            .rev()
+            .map(|end| [end.mission.to_string(), end.level.to_string(), end.reason.clone()]);
         text.push_str(&table(["ended", "level", "because"], rows));
     }
-    Ok(Answer::done(json!({"missions": missions, "ended": ended}), text))
-}
-
-fn end_to_json(end: &MissionEnd) -> Value {
-    json!({
-        "mission": end.mission, "level": end.level, "reason": end.over.code(), "at_utc_ms": end.at_utc_ms,
-    })
+    Answer::done(json!(list), text)
 }

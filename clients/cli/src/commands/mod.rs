@@ -1,5 +1,6 @@
 //! One module for each group of commands.
 
+mod agent;
 mod appraisal_policy;
 mod attest;
 mod audit;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     /// The robot's managed keys; backup and recovery
     #[command(subcommand)]
     Key(key::KeyGroup),
+    /// Hold the robot and serve it
+    Agent(agent::Agent),
     /// Prove this robot's state to an authority
     Attest(attest::Attest),
     /// Judge a robot's evidence
@@ -138,6 +141,7 @@ impl Command {
             Self::Provision(arguments) => provision::run(&arguments, context),
             Self::Identity(command) => identity::run(&command, context),
             Self::Key(command) => key::run(&command, context),
+            Self::Agent(arguments) => agent::run(&arguments, context),
             Self::Attest(arguments) => attest::run(&arguments, context),
             Self::Appraise(arguments) => attest::appraise(&arguments, context),
             Self::Platform(command) => platform::run(&command, context),

@@ -9,7 +9,8 @@ use crate::parties::{self, AuthorityArgs, NamedFile};
 use crate::tpm_access;
 use alcub3_agent::Robot;
 use alcub3_keys::{StateFolder, resume_purge};
-use alcub3_security_hal::{StopCause, StopScope};
+use alcub3_security_hal::StopScope;
+use alcub3_trust_model::StopCause;
 use alcub3_trust_model::pcr_map::PcrMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: &Purge, context: &Context) -> Result<Answer, CliErr
         Some(receipt) => receipt,
         None => {
             let robot = Robot::open(tpm, folder, Vec::new())?;
-            let report = robot.stop(StopScope::Robot, StopCause::Operator, now_ms())?;
+            let report = robot.stop(StopScope::Robot, StopCause::ManualTrigger, now_ms())?;
             let (session, order) = authority.order_purge(&robot, &persons)?;
             robot.purge(&order, session, &report, now_ms())?
         }

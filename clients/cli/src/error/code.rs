@@ -1,6 +1,7 @@
 //! The word for programs that each error has.
 
 use super::CliError;
+use crate::agent_client::AgentCallError;
 use alcub3_agent::AgentError;
 use alcub3_keys::KeysError;
 use alcub3_tpm::TpmError;
@@ -8,7 +9,7 @@ use alcub3_tpm::transport::TransportError;
 
 impl CliError {
     /// A word for programs.
-    pub(crate) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &str {
         if let Some(error) = self.tpm_error() {
             return tpm_code(error);
         }
@@ -17,6 +18,11 @@ impl CliError {
         }
         match self {
             Self::Usage { .. } => "usage",
+            Self::AgentCall(AgentCallError::Refused { code, .. }) => code,
+            Self::AgentCall(AgentCallError::Unreachable { .. }) => "agent-absent",
+            Self::AgentCall(AgentCallError::Misunderstood { .. }) => "agent",
+            Self::Daemon(_) => "agent",
+            Self::DaemonConfig(_) => "bad-configuration",
             Self::NoStateFolder => "no-state-folder",
             Self::SelfTest { .. } => "self-test",
             Self::Read { .. } => "unreadable-file",
@@ -42,8 +48,7 @@ impl CliError {
             Self::Reference { .. }
             | Self::Corim { .. }
             | Self::PlatformReferences { .. }
-            | Self::Root { .. }
-            | Self::Token { .. } => "bad-value",
+            | Self::Root { .. } => "bad-value",
             Self::Authority(_) => "authority",
             Self::Operator(_)
             | Self::RobotRecords(_)

@@ -1,6 +1,7 @@
 //! How the process ends with each error.
 
 use super::CliError;
+use crate::agent_client::AgentCallError;
 use crate::authority_vault::VaultError;
 use crate::exit::Exit;
 use alcub3_agent::AgentError;
@@ -20,6 +21,11 @@ impl CliError {
             | Self::OtherIssuer { .. }
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::NotAnArgument { .. } => Exit::Usage,
+            Self::AgentCall(AgentCallError::Unreachable { .. }) => Exit::Unavailable,
+            Self::AgentCall(AgentCallError::Refused {
+                may_succeed_later: false,
+                ..
+            }) => Exit::No,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
             // Somebody was looked for, and nothing was judged.
             Self::RobotRecords(_) => Exit::Failure,

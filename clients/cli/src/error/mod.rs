@@ -147,6 +147,15 @@ pub(crate) enum CliError {
     /// A robot whose root of trust is no TPM was not enrolled or not judged.
     #[error(transparent)]
     Platform(#[from] alcub3_server::PlatformRefusal),
+    /// The agent that holds the robot.
+    #[error(transparent)]
+    AgentCall(#[from] crate::agent_client::AgentCallError),
+    /// The agent does not serve.
+    #[error(transparent)]
+    Daemon(#[from] alcub3_agent::daemon::DaemonError),
+    /// The agent's configuration.
+    #[error(transparent)]
+    DaemonConfig(#[from] alcub3_agent::daemon::ConfigError),
     /// References of such a robot do not read.
     #[error("{}: {source}", path.display())]
     PlatformReferences {
@@ -419,12 +428,6 @@ pub(crate) enum CliError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
-    },
-    /// A stored mission token does not verify.
-    #[error("the mission's token: {source}")]
-    Token {
-        /// What is wrong.
-        source: alcub3_command_authority::MissionError,
     },
     /// A word that is no argument.
     #[error("{text:?} is no argument of a command")]

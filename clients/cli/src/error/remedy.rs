@@ -101,7 +101,6 @@ impl CliError {
                 Some("write the document as docs/reference-values.md describes")
             }
             Self::Root { .. } => Some("name a root certificate as PEM or DER"),
-            Self::Token { .. } => Some("restore the state folder, or end the mission"),
             Self::NotAnArgument { .. } => Some("write it as NAME=VALUE"),
             Self::OtherIssuer { .. } => Some("give --issuer and --mac of the same person"),
             Self::BareStorageKey { .. } => Some(

@@ -8,7 +8,7 @@ use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{Level, MissionId, RobotId, StopId, domain};
+use alcub3_trust_model::{Level, MissionId, RobotId, StopCause, StopId, domain};
 use core::fmt;
 use thiserror::Error;
 
@@ -60,8 +60,8 @@ pub struct StopEvent {
     pub robot: RobotId,
     /// How much was stopped.
     pub scope: StopScope,
-    /// Number of the cause: 0 operator, 1 safety, 2 security, 3 fleet.
-    pub cause: u8,
+    /// Why.
+    pub cause: StopCause,
     /// Wall time of the call in UTC milliseconds, 0 when the robot did not know it.
     pub called_utc_ms: u64,
 }
@@ -208,7 +208,10 @@ impl StopEvent {
             .bytes(self.stop.as_bytes())
             .u64(3)
             .text(self.robot.as_str());
-        out.u64(4).u64(self.cause.into()).u64(5).u64(self.called_utc_ms);
+        out.u64(4)
+            .u64(self.cause.id().into())
+            .u64(5)
+            .u64(self.called_utc_ms);
         match self.scope {
             StopScope::Robot => &mut out,
             StopScope::Level(level) => out.u64(6).u64(level.id().into()),
@@ -234,7 +237,7 @@ impl StopEvent {
         fields.key(r, 3, "robot")?;
         let robot = read_robot(r)?;
         fields.key(r, 4, "cause")?;
-        let cause = r.id_of("cause", |id| (id < 4).then_some(id))?;
+        let cause = r.id_of("cause", StopCause::from_id)?;
         fields.key(r, 5, "called_utc_ms")?;
         let called_utc_ms = r.u64("called_utc_ms")?;
         let scope = read_scope(r, &mut fields)?;

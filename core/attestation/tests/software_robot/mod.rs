@@ -16,7 +16,7 @@ use alcub3_crypto::{Curve, Digest, HashAlg, SignatureScheme, SigningKey, Verifyi
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex, NvMap, Register};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{
-    AttestationKind, BootId, HardwareTier, Level, RobotId, RobotState, SensorCalibration, StopId,
+    AttestationKind, BootId, HardwareTier, Level, RobotId, RobotState, SensorCalibration, StopCause, StopId,
     SubsystemFirmware,
 };
 use std::collections::BTreeMap;
@@ -186,7 +186,7 @@ impl Robot {
             stop: StopId::new([id; 16]),
             robot: self.id.clone(),
             scope: StopScope::Robot,
-            cause: 0,
+            cause: StopCause::ManualTrigger,
             called_utc_ms: NOW_MS,
         })
     }

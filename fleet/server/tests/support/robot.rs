@@ -37,7 +37,8 @@ use alcub3_trust_model::pcr_map::{IMA, PcrMap};
 use alcub3_trust_model::policies::{mission_pcr_mask, parent_policy};
 use alcub3_trust_model::{
     AttestationKind, BootId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, MissionKeyPurpose,
-    OperationalMode, RobotId, RobotState, SensorCalibration, SessionId, StopId, SubsystemFirmware, profile,
+    OperationalMode, RobotId, RobotState, SensorCalibration, SessionId, StopCause, StopId, SubsystemFirmware,
+    profile,
 };
 use aws_lc_rs::agreement::{self, ECDH_P384, PrivateKey};
 
@@ -394,7 +395,7 @@ impl Robot {
                 stop: *stop,
                 robot: self.id.clone(),
                 scope: StopScope::Robot,
-                cause: 0,
+                cause: StopCause::ManualTrigger,
                 called_utc_ms: NOW,
             })
         };

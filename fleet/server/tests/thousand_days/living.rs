@@ -4,7 +4,7 @@ use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
 use alcub3_attestation::ima::builder::ListBuilder;
 use alcub3_server::AttestationError;
 use alcub3_trust_model::nv_map::MissionAnchor;
-use alcub3_trust_model::{MissionId, StopId};
+use alcub3_trust_model::{MissionId, StopCause, StopId};
 
 use super::support::robot::{BANK, Robot};
 use super::{Fleet, PROGRAMS};
@@ -124,7 +124,7 @@ impl Fleet {
                 stop: StopId::new(self.course.id()),
                 robot: self.robots[at].id.clone(),
                 scope,
-                cause: 0,
+                cause: StopCause::ManualTrigger,
                 called_utc_ms: self.now,
             })
         } else {

@@ -6,11 +6,11 @@ use crate::support::{Life, NOW_MS, robot_id};
 use alcub3_agent::Robot;
 use alcub3_keys::{RobotZeroizer, StateFolder};
 use alcub3_security_hal::{
-    PlatformAdapter, PortError, StopCause, StopIntent, StopOrder, StopScope, Zeroizer, measure_gate,
+    PlatformAdapter, PortError, StopIntent, StopOrder, StopScope, Zeroizer, measure_gate,
 };
 use alcub3_tpm::Lane;
-use alcub3_trust_model::StopId;
 use alcub3_trust_model::nv_map::MISSION_ANCHOR_COUNT;
+use alcub3_trust_model::{StopCause, StopId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -110,7 +110,7 @@ pub fn intent() -> StopIntent {
         stop: StopId::new([9; 16]),
         robot: robot_id(),
         scope: StopScope::Robot,
-        cause: StopCause::Operator,
+        cause: StopCause::ManualTrigger,
         called_utc_ms: NOW_MS,
     })
 }

@@ -7,13 +7,13 @@ use alcub3_agent::{AgentError, Asked, PlatformLogs, Robot, Surroundings, provisi
 use alcub3_crypto::HashAlg;
 use alcub3_crypto::tpm::Signature;
 use alcub3_keys::{KeysError, MissionRecord, RobotKeys, RobotRecord, StateFolder};
-use alcub3_security_hal::{StopCause, StopReport, StopScope};
+use alcub3_security_hal::{StopReport, StopScope};
 use alcub3_testkit::{Attack, Bus, Hostile, SimulatorCa, Swtpm, When};
 use alcub3_tpm::transport::{Recorded, Tape};
 use alcub3_tpm::{Chip, ChipOptions, Lane, ResponseCode, Tpm, TpmOptions};
 use alcub3_trust_model::nv_map::{NvIndex, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{Integrity, Labels, Level, SessionId};
+use alcub3_trust_model::{Integrity, Labels, Level, SessionId, StopCause};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,7 +229,9 @@ pub fn live_until_the_stop(
     });
     let armed = failures.attempt("arm", || robot.keys().arm(&key));
     before_the_stop();
-    let report = robot.stop(StopScope::Robot, StopCause::Operator, NOW_MS).unwrap();
+    let report = robot
+        .stop(StopScope::Robot, StopCause::ManualTrigger, NOW_MS)
+        .unwrap();
     let armed_refused = robot.keys().sign_armed(&key, &armed, digest()).is_err();
     let record = robot.keys().rearm_record().unwrap().unwrap();
     let epochs = record

@@ -15,12 +15,12 @@ use alcub3_attestation::evidence::{Evidence, Nonce, RegisterEvidence, RegisterPo
 use alcub3_crypto::tpm::{EkTemplate, Public};
 use alcub3_crypto::{Curve, Digest, HashAlg, Secret};
 use alcub3_keys::{DeviceKey, MissionKey, MissionRecord, StateFolder};
-use alcub3_security_hal::{StopCause, StopReport, StopScope};
+use alcub3_security_hal::{StopReport, StopScope};
 use alcub3_testkit::{SimulatorCa, Swtpm};
 use alcub3_tpm::transport::{Counted, Counts, Transport};
 use alcub3_tpm::{Auth, Lane, Tpm, TpmOptions};
 use alcub3_trust_model::hardware::{Inventory, Part, PartClass, PartSource};
-use alcub3_trust_model::{Integrity, Labels, Level, RobotId, SessionId};
+use alcub3_trust_model::{Integrity, Labels, Level, RobotId, SessionId, StopCause};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,7 +211,7 @@ impl Life {
 
     pub fn stop(&self) -> StopReport {
         self.robot()
-            .stop(StopScope::Robot, StopCause::Operator, NOW_MS)
+            .stop(StopScope::Robot, StopCause::ManualTrigger, NOW_MS)
             .unwrap()
     }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_security_hal::{
     AuditSink, Gates, MadeReceipt, MissionKeys, PlatformAdapter, PortError, ReceiptMaker, SecretVault,
-    StepRecord, StopCause, StopIntent, StopJournal, StopLimits, StopOrder, StopParts, StopReport, StopScope,
+    StepRecord, StopIntent, StopJournal, StopLimits, StopOrder, StopParts, StopReport, StopScope,
     SystemClock, TpmLockOutcome, Zeroizer,
 };
-use alcub3_trust_model::{RobotId, StopId};
+use alcub3_trust_model::{RobotId, StopCause, StopId};
 
 /// What a part does when it is called.
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -224,7 +224,7 @@ pub fn order(number: u8, scope: StopScope) -> StopOrder {
         stop: StopId::new([number; 16]),
         robot: RobotId::new("rover-1").unwrap(),
         scope,
-        cause: StopCause::Operator,
+        cause: StopCause::ManualTrigger,
         called_utc_ms: 1_790_000_000_000,
     }
 }

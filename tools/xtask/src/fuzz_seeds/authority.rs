@@ -8,7 +8,9 @@ use alcub3_command_authority::{
 };
 use alcub3_crypto::{Curve, HashAlg, MacKey, SigningKey, Suite};
 use alcub3_trust_model::nv_map::MissionAnchor;
-use alcub3_trust_model::{BootId, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId, StopId};
+use alcub3_trust_model::{
+    BootId, Integrity, Labels, LeaseId, Level, MissionId, OperatorId, RobotId, StopCause, StopId,
+};
 
 use alcub3_attestation::certify::Signed;
 use alcub3_attestation::event_log::agent::{AgentEvent, StopEvent, StopScope};
@@ -168,7 +170,7 @@ pub(super) fn agent_events() -> SeedResult<Vec<(&'static str, AgentEvent)>> {
             stop: StopId::new([7; 16]),
             robot: robot.clone(),
             scope,
-            cause: 2,
+            cause: StopCause::SecurityBreach,
             called_utc_ms: NOW_MS,
         })
     };

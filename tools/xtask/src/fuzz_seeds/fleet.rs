@@ -23,12 +23,12 @@ use alcub3_fleet_protocol::rearm::{RearmApproval, RearmRequest};
 use alcub3_fleet_protocol::replacement::{ReplacementGrant, ReplacementRequest};
 use alcub3_fleet_protocol::restore::{RestoreGrant, RestoreRequest};
 use alcub3_fleet_protocol::{EnrolmentRecord, HierarchyAuthorisations, StopStanding, TrustAnchors};
-use alcub3_security_hal::{LevelApproval, RearmRecord, StopCause, StopIntent, StopOrder, StopScope};
+use alcub3_security_hal::{LevelApproval, RearmRecord, StopIntent, StopOrder, StopScope};
 use alcub3_trust_model::hardware::{HardwareRecord, Inventory, Part, PartClass, PartSource};
 use alcub3_trust_model::nv_map::{MissionAnchor, Register};
 use alcub3_trust_model::{
     AttestationKind, BootId, FleetId, HardwareTier, Integrity, Labels, LeaseId, Level, MissionId, OperatorId,
-    RobotId, SessionId, StopId,
+    RobotId, SessionId, StopCause, StopId,
 };
 
 use super::authority::payload;
@@ -423,7 +423,7 @@ fn files() -> SeedResult<Vec<Seed>> {
             stop: StopId::new([7; 16]),
             robot: robot.clone(),
             scope,
-            cause: StopCause::Operator,
+            cause: StopCause::ManualTrigger,
             called_utc_ms: NOW_MS,
         };
         seeds.push(seed("robot_files", name, StopIntent::new(order).to_canonical()));

@@ -7,10 +7,11 @@ use super::tour::{copy_of, held, levels};
 use crate::clock::now_ms;
 use crate::error::{CliError, with_sources};
 use crate::local_authority::{LocalAuthority, Person};
-use alcub3_agent::{LogSource, PlatformLogs};
+use crate::robot_side::Opened;
+use alcub3_agent::{ActiveMission, LogSource, PlatformLogs};
 use alcub3_attestation::appraisal::{Reason, Severity};
 use alcub3_crypto::Curve;
-use alcub3_keys::{MissionKey, MissionRecord};
+use alcub3_keys::MissionKey;
 use alcub3_server::Appraised;
 use alcub3_trust_model::Level;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub(super) struct Life {
 }
 
 /// A mission and its loaded key.
-pub(super) type Mission = (MissionRecord, MissionKey);
+pub(super) type Mission = (ActiveMission, MissionKey);
 
 impl Life {
     pub(super) fn arm(&mut self, telling: &mut Telling) -> Result<(), CliError> {
@@ -34,7 +35,10 @@ impl Life {
         let levels = levels(self.curve);
         let [alice, bob] = &self.persons.approvers;
         let alone = std::slice::from_ref(alice);
-        let error = self.authority.rearm(robot, &levels, alone).err();
+        let error = self
+            .authority
+            .rearm(&Opened::at_rest(robot), &levels, alone)
+            .err();
         let error = held(error, "one person armed the robot")?;
         telling.refused(format!("alice alone: {}", with_sources(&error)));
         let again = Person {
@@ -48,10 +52,15 @@ impl Life {
             },
             again,
         ];
-        let error = self.authority.rearm(robot, &levels, &twice).err();
+        let error = self
+            .authority
+            .rearm(&Opened::at_rest(robot), &levels, &twice)
+            .err();
         let error = held(error, "one person voted twice and armed the robot")?;
         telling.refused(format!("alice votes in bob's name: {}", with_sources(&error)));
-        let armed = self.authority.rearm(robot, &levels, &self.persons.approvers)?;
+        let armed = self
+            .authority
+            .rearm(&Opened::at_rest(robot), &levels, &self.persons.approvers)?;
         held(
             (!robot.is_stopped()).then_some(()),
             "the robot did not start after two persons approved",
@@ -168,8 +177,11 @@ impl Life {
             "{measured} measurements were extended into another software TPM, which was provisioned; \
                               the log as it is became its reference"
         ));
-        self.authority
-            .rearm(&robot.robot, &plan.levels, &self.persons.approvers)?;
+        self.authority.rearm(
+            &Opened::at_rest(&robot.robot),
+            &plan.levels,
+            &self.persons.approvers,
+        )?;
         let appraised = robot.attest(&mut self.authority)?;
         tell_log_verdict(telling, &appraised);
         let appraised = self.authority.attest(

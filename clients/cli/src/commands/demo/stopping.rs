@@ -8,8 +8,9 @@ use crate::commands::receipt;
 use crate::error::CliError;
 use alcub3_attestation::receipt::Outcome;
 use alcub3_keys::KeysError;
-use alcub3_security_hal::{Step, StopCause, StopReport, StopScope};
+use alcub3_security_hal::{Step, StopReport, StopScope};
 use alcub3_tpm::PolicySession;
+use alcub3_trust_model::StopCause;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ impl Life {
         let report = self
             .demo
             .robot
-            .stop(StopScope::Robot, StopCause::Operator, now_ms())?;
+            .stop(StopScope::Robot, StopCause::ManualTrigger, now_ms())?;
         let missing = report.unconfirmed().next().map(|step| step.step.name());
         held(
             missing.is_none().then_some(()),

@@ -7,11 +7,12 @@ use super::tour::{held, levels};
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::local_authority::Person;
+use crate::robot_side::Opened;
+use alcub3_agent::ActiveMission;
 use alcub3_command_authority::{
     Arguments, CommandEnvelope, CommandName, CommandPattern, SafetyLimits, Value as Argument,
 };
 use alcub3_crypto::{Curve, Suite};
-use alcub3_keys::MissionRecord;
 use alcub3_security_hal::GateVerdict;
 use alcub3_server::MissionPlan;
 use alcub3_tpm::PolicySession;
@@ -40,9 +41,13 @@ impl Life {
             .approvers
             .get(..usize::from(persons))
             .unwrap_or_default();
-        let record = self
-            .authority
-            .start_mission(&self.demo.robot, labels, MISSION_MS, &plan, voters)?;
+        let record = self.authority.start_mission(
+            &Opened::at_rest(&self.demo.robot),
+            labels,
+            MISSION_MS,
+            &plan,
+            voters,
+        )?;
         let key = self.demo.robot.mission_key(record.mission)?;
         telling.done(format!(
             "{persons} of the approvers voted for ten minutes at {level}; carol may give move commands up \
@@ -55,7 +60,7 @@ impl Life {
         Ok((record, key))
     }
 
-    pub(super) fn command(&mut self, telling: &mut Telling, mission: &MissionRecord) -> Result<(), CliError> {
+    pub(super) fn command(&mut self, telling: &mut Telling, mission: &ActiveMission) -> Result<(), CliError> {
         let good = self.envelope(mission, 1, 1_000)?;
         let verdict = self.demo.robot.validate(&good, Some(now_ms()))?;
         held(
@@ -94,7 +99,7 @@ impl Life {
 
     pub(super) fn envelope(
         &self,
-        mission: &MissionRecord,
+        mission: &ActiveMission,
         sequence: u64,
         speed_mm_per_s: i64,
     ) -> Result<Vec<u8>, CliError> {
@@ -104,7 +109,7 @@ impl Life {
     pub(super) fn envelope_by(
         &self,
         issuer: &Person,
-        mission: &MissionRecord,
+        mission: &ActiveMission,
         sequence: u64,
         speed_mm_per_s: i64,
     ) -> Result<Vec<u8>, CliError> {
@@ -119,7 +124,7 @@ impl Life {
             issued_at_ms: now,
             expires_at_ms: now + 10_000,
             command: CommandName::new("move.velocity").map_err(CliError::Role)?,
-            labels: Labels::new(mission.level, Integrity::Operational),
+            labels: Labels::new(mission.labels.level, Integrity::Operational),
             arguments: speed.map_err(CliError::Argument)?,
         };
         Ok(envelope.unsigned(Suite::EcdsaP384Sha384).sign(&issuer.key)?)

@@ -14,7 +14,7 @@ use alcub3_attestation::receipt::{
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvMap};
 use alcub3_trust_model::pcr_map::PcrMap;
-use alcub3_trust_model::{BootId, Level, MissionId, RobotId, StopId};
+use alcub3_trust_model::{BootId, Level, MissionId, RobotId, StopCause, StopId};
 
 const BEFORE: u64 = 41;
 
@@ -163,7 +163,7 @@ pub fn stop(robot: &Robot, scope: StopScope, id: u8, epoch: u64) -> Receipt {
         stop: StopId::new([id; 16]),
         robot: robot.id.clone(),
         scope,
-        cause: 0,
+        cause: StopCause::ManualTrigger,
         called_utc_ms: NOW_MS,
     };
     let step = |step: Step| StepTime {
@@ -308,7 +308,7 @@ fn change_statement(statement: &mut Statement, random: &mut Random) -> String {
     match random.below(12) {
         0 => event.stop = StopId::new(random.array()),
         1 => event.robot = RobotId::new(format!("r{}", random.next() % 100_000)).unwrap(),
-        2 => event.cause = u8::try_from(random.below(4)).unwrap(),
+        2 => event.cause = StopCause::from_id(u8::try_from(random.below(7)).unwrap()).unwrap(),
         3 => event.called_utc_ms = random.near(event.called_utc_ms),
         4 => {
             event.scope = match random.below(3) {

@@ -1,6 +1,7 @@
 //! The robot's stops and its purge, and the receipts of them.
 
 use super::*;
+use alcub3_trust_model::StopCause;
 
 impl Robot {
     /// The receipt of a purge by an order after the stop of `stop_receipt`, as the chip signs it at its clock of now.
@@ -63,7 +64,7 @@ impl Robot {
             stop: StopId::new([7; 16]),
             robot: self.id.clone(),
             scope: StopScope::Mission(mission, anchor),
-            cause: 0,
+            cause: StopCause::ManualTrigger,
             called_utc_ms: 0,
         };
         let retire = PcrMap::DEFAULT.retire();

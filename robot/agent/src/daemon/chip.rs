@@ -1,0 +1,45 @@
+//! Whether the chip answers, asked again and again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::AgentError;
+use crate::robot::Robot;
+
+/// What the chip last said, shared by all who ask.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ChipWatch {
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+impl ChipWatch {
+    /// Why the chip is of no use; nothing while it answers.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the chip's clock. Commands: 1 ReadClock.
+    pub(super) fn look(&self, robot: &Robot) {
+        let read = robot.keys().observed_clock();
+        let fault = read.err().map(|error| AgentError::from(error).to_string());
+        if let Some(fault) = &fault {
+            tracing::error!(fault, "the TPM does not answer as it should");
+        }
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// Looks in that period until the agent ends.
+    pub(super) async fn watch(self, robot: Arc<Robot>, every: Duration) {
+        let mut due = tokio::time::interval(every);
+        loop {
+            due.tick().await;
+            let (watch, robot) = (self.clone(), robot.clone());
+            if tokio::task::spawn_blocking(move || watch.look(&robot))
+                .await
+                .is_err()
+            {
+                tracing::error!("looking at the TPM ended in a fault");
+            }
+        }
+    }
+}

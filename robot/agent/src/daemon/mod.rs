@@ -1,0 +1,215 @@
+//! The agent as a service: one robot, opened once, behind a local interface.
+//!
+//! What it does: opens the robot, serves its [local interface](api) and the socket that stops it, ends missions and looks after
+//! keys in time, tells the service manager how it lives, and closes in order. What it does not do: reach a network. Who carries
+//! messages between the robot and its authority uses the interface.
+
+mod api;
+mod chip;
+mod config;
+mod service;
+mod socket;
+mod stop_socket;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use alcub3_keys::StateFolder;
+use alcub3_security_hal::{Clock, SystemClock};
+use alcub3_tpm::Tpm;
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
+use sd_notify::NotifyState;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub use config::{Config, ConfigError};
+
+use crate::offline::SurroundingsNow;
+use crate::robot::Robot;
+use crate::{AgentError, KeySweeper};
+use api::Shared;
+use chip::ChipWatch;
+use service::Pulse;
+use stop_socket::StopSocket;
+
+/// How long a part of the agent may be silent before the service manager is told nothing any more.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How often the interface's threads show that they live.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Why the agent does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The robot does not open.
+    #[error(transparent)]
+    Robot(#[from] AgentError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A socket cannot be made.
+    #[error("the socket {path}: {source}; its folder must be there and belong to the agent's user")]
+    Socket {
+        /// The socket.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Another agent serves there.
+    #[error("another process serves the socket {0}: stop it first, or name another path")]
+    Served(std::path::PathBuf),
+    /// The metrics cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] BuildError),
+    /// The operating system gave no threads, or no signals.
+    #[error("the operating system: {0}")]
+    System(#[source] io::Error),
+}
+
+/// Serves a robot until SIGTERM or SIGINT. SIGHUP reads the configuration of `path` again: who may use the interface changes at
+/// once, all else by a new start.
+///
+/// # Errors
+/// [`DaemonError`]: the robot, the sockets or the system. What was begun is closed in order.
+pub fn run(
+    tpm: Tpm,
+    folder: Arc<StateFolder>,
+    config: &Config,
+    path: Option<&Path>,
+    surroundings: SurroundingsNow,
+) -> Result<(), DaemonError> {
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let robot = Arc::new(Robot::open(tpm, folder, config.stop_programs()?)?);
+    measure_machine(&robot, &config.machine)?;
+    let sweeper = KeySweeper::start(&robot, Duration::from_secs(config.every.sweep_keys_s))?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_name("agent")
+        .enable_all()
+        .build()
+        .map_err(DaemonError::System)?;
+    let stop_listener = socket::listen(&config.stop.socket)?;
+    let api_listener = socket::listen(&config.api.socket)?;
+    let (end, over) = watch::channel(false);
+    let (stop_pulse, api_pulse) = (Pulse::new(), Pulse::new());
+    let stop_socket = StopSocket::serve(
+        stop_listener.take()?,
+        robot.clone(),
+        stop_pulse.clone(),
+        over.clone(),
+    )
+    .map_err(DaemonError::System)?;
+    let chip = ChipWatch::default();
+    chip.look(&robot);
+    let shared = Arc::new(Shared::new(
+        robot.clone(),
+        config.platform_logs(),
+        surroundings,
+        config.api.uids.clone(),
+        chip.clone(),
+        metrics,
+    ));
+    let served = runtime.block_on(async {
+        let listener =
+            tokio::net::UnixListener::from_std(api_listener.take()?).map_err(DaemonError::System)?;
+        tokio::spawn(chip.watch(robot.clone(), Duration::from_secs(config.every.check_tpm_s)));
+        tokio::spawn(beat(api_pulse.clone()));
+        tokio::spawn(keep_watchdog([stop_pulse, api_pulse]));
+        let ended = wait_for_end(path.map(Path::to_owned), shared.clone(), end);
+        tokio::spawn(ended);
+        service::tell(&[NotifyState::Ready]);
+        tracing::info!(robot = %robot.robot(), stopped = robot.is_stopped(), "the agent serves");
+        let mut over = over;
+        let over = async move {
+            let _ = over.changed().await;
+        };
+        api::serve(listener, shared, over)
+            .await
+            .map_err(DaemonError::System)
+    });
+    service::tell(&[NotifyState::Stopping]);
+    // What is at work with the robot is finished before the robot is closed.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    drop((stop_socket, sweeper));
+    close(robot)?;
+    served
+}
+
+fn close(robot: Arc<Robot>) -> Result<(), DaemonError> {
+    match Arc::try_unwrap(robot) {
+        Ok(robot) => Ok(robot.close()?),
+        Err(_) => {
+            tracing::warn!(
+                "a request is still at work; reserved sequence numbers are not given back, which is safe"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Measures the machine's parts where the robot was enrolled with them, so that evidence can be made.
+fn measure_machine(robot: &Robot, machine: &Path) -> Result<(), DaemonError> {
+    let root = robot.has_machine()?.then_some(machine);
+    let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
+    robot.measure_hardware(root, now_utc_ms)?;
+    Ok(())
+}
+
+async fn beat(pulse: Pulse) {
+    let mut due = tokio::time::interval(BEAT);
+    loop {
+        due.tick().await;
+        pulse.beat();
+    }
+}
+
+/// Tells the service manager that the agent lives, while all of its parts do.
+async fn keep_watchdog(pulses: [Pulse; 2]) {
+    let Some(within) = service::watchdog() else { return };
+    let mut due = tokio::time::interval(within / 2);
+    loop {
+        due.tick().await;
+        if pulses.iter().all(|pulse| pulse.is_alive(SILENCE)) {
+            service::tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("a part of the agent is silent; the service manager is not told that it lives");
+        }
+    }
+}
+
+async fn wait_for_end(path: Option<std::path::PathBuf>, shared: Arc<Shared>, end: watch::Sender<bool>) {
+    let signals = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
+    .map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut reload)] = signals else {
+        tracing::error!("the system gives no signals; end the agent by SIGKILL, which is safe");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = reload.recv() => take_again(path.as_deref(), &shared),
+        }
+    }
+    tracing::info!("the agent ends");
+    let _ = end.send(true);
+}
+
+/// Reads the configuration again. One that is wrong changes nothing.
+fn take_again(path: Option<&Path>, shared: &Shared) {
+    let Some(path) = path else { return };
+    match Config::read(path) {
+        Ok(config) => {
+            *shared.uids.write().unwrap_or_else(PoisonError::into_inner) = config.api.uids;
+            tracing::info!("the users of the interface are read again; other changes take a new start");
+        }
+        Err(error) => tracing::error!(%error, "the configuration of before stays in force"),
+    }
+}
