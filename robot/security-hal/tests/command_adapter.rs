@@ -41,7 +41,7 @@ fn the_program_is_run_and_told_of_the_stop() {
     adapter.stop(&order).unwrap();
     assert_eq!(
         fs::read_to_string(&out).unwrap().trim(),
-        format!("--now {} robot operator", order.stop)
+        format!("--now {} robot MANUAL_TRIGGER", order.stop)
     );
 }
 

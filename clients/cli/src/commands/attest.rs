@@ -53,16 +53,14 @@ pub(crate) fn run(arguments: &Attest, context: &Context) -> Result<Answer, CliEr
     if let Some(path) = &arguments.take {
         return take(path, context);
     }
-    with_side(arguments, context, |robot| {
-        match (&arguments.request, &arguments.out) {
-            (Some(request), Some(out)) => answer_request(robot, request, out),
-            _ => {
-                let mut authority = arguments.authority.open()?;
-                let appraised = authority.attest_as(robot, arguments.kind)?;
-                Ok(answer(&appraised, context.style()))
-            }
-        }
-    })
+    if let (Some(request), Some(out)) = (&arguments.request, &arguments.out) {
+        return with_side(arguments, context, |robot| answer_request(robot, request, out));
+    }
+    let mut authority = arguments.authority.open()?;
+    let appraised = with_side(arguments, context, |robot| {
+        authority.attest_as(robot, arguments.kind)
+    })?;
+    Ok(answer(&appraised, context.style()))
 }
 
 /// The robot with what goes into its evidence: an agent has its own of that.
