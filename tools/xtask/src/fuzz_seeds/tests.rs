@@ -15,6 +15,7 @@ use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::psa::PlatformReferences;
 use alcub3_attestation::receipt::{PurgeReceipt, Receipt, Statement};
 use alcub3_command_authority::cose::Message;
+use alcub3_command_authority::policy::CommandRules;
 use alcub3_command_authority::{
     AuthorizedCommand, Context, Generation, ReplayWindows, Reservation, Verdict, VerifiedLease,
     VerifiedMission, judge,
@@ -78,6 +79,7 @@ fn authorises(payload: &[u8]) -> bool {
         profiles: &LevelProfiles::builtin(),
         missions: &world.missions,
         sessions: &world.sessions,
+        rules: &CommandRules::Builtin,
         lease: Some(&world.lease),
         generation: Generation(1),
     };
