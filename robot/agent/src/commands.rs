@@ -3,7 +3,8 @@
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_command_authority::{LeaseError, Reason, Reservation, VerifiedLease};
+use alcub3_command_authority::policy::RecordedCommand;
+use alcub3_command_authority::{AuthorizedCommand, LeaseError, Reason, Reservation, VerifiedLease};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_keys::StateFolder;
 use alcub3_security_hal::{ChipMac, GateVerdict, PortError, ReplayStore};
@@ -51,6 +52,14 @@ impl ReplayStore for Reservations {
     }
 }
 
+/// Who commanded: the issuer, and the second person where there is one.
+fn by(command: &AuthorizedCommand) -> String {
+    match command.second() {
+        Some((second, _)) => format!("{} and {second}", command.issuer()),
+        None => command.issuer().to_string(),
+    }
+}
+
 impl Robot {
     /// Judges a command envelope. `now_utc_ms` is none where the robot has no trustworthy time: then it is refused.
     ///
@@ -66,9 +75,7 @@ impl Robot {
             self.admitted.fetch_add(1, Ordering::Relaxed);
         }
         let (subject, outcome, reasons) = match &verdict {
-            GateVerdict::Admitted(admitted) => {
-                (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())
-            }
+            GateVerdict::Admitted(admitted) => (by(admitted.command()), Outcome::Done, Vec::new()),
             GateVerdict::Refused(refusal) => {
                 let reasons = refusal.reasons().iter().map(ToString::to_string).collect();
                 ("unproven".to_owned(), Outcome::Refused, reasons)
@@ -81,6 +88,16 @@ impl Robot {
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
         self.audit.append(&entry)?;
         Ok(verdict)
+    }
+
+    /// The record of a verdict, to try a command policy against; none for what is no command of an active mission. It is
+    /// asked for right after the verdict.
+    pub fn recorded(&self, envelope: &[u8], verdict: &GateVerdict) -> Option<RecordedCommand> {
+        let against = match verdict {
+            GateVerdict::Admitted(_) => &[],
+            GateVerdict::Refused(refusal) => refusal.reasons(),
+        };
+        self.commands.record(envelope, against)
     }
 
     /// The HMAC of an envelope by the command key in the chip that stands for its issuer. Commands: as

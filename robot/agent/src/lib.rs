@@ -12,6 +12,7 @@
 mod attester;
 mod audit;
 mod command_keys;
+mod command_policy;
 mod commands;
 mod ending;
 mod error;

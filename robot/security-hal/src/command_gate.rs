@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use alcub3_command_authority::policy::CommandRules;
+use alcub3_command_authority::policy::{CommandRules, RecordedCommand};
 use alcub3_command_authority::{
     ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionToken, Reason, Refusal,
     ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
@@ -210,9 +210,9 @@ impl CommandGate {
         self.write().rules = rules;
     }
 
-    /// What an active mission says.
-    pub fn mission(&self, mission: &MissionId) -> Option<VerifiedMission> {
-        self.read().missions.get(mission).cloned()
+    /// The record of a verdict, to try another policy against; none for what is no command of an active mission.
+    pub fn record(&self, presented: &[u8], against: &[Reason]) -> Option<RecordedCommand> {
+        RecordedCommand::of(presented, &self.robot, &self.read().missions, against)
     }
 
     /// Takes an issuer's MAC key for an active mission.

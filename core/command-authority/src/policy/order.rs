@@ -128,6 +128,31 @@ impl CommandPolicyOrder {
         Unsigned::new(suite, out.finish())
     }
 
+    /// What an order of an authority says, and the statement in it. Whether two persons approved it is
+    /// [`VerifiedCommandPolicy`]'s question.
+    ///
+    /// # Errors
+    /// [`PolicyOrderError`]: not of this authority, or not of the one form allowed.
+    pub fn read(bytes: &[u8], authority: &VerifyingKey) -> Result<(Self, PolicyStatement), PolicyOrderError> {
+        if bytes.len() > MAX_POLICY_BYTES {
+            return Err(PolicyOrderError::TooLong);
+        }
+        let message = Message::parse(domain::COMMAND_POLICY_ORDER, bytes)?;
+        message.verify(authority)?;
+        let order = Self::decode(message.payload())?;
+        let statement = PolicyStatement::from_canonical(&order.statement)?;
+        Ok((order, statement))
+    }
+
+    /// Whether a signed message is meant as an order.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        let message = Message::parse(domain::COMMAND_POLICY_ORDER, bytes);
+        message.is_ok_and(|message| {
+            let mut reader = Reader::new(domain::COMMAND_POLICY_ORDER, message.payload());
+            reader.structure(domain::COMMAND_POLICY_ORDER, VERSION).is_ok()
+        })
+    }
+
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(domain::COMMAND_POLICY_ORDER, bytes);
         let r = &mut reader;
@@ -180,18 +205,13 @@ impl VerifiedCommandPolicy {
         authority: &VerifyingKey,
         two_persons: &Public,
     ) -> Result<Self, PolicyOrderError> {
-        if bytes.len() > MAX_POLICY_BYTES {
-            return Err(PolicyOrderError::TooLong);
-        }
-        let message = Message::parse(domain::COMMAND_POLICY_ORDER, bytes)?;
-        message.verify(authority)?;
-        let order = CommandPolicyOrder::decode(message.payload())?;
+        let (order, statement) = CommandPolicyOrder::read(bytes, authority)?;
         if order.approvers.len() < 2 {
             return Err(PolicyOrderError::Persons(order.approvers.len()));
         }
         check_approval(&order, two_persons)?;
         Ok(Self {
-            statement: PolicyStatement::from_canonical(&order.statement)?,
+            statement,
             approvers: order.approvers,
             digest: HashAlg::Sha256.digest(&[bytes]),
             bytes: bytes.to_vec(),

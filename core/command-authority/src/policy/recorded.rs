@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use alcub3_crypto::HashAlg;
 use alcub3_trust_model::canonical::{Encoder, Reader};
-use alcub3_trust_model::{Level, MissionId, RobotId};
+use alcub3_trust_model::{Level, MissionId, RobotId, domain};
 
 use super::{PolicyInForce, PolicyReason, SecondReason};
 use crate::arguments::ArgumentsRef;
+use crate::cose::Message;
 use crate::demand::Demand;
-use crate::{Arguments, CommandClass, CommandName, Reason, Role};
+use crate::envelope::EnvelopeRef;
+use crate::second::{ApprovalRef, Presented};
+use crate::{ActiveMissions, Arguments, CommandClass, CommandName, Reason, Role};
 
 /// A command that a robot judged, with as much of its verdict as a policy could change.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -82,6 +86,36 @@ impl Trial {
 }
 
 impl RecordedCommand {
+    /// The record of a verdict over what was presented; none for bytes that are no command for this robot, or of a mission
+    /// or an issuer that it does not know.
+    pub fn of(
+        presented: &[u8],
+        robot: &RobotId,
+        missions: &ActiveMissions,
+        against: &[Reason],
+    ) -> Option<Self> {
+        let parts = Presented::parse(presented).ok()?;
+        let message = Message::parse(domain::COMMAND, parts.envelope).ok()?;
+        let envelope = EnvelopeRef::for_robot(message.payload(), robot).ok()?;
+        let mission = missions.get(&envelope.mission)?;
+        let approval = parts
+            .approval
+            .and_then(|bytes| ApprovalRef::parse(bytes, parts.envelope).ok());
+        let second = approval.and_then(|approval| mission.issuer(approval.approver));
+        Some(Self {
+            robot: robot.clone(),
+            mission: envelope.mission,
+            level: mission.token().labels.level,
+            role: mission.issuer(envelope.issuer)?.role,
+            second: second.map(|second| second.role),
+            command: CommandName::new(envelope.command).ok()?,
+            arguments: envelope.arguments.to_arguments(),
+            admitted: against.is_empty(),
+            reasons: against.iter().map(|reason| reason.code().to_owned()).collect(),
+            digest: Some(HashAlg::Sha256.digest(&[presented]).to_hex()),
+        })
+    }
+
     /// The command under a policy that is about its robot. What a policy cannot change stays as it was recorded.
     pub fn under(&self, policy: &PolicyInForce) -> Trial {
         let before: BTreeSet<String> = self.reasons.iter().cloned().collect();
