@@ -323,6 +323,11 @@ static EXPLANATIONS: &[Explanation] = &[
         "use the key that the mission names",
     ),
     Explanation::of(
+        "log-unwritable",
+        "The robot cannot put its verdict into the audit log.",
+        "make room on the robot's disk, or mend it",
+    ),
+    Explanation::of(
         "emergency-stop",
         "An emergency stop is in force.",
         "two persons rearm the robot (`alcub3 estop reset`), then it attests",

@@ -84,6 +84,8 @@ pub enum Reason {
     Policy(PolicyReason),
     /// The command takes two persons, or what a second person gave does not count.
     Second(SecondReason),
+    /// The verdict could not be put into the audit log, so it must not take effect.
+    LogUnwritable,
     /// An emergency stop is in force.
     EmergencyStop,
     /// A stop came between the command's validation and its execution.
@@ -126,6 +128,7 @@ pub(crate) const CODES: &[&str] = &[
     "safety-duration",
     "safety-geofence",
     "safety-argument",
+    "log-unwritable",
     "emergency-stop",
     "stopped-meanwhile",
     "replay-used",
@@ -173,6 +176,7 @@ impl Reason {
             Self::SafetyArgument => "safety-argument",
             Self::Policy(reason) => reason.code(),
             Self::Second(reason) => reason.code(),
+            Self::LogUnwritable => "log-unwritable",
             Self::EmergencyStop => "emergency-stop",
             Self::StoppedMeanwhile => "stopped-meanwhile",
         }

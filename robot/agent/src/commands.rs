@@ -63,17 +63,15 @@ fn by(command: &AuthorizedCommand) -> String {
 impl Robot {
     /// Judges a command envelope. `now_utc_ms` is none where the robot has no trustworthy time: then it is refused.
     ///
-    /// The verdict is in the audit log, durably, before it is returned.
+    /// The verdict is in the audit log, durably, before it is returned. Where the log takes no entry, the command is refused
+    /// for that: a verdict that could not be recorded must not take effect.
     ///
     /// # Errors
-    /// Only the audit log's: a verdict that could not be recorded must not take effect.
+    /// None today: whatever is wrong is a reason against the command.
     pub fn validate(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<GateVerdict> {
         let verdict = self
             .commands
             .validate_with_tag(envelope, now_utc_ms, |asked| self.chip_mac(asked));
-        if matches!(verdict, GateVerdict::Admitted(_)) {
-            self.admitted.fetch_add(1, Ordering::Relaxed);
-        }
         let (subject, outcome, reasons) = match &verdict {
             GateVerdict::Admitted(admitted) => (by(admitted.command()), Outcome::Done, Vec::new()),
             GateVerdict::Refused(refusal) => {
@@ -86,8 +84,18 @@ impl Robot {
             .entry(EntryKind::Command, subject, now_utc_ms.unwrap_or(0), outcome);
         entry.reasons = reasons;
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
-        self.audit.append(&entry)?;
-        Ok(verdict)
+        Ok(match self.audit.append(&entry) {
+            Ok(_) => {
+                if matches!(verdict, GateVerdict::Admitted(_)) {
+                    self.admitted.fetch_add(1, Ordering::Relaxed);
+                }
+                verdict
+            }
+            Err(error) => {
+                tracing::error!(%error, "a command is refused, for its verdict is not on record");
+                GateVerdict::Refused(Reason::LogUnwritable.into())
+            }
+        })
     }
 
     /// The record of a verdict, to try a command policy against; none for what is no command of an active mission. It is
