@@ -175,5 +175,8 @@ fn an_old_disk_with_its_own_store_brings_back_no_earlier_policy() {
     assert!(refused(&life, &mission, 1).is_some());
     let kept = life.robot().keys().command_policy().unwrap_err();
     assert_eq!(kept.refusal(), Some("store-rolled-back"));
-    assert!(audit_names(&life, "command-policy"), "it is on record why nobody commands");
+    assert!(
+        audit_names(&life, "command-policy"),
+        "it is on record why nobody commands"
+    );
 }
