@@ -101,12 +101,17 @@ impl Model {
         self.boot = boot;
     }
 
-    /// Judges a command, and notes that its number is used if the robot had to look at it.
-    pub fn judge(&mut self, facts: &Facts) -> Result<Seen, &'static str> {
+    pub fn is_dead(&self, mission: usize) -> bool {
+        self.dead.contains(&mission)
+    }
+
+    /// Judges a command, and notes that its number is used. A number that the robot did not look at, since it is above what
+    /// it reserved on its disk, is not used.
+    pub fn judge(&mut self, facts: &Facts, looked_at: bool) -> Result<Seen, &'static str> {
         self.begin(facts)?;
         let issuer = facts.who as u8;
         let fresh = facts.lease == self.boot && self.is_fresh(facts.lease, issuer, facts.sequence);
-        if facts.lease == self.boot && fresh {
+        if fresh && looked_at {
             self.used.insert((facts.lease, issuer, facts.sequence));
             let highest = self.highest.entry((facts.lease, issuer)).or_default();
             *highest = (*highest).max(facts.sequence);

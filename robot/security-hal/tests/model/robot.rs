@@ -7,7 +7,7 @@ use crate::support::{Robot, order};
 use alcub3_command_authority::policy::{CommandPolicy, CommandRules, PolicyInForce};
 use alcub3_command_authority::{
     Arguments, AttestationLease, CommandApproval, CommandEnvelope, CommandName, CommandPattern, Issuer,
-    MissionToken, Reason, ReplayWindows, Reservation, Role, SafetyLimits, Value, VerifiedLease,
+    MissionToken, Reason, ReplayFault, ReplayWindows, Reservation, Role, SafetyLimits, Value, VerifiedLease,
     VerifiedMission, with_approval,
 };
 use alcub3_crypto::{Curve, Digest, HashAlg, MacKey, SigningKey, Suite};
@@ -19,7 +19,7 @@ use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
 use alcub3_trust_model::{
     BootId, Integrity, Labels, LeaseId, Level, LevelProfiles, MissionId, OperatorId, RobotId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -303,7 +303,12 @@ pub struct World<'c> {
     kept: BTreeMap<(LeaseId, OperatorId), Reservation>,
     chip: Chip,
     journal: Journal,
+    /// Stops that the chip did not confirm, as the journal has them.
+    begun: BTreeMap<u64, Scope>,
+    /// Those of them that no later, confirmed stop covers.
     unconfirmed: Vec<Scope>,
+    /// Missions that this process knows to be stopped.
+    stopped_here: BTreeSet<usize>,
     clock_ms: u64,
     stops: u64,
     next: BTreeMap<(u64, u8), u64>,
@@ -336,7 +341,9 @@ impl<'c> World<'c> {
             kept: BTreeMap::new(),
             chip,
             journal,
+            begun: BTreeMap::new(),
             unconfirmed: Vec::new(),
+            stopped_here: BTreeSet::new(),
             clock_ms: BEGIN_MS,
             stops: 0,
             next: BTreeMap::new(),
@@ -442,7 +449,12 @@ impl<'c> World<'c> {
 
     fn present(&mut self, facts: Facts, bytes: &[u8]) {
         let verdict = self.process.gate.validate(bytes, self.model.now_ms);
-        match (verdict, self.model.judge(&facts)) {
+        let reserved = |reason: &Reason| !matches!(reason, Reason::Replay(ReplayFault::NotReserved { .. }));
+        let looked_at = match &verdict {
+            GateVerdict::Admitted(_) => true,
+            GateVerdict::Refused(refusal) => refusal.reasons().iter().all(reserved),
+        };
+        match (verdict, self.model.judge(&facts, looked_at)) {
             (GateVerdict::Admitted(admitted), Ok(seen)) => {
                 self.counts.admitted += 1;
                 self.admitted.push((seen, admitted));
@@ -476,6 +488,10 @@ impl<'c> World<'c> {
     }
 
     fn start_mission(&mut self, mission: usize) {
+        // Its keys are dead in the chip: an agent that started since has no such mission.
+        if self.model.is_dead(mission) && !self.stopped_here.contains(&mission) {
+            return;
+        }
         let started = self
             .process
             .gate
@@ -525,8 +541,9 @@ impl<'c> World<'c> {
         let mut order = order(0, real);
         order.stop = alcub3_trust_model::StopId::new(u128::from(self.stops).to_be_bytes());
         self.process.stop.stop(order);
-        self.model.stop(scope);
+        self.is_stopped(scope);
         if self.chip.fails.load(Ordering::SeqCst) {
+            self.begun.insert(self.stops, scope);
             self.unconfirmed.push(scope);
         } else {
             self.unconfirmed
@@ -534,12 +551,24 @@ impl<'c> World<'c> {
         }
     }
 
+    fn is_stopped(&mut self, scope: Scope) {
+        self.model.stop(scope);
+        if let Scope::Mission(mission) = scope {
+            self.stopped_here.insert(mission);
+        }
+    }
+
     /// Stops that the chip did not confirm are done once more.
     fn recover(&mut self) {
         self.process.stop.recover().unwrap();
-        let again = self.unconfirmed.clone();
-        again.iter().for_each(|scope| self.model.stop(*scope));
+        self.recovered();
+    }
+
+    fn recovered(&mut self) {
+        let again: Vec<Scope> = self.begun.values().copied().collect();
+        again.into_iter().for_each(|scope| self.is_stopped(scope));
         if !self.chip.fails.load(Ordering::SeqCst) {
+            self.begun.clear();
             self.unconfirmed.clear();
         }
     }
@@ -584,10 +613,19 @@ impl<'c> World<'c> {
         }
         self.process = Process::open(lease_id(boot), &self.disk, &self.chip, &self.journal);
         self.model.restart(boot);
-        if !self.chip.fails.load(Ordering::SeqCst) {
-            self.unconfirmed.clear();
-        }
+        self.stopped_here.clear();
+        self.recovered();
         self.admitted.clear();
+        // Whoever commands goes on above what was reserved.
+        for ((lease, issuer), reservation) in self.disk.0.lock().unwrap().iter() {
+            if *lease == lease_id(boot) {
+                let who = [Who::Alice, Who::Sam, Who::Eve]
+                    .into_iter()
+                    .find(|who| name(*who) == *issuer);
+                self.next
+                    .insert((boot, who.unwrap() as u8), reservation.through + 1);
+            }
+        }
         let rules = self.model.rules.unwrap_or(Rules::Builtin);
         self.process.gate.follow(Cast::rules(rules));
     }
