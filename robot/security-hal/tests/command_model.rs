@@ -64,7 +64,7 @@ fn no_command_is_accepted_that_the_model_refuses() {
     let counts = total.get();
     println!("{steps} steps: {counts:?}");
     // It would be easy to accept nothing.
-    assert!(counts.admitted * 40 > steps, "{counts:?}");
+    assert!(counts.admitted * 50 > steps, "{counts:?}");
     assert!(
         counts.carried_out > 0 && counts.rearmed > u64::from(cases),
         "{counts:?}"

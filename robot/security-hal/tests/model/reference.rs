@@ -53,6 +53,15 @@ pub struct Model {
 }
 
 impl Model {
+    /// A robot that has just been started.
+    pub fn started(now_ms: u64, boot: u64) -> Self {
+        Self {
+            now_ms: Some(now_ms),
+            boot,
+            ..Self::default()
+        }
+    }
+
     pub fn is_open_for(&self, mission: usize) -> bool {
         self.open && self.open_levels[mission] && !self.dead.contains(&mission)
     }

@@ -331,11 +331,7 @@ impl<'c> World<'c> {
         let process = Process::open(lease_id(1), &disk, &chip, &journal);
         let mut world = Self {
             cast,
-            model: Model {
-                now_ms: Some(BEGIN_MS),
-                boot: 1,
-                ..Model::default()
-            },
+            model: Model::started(BEGIN_MS, 1),
             process,
             disk,
             kept: BTreeMap::new(),

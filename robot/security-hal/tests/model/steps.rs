@@ -220,24 +220,24 @@ pub fn step() -> impl Strategy<Value = Step> {
         Just(Restart::OldDisk)
     ];
     let rules = prop_oneof![
-        4 => Just(Rules::Builtin), 4 => Just(Rules::Strict), 1 => Just(Rules::Elsewhere), 1 => Just(Rules::Lost)
+        12 => Just(Rules::Builtin), 4 => Just(Rules::Strict), 1 => Just(Rules::Elsewhere), 1 => Just(Rules::Lost)
     ];
     prop_oneof![
         400 => made().prop_map(Step::Command),
         40 => any::<prop::sample::Index>().prop_map(|at| Step::Replay(at.index(1 << 16))),
         60 => any::<prop::sample::Index>().prop_map(|at| Step::Release(at.index(1 << 16))),
-        40 => prop_oneof![4 => 1u64..2_000, 1 => 2_000u64..90_000].prop_map(Step::Wait),
+        40 => prop_oneof![12 => 1u64..1_000, 1 => 1_000u64..60_000].prop_map(Step::Wait),
         3 => (1u64..30_000).prop_map(Step::ClockBack),
         2 => Just(Step::ClockLost),
-        8 => Just(Step::ClockFound),
-        40 => (0usize..3).prop_map(Step::StartMission),
+        12 => Just(Step::ClockFound),
+        80 => (0usize..3).prop_map(Step::StartMission),
         4 => (0usize..3).prop_map(Step::EndMission),
-        30 => (0usize..3, 1u64..30_000).prop_map(|(ceiling, lasts_ms)| Step::Attest { ceiling, lasts_ms }),
-        5 => scope.prop_map(Step::Stop),
-        2 => Just(Step::ChipFails(true)),
+        60 => (prop_oneof![4 => Just(2usize), 1 => 0usize..3], 1u64..30_000).prop_map(|(ceiling, lasts_ms)| Step::Attest { ceiling, lasts_ms }),
+        3 => scope.prop_map(Step::Stop),
+        1 => Just(Step::ChipFails(true)),
         6 => Just(Step::ChipFails(false)),
-        6 => Just(Step::Recover),
-        14 => (1u8..8, rarely()).prop_map(|(levels, stale)| Step::Rearm { levels, stale }),
+        8 => Just(Step::Recover),
+        24 => (1u8..8, rarely()).prop_map(|(levels, stale)| Step::Rearm { levels, stale }),
         2 => restart.prop_map(Step::Restart),
         8 => rules.prop_map(Step::Follow),
         2 => Just(Step::KeepDisk),
