@@ -71,9 +71,9 @@ impl TryFrom<BTreeMap<String, Value>> for Arguments {
     type Error = ArgumentError;
 
     fn try_from(pairs: BTreeMap<String, Value>) -> Result<Self, ArgumentError> {
-        let pairs = pairs.into_iter();
-        pairs.fold(Ok(Self::new()), |arguments, (name, value)| {
-            arguments?.with(&name, value)
+        let mut pairs = pairs.into_iter();
+        pairs.try_fold(Self::new(), |arguments, (name, value)| {
+            arguments.with(&name, value)
         })
     }
 }

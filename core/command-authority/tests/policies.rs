@@ -170,6 +170,9 @@ fn text<'n>(name: &'n str, value: &str) -> (&'n str, Value) {
     (name, Value::Text(value.to_owned()))
 }
 
+/// A command, its arguments, and the code it is refused with, if it is.
+type Case<'c> = (&'c str, Vec<(&'c str, Value)>, &'c str);
+
 #[test]
 fn every_limit_refuses_with_its_code_and_only_beyond_it() {
     let mut world = world(POLICY, Level::Cui);
@@ -179,7 +182,7 @@ fn every_limit_refuses_with_its_code_and_only_beyond_it() {
             int("longitude_e7_deg", longitude),
         ]
     };
-    let cases: &[(&str, Vec<(&str, Value)>, &str)] = &[
+    let cases: &[Case<'_>] = &[
         ("move.velocity", vec![int("speed_mm_per_s", 1200)], ""),
         (
             "move.velocity",
@@ -330,7 +333,7 @@ fn a_policy_takes_two_persons_its_authority_and_a_higher_version() {
     let scheme = rearm.verifying_key().native_scheme();
     let looser = PolicyStatement {
         version: 8,
-        ..statement.clone()
+        ..statement
     };
     let swapped = CommandPolicyOrder {
         statement: looser.to_canonical(),
