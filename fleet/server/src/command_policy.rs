@@ -104,7 +104,7 @@ impl Authority {
     ) -> Result<Vec<u8>, CommandPolicyIssueError> {
         let subject = format!("command policy {}", proposal.statement.version);
         let decision = Decision::about(EntryKind::Configuration, None, subject).voted_by(votes);
-        let signed = match self.sign_command_policy(&proposal, votes, vault) {
+        let signed = match self.sign_command_policy(proposal, votes, vault) {
             Ok(signed) => signed,
             Err(refusal) => return self.on_record(decision, now_ms, Err(refusal)),
         };
@@ -117,14 +117,15 @@ impl Authority {
 
     fn sign_command_policy<V: ApprovalVault>(
         &self,
-        proposal: &CommandPolicyProposal,
+        proposal: CommandPolicyProposal,
         votes: &[OperatorVote],
         vault: &mut V,
     ) -> Result<Vec<u8>, CommandPolicyIssueError> {
-        let (signature, mut approvers) = sign_ballot(&self.operators, vault, &proposal.ballot, votes)?;
+        let CommandPolicyProposal { statement, ballot } = proposal;
+        let (signature, mut approvers) = sign_ballot(&self.operators, vault, &ballot, votes)?;
         approvers.sort();
         let order = CommandPolicyOrder {
-            statement: proposal.statement.to_canonical(),
+            statement: statement.to_canonical(),
             approval: signature.to_tpmt(),
             approvers,
         };
