@@ -174,7 +174,11 @@ fn an_old_disk_with_its_own_store_brings_back_no_earlier_policy() {
     life.open();
     assert!(refused(&life, &mission, 1).is_some());
     let kept = life.robot().keys().command_policy().unwrap_err();
-    assert_eq!(kept.refusal(), Some("store-rolled-back"));
+    // Its counter or its seal gives it away, whichever is looked at first.
+    assert!(
+        kept.refusal().is_some_and(|code| code.starts_with("store-")),
+        "{kept}"
+    );
     assert!(
         audit_names(&life, "command-policy"),
         "it is on record why nobody commands"
