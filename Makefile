@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`. Both work from a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test bench fuzz mutate simulate lint
+.PHONY: help bootstrap demo test bench fuzz mutate simulate model lint
 
 DEMO_ARGS ?=
 BENCH_ARGS ?=
@@ -8,6 +8,7 @@ FUZZ_SECONDS ?= 60
 MUTATE_ARGS ?=
 DAYS ?= 1000
 SEED ?= 1
+STEPS ?= 3000000
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -34,6 +35,9 @@ mutate: bootstrap ## each genuine evidence changed 100,000 times (MUTATE_ARGS="N
 
 simulate: bootstrap ## DAYS (1000) of a small fleet in virtual time, by SEED (1)
 	@ALCUB3_DAYS=$(DAYS) ALCUB3_SEED=$(SEED) cargo test --release --package alcub3-server --test thousand_days -- --nocapture
+
+model: ## STEPS (3000000) of missions, commands, stops and restarts against a reference model, by SEED (1)
+	@ALCUB3_MODEL_STEPS=$(STEPS) ALCUB3_MODEL_SEED=$(SEED) cargo test --release --package alcub3-security-hal --test command_model -- --nocapture
 
 lint: ## formatting, clippy, layers, specification
 	@scripts/lint.sh

@@ -1,6 +1,7 @@
 //! Command envelopes with a right MAC: the whole judgement.
 #![no_main]
 
+use alcub3_command_authority::policy::CommandRules;
 use alcub3_command_authority::{Context, Generation, ReplayWindows, Verdict, judge};
 use alcub3_fuzz::{LEASE, MISSION, NOW_MS, WORLD, maced};
 use alcub3_trust_model::LevelProfiles;
@@ -14,6 +15,7 @@ fuzz_target!(|data: &[u8]| {
         profiles: &LevelProfiles::builtin(),
         missions: &world.missions,
         sessions: &world.sessions,
+        rules: &CommandRules::Builtin,
         lease: Some(&world.lease),
         generation: Generation(1),
     };

@@ -8,6 +8,7 @@ use crate::tpm_access;
 use alcub3_agent::{
     ActiveMission, AuthorityLink, IdentityLink, LinkError, PlatformLogs, ProvisionRequest, Robot,
 };
+use alcub3_command_authority::policy::CommandPolicy;
 use alcub3_crypto::SigningKey;
 use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
 use alcub3_server::{
@@ -138,6 +139,23 @@ impl LocalAuthority {
             .authority
             .approve_purge(proposal, &votes?, &mut self.vault, now_ms())?;
         Ok((session, order))
+    }
+
+    /// Issues a command policy with these persons' votes: its version and the signed policy.
+    pub(crate) fn issue_command_policy(
+        &mut self,
+        policy: CommandPolicy,
+        persons: &[Person],
+    ) -> Result<(u64, Vec<u8>), CliError> {
+        let (authority, vault) = (&mut self.authority, &mut self.vault);
+        let proposal = authority.propose_command_policy(policy, vault, now_ms())?;
+        let version = proposal.statement().version;
+        let votes: Result<Vec<_>, _> = persons
+            .iter()
+            .map(|person| person.vote(proposal.ballot()))
+            .collect();
+        let signed = authority.approve_command_policy(proposal, &votes?, vault, now_ms())?;
+        Ok((version, signed))
     }
 
     /// Releases a lost robot's name with these persons' votes.

@@ -4,7 +4,6 @@ use crate::agent_client::AgentClient;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use alcub3_agent::{ActiveMission, MissionList, PlatformLogs, Robot, Surroundings};
-use alcub3_security_hal::GateVerdict;
 use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, RobotId, SessionId};
 use serde_json::{Value, json};
 
@@ -135,19 +134,7 @@ impl RobotSide for Opened<'_> {
     }
 
     fn judge(&self, envelope: &[u8]) -> Result<Value, CliError> {
-        Ok(match self.robot.validate(envelope, Some(now_ms()))? {
-            GateVerdict::Admitted(admitted) => {
-                let command = admitted.command();
-                json!({
-                    "admitted": true, "command": command.name().as_str(), "issuer": command.issuer(),
-                    "mission": command.mission(), "sequence": command.sequence(),
-                })
-            }
-            GateVerdict::Refused(refusal) => {
-                let reasons: Vec<String> = refusal.reasons().iter().map(ToString::to_string).collect();
-                json!({"admitted": false, "reasons": reasons})
-            }
-        })
+        Ok(self.robot.judge(envelope, Some(now_ms()))?)
     }
 }
 

@@ -63,8 +63,26 @@ pub enum ArgumentError {
 }
 
 /// A command's arguments by name.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
 pub struct Arguments(BTreeMap<String, Value>);
+
+impl TryFrom<BTreeMap<String, Value>> for Arguments {
+    type Error = ArgumentError;
+
+    fn try_from(pairs: BTreeMap<String, Value>) -> Result<Self, ArgumentError> {
+        let mut pairs = pairs.into_iter();
+        pairs.try_fold(Self::new(), |arguments, (name, value)| {
+            arguments.with(&name, value)
+        })
+    }
+}
+
+impl From<Arguments> for BTreeMap<String, Value> {
+    fn from(arguments: Arguments) -> Self {
+        arguments.0
+    }
+}
 
 impl Arguments {
     /// No arguments.

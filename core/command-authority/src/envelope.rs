@@ -1,13 +1,13 @@
 //! Command envelopes: one command, by one issuer, on one mission, under one lease, once.
 
 use alcub3_crypto::Suite;
-use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
+use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
 use alcub3_trust_model::{Labels, LeaseId, MissionId, OperatorId, RobotId, domain};
 
 use crate::arguments::ArgumentsRef;
 use crate::cose::Unsigned;
 use crate::role::is_command_name;
-use crate::{Arguments, CommandName};
+use crate::{Arguments, CommandName, Reason, group};
 
 /// The longest envelope, in bytes.
 pub const MAX_ENVELOPE_BYTES: usize = 16 * 1024;
@@ -100,15 +100,7 @@ impl<'a> EnvelopeRef<'a> {
         let issued_at_ms = r.u64("issued_at_ms")?;
         fields.key(r, 8, "expires_at_ms")?;
         let expires_at_ms = r.u64("expires_at_ms")?;
-        fields.key(r, 9, "command")?;
-        let command = r.text("command")?;
-        if !is_command_name(command) {
-            return Err(r.fault("command", Fault::Value));
-        }
-        fields.key(r, 10, "labels")?;
-        let labels = Labels::decode(r)?;
-        fields.key(r, 11, "arguments")?;
-        let arguments = ArgumentsRef::decode(r)?;
+        let (command, labels, arguments) = Self::decode_what(r, &mut fields, 9)?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -123,5 +115,31 @@ impl<'a> EnvelopeRef<'a> {
             labels,
             arguments,
         })
+    }
+
+    /// What is commanded: three fields, of which the first has this key.
+    pub(crate) fn decode_what(
+        r: &mut Reader<'a>,
+        fields: &mut Fields,
+        first: u64,
+    ) -> Result<(&'a str, Labels, ArgumentsRef<'a>), DecodeError> {
+        fields.key(r, first, "command")?;
+        let command = r.text("command")?;
+        if !is_command_name(command) {
+            return Err(r.fault("command", Fault::Value));
+        }
+        fields.key(r, first + 1, "labels")?;
+        let labels = Labels::decode(r)?;
+        fields.key(r, first + 2, "arguments")?;
+        let arguments = ArgumentsRef::decode(r)?;
+        Ok((command, labels, arguments))
+    }
+
+    /// A payload as the command that it is for this robot, whether it names that robot alone or among others.
+    pub(crate) fn for_robot(payload: &'a [u8], me: &RobotId) -> Result<Self, Reason> {
+        if group::is_group(payload) {
+            return group::for_robot(payload, me);
+        }
+        Self::decode(payload).map_err(Reason::Payload)
     }
 }

@@ -320,6 +320,11 @@ impl Issuer {
         })
     }
 
+    /// Whether two issuers cannot count as two persons: one name, or one key.
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        self.operator == other.operator || self.key.to_spki_der() == other.key.to_spki_der()
+    }
+
     /// Whether the mission allows the issuer a command.
     pub fn is_allowed(&self, command: &str) -> bool {
         self.allowed.iter().any(|pattern| pattern.matches(command))

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::ReplayFault;
 use crate::cose::CoseError;
+use crate::policy::{PolicyReason, SecondReason};
 use alcub3_trust_model::canonical::DecodeError;
 
 /// A reason against a command.
@@ -79,11 +80,61 @@ pub enum Reason {
     SafetyGeofence,
     /// A movement has an argument of unknown meaning or of the wrong type.
     SafetyArgument,
+    /// The command policy is against it.
+    Policy(PolicyReason),
+    /// The command takes two persons, or what a second person gave does not count.
+    Second(SecondReason),
+    /// The verdict could not be put into the audit log, so it must not take effect.
+    LogUnwritable,
     /// An emergency stop is in force.
     EmergencyStop,
     /// A stop came between the command's validation and its execution.
     StoppedMeanwhile,
 }
+
+/// The codes that are no other type's, for the test that each has its words.
+#[cfg(test)]
+pub(crate) const CODES: &[&str] = &[
+    "envelope-too-large",
+    "envelope-malformed",
+    "payload-malformed",
+    "wrong-robot",
+    "mission-unknown",
+    "mission-not-begun",
+    "mission-over",
+    "issuer-unknown",
+    "command-unknown",
+    "role-forbids",
+    "command-not-allowed",
+    "suite-too-weak",
+    "no-session-key",
+    "key-unusable",
+    "not-authentic",
+    "integrity-claimed",
+    "integrity-too-low",
+    "labels-above-robot",
+    "labels-above-mission",
+    "no-clock",
+    "not-yet-issued",
+    "expired",
+    "validity-too-long",
+    "no-lease",
+    "wrong-lease",
+    "lease-not-begun",
+    "lease-over",
+    "lease-insufficient",
+    "safety-speed",
+    "safety-turn",
+    "safety-duration",
+    "safety-geofence",
+    "safety-argument",
+    "log-unwritable",
+    "emergency-stop",
+    "stopped-meanwhile",
+    "replay-used",
+    "replay-too-old",
+    "replay-not-reserved",
+];
 
 impl Reason {
     /// The code, stable across releases.
@@ -123,9 +174,24 @@ impl Reason {
             Self::SafetyDuration => "safety-duration",
             Self::SafetyGeofence => "safety-geofence",
             Self::SafetyArgument => "safety-argument",
+            Self::Policy(reason) => reason.code(),
+            Self::Second(reason) => reason.code(),
+            Self::LogUnwritable => "log-unwritable",
             Self::EmergencyStop => "emergency-stop",
             Self::StoppedMeanwhile => "stopped-meanwhile",
         }
+    }
+}
+
+impl From<PolicyReason> for Reason {
+    fn from(reason: PolicyReason) -> Self {
+        Self::Policy(reason)
+    }
+}
+
+impl From<SecondReason> for Reason {
+    fn from(reason: SecondReason) -> Self {
+        Self::Second(reason)
     }
 }
 

@@ -46,16 +46,22 @@ pub enum Role {
     Maintainer,
     /// Approves: ends moved, rearms. Gives no commands.
     Approver,
+    /// Reads the log. Gives no commands.
+    Auditor,
+    /// Watches, and is the second person of commands that take two.
+    SecurityOfficer,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Observer,
         Self::Operator,
         Self::Commander,
         Self::Maintainer,
         Self::Approver,
+        Self::Auditor,
+        Self::SecurityOfficer,
     ];
 
     /// The number on the wire.
@@ -66,6 +72,8 @@ impl Role {
             Self::Commander => 2,
             Self::Maintainer => 3,
             Self::Approver => 4,
+            Self::Auditor => 5,
+            Self::SecurityOfficer => 6,
         }
     }
 
@@ -82,21 +90,31 @@ impl Role {
             Self::Commander => "commander",
             Self::Maintainer => "maintainer",
             Self::Approver => "approver",
+            Self::Auditor => "auditor",
+            Self::SecurityOfficer => "security-officer",
         }
     }
 
     /// Whether the role may give commands of a class at all; the mission may allow an issuer less.
     pub const fn permits(self, class: CommandClass) -> bool {
         match self {
-            Self::Observer => matches!(class, CommandClass::Observe),
+            Self::Observer | Self::SecurityOfficer => matches!(class, CommandClass::Observe),
             Self::Operator => matches!(
                 class,
                 CommandClass::Observe | CommandClass::Move | CommandClass::Payload
             ),
             Self::Commander => !matches!(class, CommandClass::Maintain),
             Self::Maintainer => matches!(class, CommandClass::Observe | CommandClass::Maintain),
-            Self::Approver => false,
+            Self::Approver | Self::Auditor => false,
         }
+    }
+
+    /// Whether the role may be the second person of a command at all; the command policy names those who may.
+    pub const fn may_second(self) -> bool {
+        matches!(
+            self,
+            Self::Operator | Self::Commander | Self::Maintainer | Self::SecurityOfficer
+        )
     }
 }
 
@@ -110,7 +128,9 @@ impl fmt::Display for Role {
 #[derive(Debug, thiserror::Error, Eq, PartialEq)]
 pub enum RoleError {
     /// A word that names no role.
-    #[error("{0:?} is no role: use observer, operator, commander, maintainer or approver")]
+    #[error(
+        "{0:?} is no role: use observer, operator, commander, maintainer, approver, auditor or security-officer"
+    )]
     Role(String),
     /// A name that is no command's.
     #[error(
@@ -140,8 +160,23 @@ pub(crate) fn is_command_name(text: &str) -> bool {
 }
 
 /// The name of a command: a class, a dot, words of `a-z 0-9 _` joined by dots; at most 64 bytes.
-#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct CommandName(String);
+
+impl TryFrom<String> for CommandName {
+    type Error = RoleError;
+
+    fn try_from(text: String) -> Result<Self, RoleError> {
+        Self::new(text)
+    }
+}
+
+impl From<CommandName> for String {
+    fn from(word: CommandName) -> Self {
+        word.0
+    }
+}
 
 impl CommandName {
     /// The name, checked; its class must be known.
@@ -171,8 +206,23 @@ impl fmt::Display for CommandName {
 }
 
 /// Which commands an issuer may give: one name, or all that begin with some words (`move.*`).
-#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
+#[derive(Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct CommandPattern(String);
+
+impl TryFrom<String> for CommandPattern {
+    type Error = RoleError;
+
+    fn try_from(text: String) -> Result<Self, RoleError> {
+        Self::new(text)
+    }
+}
+
+impl From<CommandPattern> for String {
+    fn from(word: CommandPattern) -> Self {
+        word.0
+    }
+}
 
 impl CommandPattern {
     /// The pattern, checked. A bare `*` is refused: an issuer's commands are named.

@@ -5,8 +5,12 @@
 
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
 
+use alcub3_trust_model::{Level, MissionId};
+
 use crate::arguments::ArgumentsRef;
-use crate::{CommandClass, Reason, ValueRef};
+use crate::demand::{Demand, HalfPosition, within};
+use crate::policy::PolicyInForce;
+use crate::{CommandClass, Reason};
 
 /// A box on the globe that the robot must not be sent out of.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -78,56 +82,54 @@ impl SafetyLimits {
         })
     }
 
-    /// Judges a command's arguments; gives the first reason against them.
-    pub(crate) fn check(&self, class: CommandClass, arguments: &ArgumentsRef<'_>) -> Result<(), Reason> {
-        if class != CommandClass::Move {
-            return Ok(());
-        }
-        let mut speed_squared = 0u128;
-        let mut position = Aim::default();
-        for (name, value) in arguments.iter() {
-            let ValueRef::Int(value) = value else {
-                return Err(Reason::SafetyArgument);
-            };
-            match name {
-                "speed_mm_per_s" => within(value, self.max_speed_mm_per_s, Reason::SafetySpeed)?,
-                "velocity_x_mm_per_s" | "velocity_y_mm_per_s" | "velocity_z_mm_per_s" => {
-                    let part = u128::from(value.unsigned_abs());
-                    speed_squared = speed_squared.saturating_add(part.saturating_mul(part));
+    /// Judges a command's arguments by the mission's limits and, where one is in force, by the command policy; gives the
+    /// first reason against them.
+    ///
+    /// Without a policy only movements are judged, and only arguments of known meaning pass. A policy judges whatever has
+    /// an effect on the world, and may declare further arguments.
+    pub(crate) fn check(&self, asked: &Asked<'_, '_>, policy: Option<&PolicyInForce>) -> Result<(), Reason> {
+        match policy {
+            None if asked.class == CommandClass::Move => {
+                let demand = Demand::read(asked.arguments, |_, _| Err(Reason::SafetyArgument))?;
+                // Neither has a limit in a mission, so nobody could say how much is too much.
+                if demand.force_mn.is_some() || demand.tool.is_some() {
+                    return Err(Reason::SafetyArgument);
                 }
-                "turn_mdeg_per_s" => within(value, self.max_turn_mdeg_per_s, Reason::SafetyTurn)?,
-                "duration_ms" => within(value, self.max_duration_ms, Reason::SafetyDuration)?,
-                "latitude_e7_deg" => position.latitude_e7_deg = Some(value),
-                "longitude_e7_deg" => position.longitude_e7_deg = Some(value),
-                "altitude_mm" => position.altitude_mm = Some(value),
-                "heading_mdeg" => {}
-                _ => return Err(Reason::SafetyArgument),
+                self.within(&demand)
+            }
+            None => Ok(()),
+            Some(_) if asked.class == CommandClass::Observe => Ok(()),
+            Some(policy) => {
+                let declared = |name: &str, value| policy.check_declared(asked.command, name, value);
+                let demand = Demand::read(asked.arguments, |name, value| Ok(declared(name, value)?))?;
+                self.within(&demand)?;
+                Ok(policy.check_limits(&demand, asked.level, asked.mission)?)
             }
         }
-        let limit = u128::from(self.max_speed_mm_per_s);
-        if speed_squared > limit * limit {
+    }
+
+    fn within(&self, demand: &Demand<'_>) -> Result<(), Reason> {
+        if !demand.is_within_speed(self.max_speed_mm_per_s) {
             return Err(Reason::SafetySpeed);
         }
-        self.geofence
-            .as_ref()
-            .map_or(Ok(()), |fence| fence.check(&position))
+        if !within(demand.turn_mdeg_per_s, self.max_turn_mdeg_per_s) {
+            return Err(Reason::SafetyTurn);
+        }
+        if !within(demand.duration_ms, self.max_duration_ms) {
+            return Err(Reason::SafetyDuration);
+        }
+        self.geofence.as_ref().map_or(Ok(()), |fence| fence.check(demand))
     }
 }
 
-fn within(value: i64, limit: u32, reason: Reason) -> Result<(), Reason> {
-    if value.unsigned_abs() <= u64::from(limit) {
-        Ok(())
-    } else {
-        Err(reason)
-    }
-}
-
-/// Where a command sends the robot, as far as it says.
-#[derive(Default)]
-struct Aim {
-    latitude_e7_deg: Option<i64>,
-    longitude_e7_deg: Option<i64>,
-    altitude_mm: Option<i64>,
+/// A command, as far as limits ask.
+pub(crate) struct Asked<'c, 'a> {
+    pub(crate) class: CommandClass,
+    pub(crate) command: &'c str,
+    pub(crate) arguments: &'c ArgumentsRef<'a>,
+    /// The mission's level.
+    pub(crate) level: Level,
+    pub(crate) mission: MissionId,
 }
 
 impl Geofence {
@@ -161,15 +163,19 @@ impl Geofence {
         }
     }
 
-    fn check(&self, aim: &Aim) -> Result<(), Reason> {
-        let inside =
-            |value: Option<i64>, least, most| value.is_none_or(|value| (least..=most).contains(&value));
-        let latitude = inside(aim.latitude_e7_deg, self.south_e7_deg, self.north_e7_deg);
-        let longitude = inside(aim.longitude_e7_deg, self.west_e7_deg, self.east_e7_deg);
-        let altitude = inside(aim.altitude_mm, i64::MIN, self.max_altitude_mm);
-        // Half a position would be completed by something that nobody signed.
-        let whole = aim.latitude_e7_deg.is_some() == aim.longitude_e7_deg.is_some();
-        if latitude && longitude && altitude && whole {
+    fn check(&self, demand: &Demand<'_>) -> Result<(), Reason> {
+        let within = match demand.position() {
+            Ok(Some((latitude, longitude))) => {
+                (self.south_e7_deg..=self.north_e7_deg).contains(&latitude)
+                    && (self.west_e7_deg..=self.east_e7_deg).contains(&longitude)
+            }
+            Ok(None) => true,
+            Err(HalfPosition) => false,
+        };
+        let low = demand
+            .altitude_mm
+            .is_none_or(|altitude| altitude <= self.max_altitude_mm);
+        if within && low {
             Ok(())
         } else {
             Err(Reason::SafetyGeofence)

@@ -1,7 +1,7 @@
 //! The verdict over a command envelope, fail-closed.
 //!
-//! The order: form → robot and mission → issuer and role → suite and authenticity → labels → time → replay → lease →
-//! safety limits. Up to authenticity the first reason ends the judgement, since what follows would be said about
+//! The order: form → robot and mission → issuer and role, by the command policy too → suite and authenticity → labels →
+//! time → replay → lease → limits of mission and policy → second person. Up to authenticity the first reason ends the judgement, since what follows would be said about
 //! nobody's words. After it every check is made and every reason collected, and the sequence number is used up in any
 //! case: an authentic envelope that was refused once never becomes valid by waiting.
 
@@ -12,9 +12,12 @@ use alcub3_trust_model::{Labels, LeaseId, LevelProfiles, MissionId, OperatorId, 
 
 use crate::cose::Message;
 use crate::envelope::EnvelopeRef;
+use crate::policy::{CommandRules, PolicyInForce, SecondReason};
+use crate::safety::Asked;
+use crate::second::{ApprovalRef, Presented};
 use crate::{
-    ActiveMissions, Arguments, CommandClass, CommandName, Issuer, MAX_ENVELOPE_BYTES, MAX_VALIDITY_MS,
-    Reason, ReplayWindows, VerifiedLease, VerifiedMission,
+    ActiveMissions, Arguments, CommandClass, CommandName, Issuer, MAX_VALIDITY_MS, Reason, ReplayWindows,
+    Role, VerifiedLease, VerifiedMission,
 };
 
 /// How far ahead of the robot's an issuer's clock may be, in milliseconds.
@@ -67,6 +70,8 @@ pub struct Context<'a> {
     pub missions: &'a ActiveMissions,
     /// The issuers' MAC keys.
     pub sessions: &'a SessionKeys,
+    /// The command policy that the robot follows, if it was ever given one.
+    pub rules: &'a CommandRules,
     /// The robot's attestation lease, if it holds one.
     pub lease: Option<&'a VerifiedLease>,
     /// The gate's generation, read before the judgement begins.
@@ -115,6 +120,7 @@ pub struct AuthorizedCommand {
     mission: MissionId,
     lease: LeaseId,
     issuer: OperatorId,
+    second: Option<(OperatorId, Role)>,
     sequence: u64,
     expires_at_ms: u64,
     command: CommandName,
@@ -152,6 +158,11 @@ impl AuthorizedCommand {
         &self.issuer
     }
 
+    /// The second person, where the command has one, with their role on the mission.
+    pub const fn second(&self) -> Option<&(OperatorId, Role)> {
+        self.second.as_ref()
+    }
+
     /// The issuer's number of this command.
     pub const fn sequence(&self) -> u64 {
         self.sequence
@@ -178,7 +189,8 @@ pub struct Pending<'a> {
     mission: &'a VerifiedMission,
     issuer: &'a Issuer,
     class: CommandClass,
-    bytes: &'a [u8],
+    policy: Option<&'a PolicyInForce>,
+    presented: Presented<'a>,
 }
 
 /// Judges an envelope with keys in memory. `now_ms` is UTC in milliseconds since 1970, none where the robot has no
@@ -204,11 +216,9 @@ pub fn judge(
 /// # Errors
 /// The [`Refusal`].
 pub fn begin<'a>(context: &Context<'a>, bytes: &'a [u8]) -> Result<Pending<'a>, Refusal> {
-    if bytes.len() > MAX_ENVELOPE_BYTES {
-        return Err(Reason::TooLarge.into());
-    }
-    let message = Message::parse(domain::COMMAND, bytes).map_err(Reason::Envelope)?;
-    let envelope = EnvelopeRef::decode(message.payload()).map_err(Reason::Payload)?;
+    let presented = Presented::parse(bytes)?;
+    let message = Message::parse(domain::COMMAND, presented.envelope).map_err(Reason::Envelope)?;
+    let envelope = EnvelopeRef::for_robot(message.payload(), context.robot)?;
     if envelope.robot != context.robot.as_str() {
         return Err(Reason::WrongRobot.into());
     }
@@ -224,6 +234,12 @@ pub fn begin<'a>(context: &Context<'a>, bytes: &'a [u8]) -> Result<Pending<'a>, 
     if !issuer.is_allowed(envelope.command) {
         return Err(Reason::NotAllowed.into());
     }
+    let policy = context.rules.policy().map_err(Reason::Policy)?;
+    if let Some(policy) = policy {
+        policy
+            .check_role(issuer.role, envelope.command)
+            .map_err(Reason::Policy)?;
+    }
     let floor = context.profiles.of(mission.token().labels.level);
     if !floor.admits_suite(message.suite()) {
         return Err(Reason::SuiteTooWeak.into());
@@ -234,7 +250,8 @@ pub fn begin<'a>(context: &Context<'a>, bytes: &'a [u8]) -> Result<Pending<'a>, 
         mission,
         issuer,
         class,
-        bytes,
+        policy,
+        presented,
     })
 }
 
@@ -310,20 +327,84 @@ impl<'a> Pending<'a> {
         self.check_times(now_ms, &mut reasons);
         self.check_replay(replay, &mut reasons);
         self.check_lease(context, now_ms, &mut reasons);
-        reasons.extend(
-            self.mission
-                .token()
-                .limits
-                .check(self.class, &self.envelope.arguments)
-                .err(),
-        );
+        reasons.extend(self.check_limits().err());
+        let second = self.check_second(context, !reasons.is_empty());
+        let second = second
+            .map_err(|reason| reasons.push(reason.into()))
+            .ok()
+            .flatten();
         match CommandName::new(self.envelope.command) {
             Ok(command) if reasons.is_empty() => {
-                Verdict::Authorized(Box::new(self.authorize(context, command)))
+                Verdict::Authorized(Box::new(self.authorize(context, command, second)))
             }
             Ok(_) => Verdict::Refused(Refusal { reasons }),
             Err(_) => Verdict::Refused(Reason::UnknownCommand.into()),
         }
+    }
+
+    fn check_limits(&self) -> Result<(), Reason> {
+        let token = self.mission.token();
+        let asked = Asked {
+            class: self.class,
+            command: self.envelope.command,
+            arguments: &self.envelope.arguments,
+            level: token.labels.level,
+            mission: token.mission,
+        };
+        token.limits.check(&asked, self.policy)
+    }
+
+    /// The second person, where there has to be one or is one. A signature costs more than all else, so the approval of what
+    /// is refused already is not looked into.
+    fn check_second(
+        &self,
+        context: &Context<'_>,
+        is_refused: bool,
+    ) -> Result<Option<&'a Issuer>, SecondReason> {
+        let (command, level) = (self.envelope.command, self.mission.token().labels.level);
+        match self.presented.approval {
+            None if self
+                .policy
+                .is_some_and(|policy| policy.takes_second(command, level)) =>
+            {
+                Err(SecondReason::Missing)
+            }
+            Some(approval) if !is_refused => self.verify_second(context, approval).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn verify_second(&self, context: &Context<'_>, approval: &'a [u8]) -> Result<&'a Issuer, SecondReason> {
+        let approval = ApprovalRef::parse(approval, self.presented.envelope)?;
+        let second = self
+            .mission
+            .issuer(approval.approver)
+            .ok_or(SecondReason::Unknown)?;
+        let level = self.mission.token().labels.level;
+        if second.is_same_person(self.issuer) {
+            return Err(SecondReason::Same);
+        }
+        let command = self.envelope.command;
+        let may = second.role.may_second()
+            && self
+                .policy
+                .is_none_or(|policy| policy.may_second(second.role, command, level));
+        if !may || !second.is_allowed(command) {
+            return Err(SecondReason::Role);
+        }
+        let asked = [
+            &self.envelope.labels,
+            context.labels,
+            &self.mission.token().labels,
+        ];
+        if asked.iter().any(|labels| second.integrity < labels.integrity) {
+            return Err(SecondReason::Integrity);
+        }
+        if !context.profiles.of(level).admits_suite(approval.message.suite()) {
+            return Err(SecondReason::Suite);
+        }
+        let verified = approval.message.verify(&second.key);
+        verified.map(|()| second).map_err(|_| SecondReason::NotAuthentic)
     }
 
     fn check_labels(&self, context: &Context<'_>, reasons: &mut Vec<Reason>) {
@@ -383,17 +464,23 @@ impl<'a> Pending<'a> {
         reasons.extend(against.filter(|reason| !reasons.contains(reason)));
     }
 
-    fn authorize(self, context: &Context<'_>, command: CommandName) -> AuthorizedCommand {
+    fn authorize(
+        self,
+        context: &Context<'_>,
+        command: CommandName,
+        second: Option<&Issuer>,
+    ) -> AuthorizedCommand {
         AuthorizedCommand {
             generation: context.generation,
             mission: self.envelope.mission,
             lease: self.envelope.lease,
             issuer: self.issuer.operator.clone(),
+            second: second.map(|second| (second.operator.clone(), second.role)),
             sequence: self.envelope.sequence,
             expires_at_ms: self.envelope.expires_at_ms,
             command,
             arguments: self.envelope.arguments.to_arguments(),
-            digest: HashAlg::Sha256.digest(&[self.bytes]),
+            digest: HashAlg::Sha256.digest(&[self.presented.envelope]),
         }
     }
 }

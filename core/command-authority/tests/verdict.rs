@@ -491,3 +491,17 @@ fn roles_bound_what_a_mission_may_allow() {
         assert_eq!(world.codes(&envelope), ["role-forbids"]);
     }
 }
+
+#[test]
+fn commands_out_of_order_pass_within_the_window_and_not_beyond_it() {
+    let mut world = World::p256();
+    assert_eq!(world.codes(&world.envelope(2000)), [""; 0]);
+    assert_eq!(world.codes(&world.envelope(1500)), [""; 0]);
+    assert_eq!(
+        world.codes(&world.envelope(977)),
+        [""; 0],
+        "the last of the window"
+    );
+    assert_eq!(world.codes(&world.envelope(976)), ["replay-too-old"]);
+    assert_eq!(world.codes(&world.envelope(1500)), ["replay-used"]);
+}

@@ -35,6 +35,18 @@ pub const MISSION: &str = "alcub3/mission/v1";
 pub const MISSION_END: &str = "alcub3/mission-end/v1";
 /// A command envelope's payload.
 pub const COMMAND: &str = "alcub3/command/v1";
+/// The payload of a command to several robots.
+pub const GROUP_COMMAND: &str = "alcub3/group-command/v1";
+/// A second person's approval of one command.
+pub const COMMAND_APPROVAL: &str = "alcub3/command-approval/v1";
+/// What the fleet's command policy says.
+pub const COMMAND_POLICY: &str = "alcub3/command-policy/v1";
+/// The command policy as its authority issues it, with the approval of two persons.
+pub const COMMAND_POLICY_ORDER: &str = "alcub3/command-policy-order/v1";
+/// The policyRef of a command policy's approval.
+pub const COMMAND_POLICY_REF: &str = "alcub3/command-policy-ref/v1";
+/// Which command policy a robot follows, as its key store remembers it.
+pub const COMMAND_POLICY_MARK: &str = "alcub3/command-policy-mark/v1";
 /// An attestation lease's payload.
 pub const LEASE: &str = "alcub3/lease/v1";
 /// An entry of the audit log.
@@ -216,6 +228,12 @@ pub const ALL: &[&str] = &[
     MISSION,
     MISSION_END,
     COMMAND,
+    GROUP_COMMAND,
+    COMMAND_APPROVAL,
+    COMMAND_POLICY,
+    COMMAND_POLICY_ORDER,
+    COMMAND_POLICY_REF,
+    COMMAND_POLICY_MARK,
     LEASE,
     AUDIT_ENTRY,
     STOP_INTENT,

@@ -306,6 +306,12 @@ pub fn purge_message(approved: &Digest, robot: &RobotId) -> Vec<u8> {
     policy_authorize_message(approved, &purge_ref(robot))
 }
 
+/// The message that the two-person key signs for a command policy: the digest of what the policy says, under a reference of
+/// its own, so that no approval of a rearm or a purge is one of a policy, nor the other way round.
+pub fn command_policy_message(statement: &Digest) -> Vec<u8> {
+    policy_authorize_message(statement, &policy_ref(&[domain::COMMAND_POLICY_REF.as_bytes()]))
+}
+
 /// The policy of an approval key that two persons hold: both sign, each naming the cpHash of that one use.
 ///
 /// # Errors

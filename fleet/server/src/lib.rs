@@ -25,6 +25,7 @@ mod backup;
 mod backup_parent;
 mod certificates;
 mod chips;
+mod command_policy;
 mod endorsement;
 mod endorsement_pins;
 mod enrolment;
@@ -67,6 +68,7 @@ pub use certificates::{
     AUTHORITY_CERTIFICATE_MS, CertificateStanding, CertificationError, LOCAL_CERTIFICATE_MS,
 };
 pub use chips::ChipRefusal;
+pub use command_policy::{CommandPolicyIssueError, CommandPolicyProposal};
 pub use endorsement::{EndorsementError, PRODUCTION_ROOTS, REVOCATION_LISTS, RootsError, SIMULATOR_ROOTS};
 pub use endorsement_pins::PinsError;
 pub use enrolment::EnrolmentError;

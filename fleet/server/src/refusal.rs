@@ -6,6 +6,7 @@ use crate::attestation::AttestationError;
 use crate::backup::BackupError;
 use crate::certificates::CertificationError;
 use crate::chips::ChipRefusal;
+use crate::command_policy::CommandPolicyIssueError;
 use crate::endorsement::EndorsementError;
 use crate::endorsement_pins::PinsError;
 use crate::enrolment::EnrolmentError;
@@ -426,6 +427,18 @@ impl Refusal for LevelPolicyIssueError {
     fn code(&self) -> &'static str {
         match self {
             Self::Policy(_) => "bad-policy",
+            Self::Sign(_) => CRYPTOGRAPHY,
+            Self::Store(_) => STATE,
+        }
+    }
+}
+
+impl Refusal for CommandPolicyIssueError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Policy(error) => error.code(),
+            Self::Approval(error) => error.code(),
+            Self::Vault(_) => VAULT,
             Self::Sign(_) => CRYPTOGRAPHY,
             Self::Store(_) => STATE,
         }

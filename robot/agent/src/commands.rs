@@ -3,7 +3,8 @@
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_command_authority::{LeaseError, Reason, Reservation, VerifiedLease};
+use alcub3_command_authority::policy::RecordedCommand;
+use alcub3_command_authority::{AuthorizedCommand, LeaseError, Reason, Reservation, VerifiedLease};
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_keys::StateFolder;
 use alcub3_security_hal::{ChipMac, GateVerdict, PortError, ReplayStore};
@@ -51,24 +52,28 @@ impl ReplayStore for Reservations {
     }
 }
 
+/// Who commanded: the issuer, and the second person where there is one.
+fn by(command: &AuthorizedCommand) -> String {
+    match command.second() {
+        Some((second, _)) => format!("{} and {second}", command.issuer()),
+        None => command.issuer().to_string(),
+    }
+}
+
 impl Robot {
     /// Judges a command envelope. `now_utc_ms` is none where the robot has no trustworthy time: then it is refused.
     ///
-    /// The verdict is in the audit log, durably, before it is returned.
+    /// The verdict is in the audit log, durably, before it is returned. Where the log takes no entry, the command is refused
+    /// for that: a verdict that could not be recorded must not take effect.
     ///
     /// # Errors
-    /// Only the audit log's: a verdict that could not be recorded must not take effect.
+    /// None today: whatever is wrong is a reason against the command.
     pub fn validate(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<GateVerdict> {
         let verdict = self
             .commands
             .validate_with_tag(envelope, now_utc_ms, |asked| self.chip_mac(asked));
-        if matches!(verdict, GateVerdict::Admitted(_)) {
-            self.admitted.fetch_add(1, Ordering::Relaxed);
-        }
         let (subject, outcome, reasons) = match &verdict {
-            GateVerdict::Admitted(admitted) => {
-                (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())
-            }
+            GateVerdict::Admitted(admitted) => (by(admitted.command()), Outcome::Done, Vec::new()),
             GateVerdict::Refused(refusal) => {
                 let reasons = refusal
                     .reasons()
@@ -83,8 +88,28 @@ impl Robot {
             .entry(EntryKind::Command, subject, now_utc_ms.unwrap_or(0), outcome);
         entry.reasons = reasons;
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
-        self.audit.append(&entry)?;
-        Ok(verdict)
+        Ok(match self.audit.append(&entry) {
+            Ok(_) => {
+                if matches!(verdict, GateVerdict::Admitted(_)) {
+                    self.admitted.fetch_add(1, Ordering::Relaxed);
+                }
+                verdict
+            }
+            Err(error) => {
+                tracing::error!(%error, "a command is refused, for its verdict is not on record");
+                GateVerdict::Refused(Reason::LogUnwritable.into())
+            }
+        })
+    }
+
+    /// The record of a verdict, to try a command policy against; none for what is no command of an active mission. It is
+    /// asked for right after the verdict.
+    pub fn recorded(&self, envelope: &[u8], verdict: &GateVerdict) -> Option<RecordedCommand> {
+        let against = match verdict {
+            GateVerdict::Admitted(_) => &[],
+            GateVerdict::Refused(refusal) => refusal.reasons(),
+        };
+        self.commands.record(envelope, against)
     }
 
     /// The HMAC of an envelope by the command key in the chip that stands for its issuer. Commands: as

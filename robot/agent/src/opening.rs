@@ -87,7 +87,9 @@ impl Robot {
         };
         robot.recovered = robot.stop.recover()?;
         robot.resume(&clock)?;
-        robot.take_up_keys(SystemClock::new().utc_ms())?;
+        let now_utc_ms = SystemClock::new().utc_ms();
+        robot.take_up_keys(now_utc_ms)?;
+        robot.take_up_policy(now_utc_ms)?;
         Ok(robot)
     }
 }

@@ -18,6 +18,7 @@ mod support;
 use alcub3_agent::{AuditFile, provision};
 use alcub3_audit_log::{EntryKind, Outcome, Piece, pieces};
 use alcub3_keys::StateFolder;
+use alcub3_security_hal::GateVerdict;
 use alcub3_trust_model::{BootId, Level, MissionKeyPurpose, SessionId};
 use reach::{MINUTE_MS, mission};
 use repaired::{Repaired, new_lidar};
@@ -82,6 +83,11 @@ fn nothing_that_lasts_is_done_before_it_is_in_the_audit_log() {
 #[test]
 fn a_chip_that_was_provisioned_is_told_so_though_the_log_is_full() {
     with_a_disk_that_fills("filling::provisioning_is_told");
+}
+
+#[test]
+fn while_the_log_cannot_be_written_every_command_is_refused_for_that() {
+    with_a_disk_that_fills("filling::commands_are_refused");
 }
 
 #[test]
@@ -185,6 +191,35 @@ mod filling {
         );
         drop(folder);
         life.open();
+    }
+
+    #[test]
+    fn commands_are_refused() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        let (record, _) = mission(&mut life);
+        life.take_lease();
+        let judged = |sequence| {
+            let operator = &life.authority.operator;
+            let envelope = life.envelope(&record, sequence).unsigned(operator.suite());
+            match life
+                .robot()
+                .validate(&envelope.sign(operator).unwrap(), Some(NOW_MS))
+            {
+                Ok(GateVerdict::Admitted(_)) => "",
+                Ok(GateVerdict::Refused(refusal)) => refusal.reasons()[0].code(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(judged(1), "");
+        fill_log(&life);
+        limit_files(&log_bytes(&life).to_string());
+        assert_eq!(judged(2), "log-unwritable");
+        limit_files("unlimited");
+        assert_eq!(judged(2), "replay-used", "it does not become valid by waiting");
+        assert_eq!(judged(3), "");
     }
 
     #[test]

@@ -234,6 +234,18 @@ pub enum KeysError {
     /// A level policy is not followed.
     #[error(transparent)]
     LevelPolicy(#[from] alcub3_fleet_protocol::level_policy::LevelPolicyError),
+    /// A command policy is not followed.
+    #[error(transparent)]
+    CommandPolicy(#[from] alcub3_command_authority::policy::PolicyOrderError),
+    /// The robot was given a command policy, and the state folder has none of that version.
+    #[error(
+        "this robot follows version {version} of the command policy, and its state folder has an older one or none: no command is \
+         accepted; install that version or a later one (`alcub3 policy install`)"
+    )]
+    CommandPolicyLost {
+        /// The version that was taken.
+        version: u64,
+    },
     /// The robot is stopped.
     #[error(
         "the robot is stopped: no rearm names the epochs its TPM holds; two persons must rearm it (`alcub3 estop reset`)"
@@ -322,6 +334,8 @@ impl KeysError {
             Self::DuplicateNotApproved { .. } => Some("not-approved"),
             Self::BelowFloor(below) | Self::EndorsementBelowFloor { below, .. } => Some(below.code()),
             Self::LevelPolicy(_) => Some("bad-policy"),
+            Self::CommandPolicy(error) => Some(error.code()),
+            Self::CommandPolicyLost { .. } => Some("policy-lost"),
             Self::PurgeNotProven { .. } => Some("purge-not-proven"),
             Self::Replacement(error) => Some(error.code()),
             Self::NoReplacementAsked => Some("not-asked"),

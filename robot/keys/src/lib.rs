@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod clock_watch;
+mod command_policy;
 mod commander;
 mod derivation;
 mod error;

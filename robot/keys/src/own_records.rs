@@ -4,6 +4,7 @@ use crate::journal::Journal;
 use crate::purge::Intent;
 use crate::record::RobotRecord;
 use crate::recovery::RecoverableKey;
+use crate::store::PolicyMark;
 
 /// What the record that takes these bytes encodes to; `None` where none does. A robot's record is only read: its enrolment is
 /// judged before it can be written again.
@@ -13,6 +14,9 @@ pub fn reencoded(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     if let Ok(intent) = Intent::from_canonical(bytes) {
         return Some(intent.to_canonical());
+    }
+    if let Ok(mark) = PolicyMark::from_canonical(bytes) {
+        return Some(mark.to_canonical());
     }
     if let Ok(journal) = Journal::from_canonical(bytes) {
         return Some(journal.to_canonical().to_vec());

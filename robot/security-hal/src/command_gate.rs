@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use alcub3_command_authority::policy::{CommandRules, RecordedCommand};
 use alcub3_command_authority::{
     ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionToken, Reason, Refusal,
     ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
@@ -43,6 +44,7 @@ struct Standing {
     gates: Snapshot,
     missions: ActiveMissions,
     sessions: SessionKeys,
+    rules: CommandRules,
     lease: Option<VerifiedLease>,
 }
 
@@ -52,6 +54,7 @@ impl Standing {
             gates,
             missions: ActiveMissions::new(),
             sessions: SessionKeys::new(),
+            rules: CommandRules::Builtin,
             lease: None,
         }
     }
@@ -199,6 +202,17 @@ impl CommandGate {
         let mut standing = self.write();
         standing.sessions.remove_mission(mission);
         standing.missions.remove(mission)
+    }
+
+    /// Takes the command policy that the robot follows from the next command on. A command that was admitted before is
+    /// carried out by what was in force then.
+    pub fn follow(&self, rules: CommandRules) {
+        self.write().rules = rules;
+    }
+
+    /// The record of a verdict, to try another policy against; none for what is no command of an active mission.
+    pub fn record(&self, presented: &[u8], against: &[Reason]) -> Option<RecordedCommand> {
+        RecordedCommand::of(presented, &self.robot, &self.read().missions, against)
     }
 
     /// Takes an issuer's MAC key for an active mission.
@@ -375,6 +389,7 @@ impl CommandGate {
             profiles: &self.profiles,
             missions: &standing.missions,
             sessions: &standing.sessions,
+            rules: &standing.rules,
             lease: standing.lease.as_ref(),
             generation: admission.generation(),
         }

@@ -1,7 +1,13 @@
 //! The gates every command passes: atomic words, closed by a stop, opened only by a verified rearm.
 
+mod word;
+
+/// What the word is made of here.
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
+
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use alcub3_command_authority::Generation;
@@ -9,98 +15,9 @@ use alcub3_trust_model::{Level, MissionId};
 
 use crate::latch::RearmProof;
 use crate::order::StopScope;
+use word::{Closure, Gate, Passage};
 
-const CLOSED: u64 = 1;
-const GENERATION: u64 = 2;
-
-/// Whether commands may pass, in one atomic word: a closed bit and a generation that every stop and every
-/// opening moves on.
-///
-/// A gate starts closed (DESIGN §4, rearm). [`Gate::close`] never waits and cannot fail; a [`Passage`] taken before
-/// a stop is worthless after it, even when the gate was opened again in between.
-#[derive(Debug)]
-pub(crate) struct Gate {
-    word: AtomicU64,
-}
-
-/// That a command's validation began while the gate was open. It carries the generation, so that
-/// a stop since is seen.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Passage {
-    word: u64,
-}
-
-/// The closure that a rearm is meant to end. A stop that comes later voids it, so a stop always wins over a
-/// rearm that was already being verified.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Closure {
-    word: u64,
-}
-
-/// Why a gate was not opened.
-#[derive(Copy, Clone, Debug, thiserror::Error, Eq, PartialEq)]
-pub enum OpenError {
-    /// Another stop came after the rearm's verification began.
-    #[error("a stop came while the rearm was being verified: the gate stays closed; rearm for the new stop")]
-    StoppedMeanwhile,
-    /// The gate is open already.
-    #[error("the gate is open: there is no stop to end")]
-    NotClosed,
-}
-
-impl Gate {
-    /// A gate that is closed until a rearm is verified.
-    pub(crate) const fn new_closed() -> Self {
-        Self {
-            word: AtomicU64::new(CLOSED),
-        }
-    }
-
-    /// Closes the gate. Never waits, never fails, may be called any number of times from anywhere.
-    ///
-    /// The first step voids what was handed out (passages, and rearms being verified); the second closes. Whatever
-    /// comes between them ends closed, because the closing is last.
-    pub(crate) fn close(&self) {
-        self.word.fetch_add(GENERATION, Ordering::SeqCst);
-        self.word.fetch_or(CLOSED, Ordering::SeqCst);
-    }
-
-    /// Begins a command's validation; nothing while the gate is closed.
-    pub(crate) fn admit(&self) -> Option<Passage> {
-        let word = self.word.load(Ordering::SeqCst);
-        (word & CLOSED == 0).then_some(Passage { word })
-    }
-
-    /// Whether no stop came since the passage was taken. Asked last, after all other checks of a command.
-    pub(crate) fn still_open(&self, passage: Passage) -> bool {
-        self.word.load(Ordering::SeqCst) == passage.word
-    }
-
-    /// Whether the gate is closed now.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.word.load(Ordering::SeqCst) & CLOSED != 0
-    }
-
-    /// The present closure, for a rearm to name; nothing while the gate is open.
-    pub(crate) fn closure(&self) -> Option<Closure> {
-        let word = self.word.load(Ordering::SeqCst);
-        (word & CLOSED != 0).then_some(Closure { word })
-    }
-
-    /// Ends one closure. Only [`Gates::open`] calls it, with what a verified rearm holds.
-    fn open(&self, closure: Closure) -> Result<(), OpenError> {
-        let closed = closure.word;
-        let open = closed.wrapping_add(GENERATION) & !CLOSED;
-        match self
-            .word
-            .compare_exchange(closed, open, Ordering::SeqCst, Ordering::SeqCst)
-        {
-            Ok(_) => Ok(()),
-            Err(now) if now & CLOSED == 0 => Err(OpenError::NotClosed),
-            Err(_) => Err(OpenError::StoppedMeanwhile),
-        }
-    }
-}
+pub use word::OpenError;
 
 /// The robot's gates: one for the whole robot, one for each level, and the missions that were stopped.
 #[derive(Debug)]
@@ -120,17 +37,16 @@ pub struct Admission {
 impl Admission {
     /// The generation of the robot's gate.
     pub const fn generation(&self) -> Generation {
-        Generation(self.robot.word)
+        Generation(self.robot.word())
     }
 }
 
 impl Gates {
     /// All gates closed, until a rearm is verified.
-    pub const fn new_closed() -> Self {
-        let levels = [const { Gate::new_closed() }; Level::ALL.len()];
+    pub fn new_closed() -> Self {
         Self {
             robot: Gate::new_closed(),
-            levels,
+            levels: std::array::from_fn(|_| Gate::new_closed()),
             stopped_missions: RwLock::new(BTreeSet::new()),
         }
     }
@@ -191,7 +107,7 @@ impl Gates {
 
     /// All gates as they are now. Any stop and any opening since makes a difference.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let word = |gate: &Gate| gate.word.load(Ordering::SeqCst);
+        let word = Gate::word;
         let levels = std::array::from_fn(|at| self.levels.get(at).map_or(0, word));
         Snapshot {
             robot: word(&self.robot),

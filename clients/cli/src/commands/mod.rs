@@ -8,6 +8,7 @@ mod authority;
 mod checkquote;
 mod chip;
 mod command;
+mod command_policy;
 mod commander;
 mod demo;
 mod direct_stop;
@@ -90,7 +91,7 @@ pub(crate) enum Command {
     Commander(commander::CommanderCommand),
     /// Emergency stop, and arming again
     Estop(estop::Estop),
-    /// What each level asks for
+    /// What each level asks for, and who may command what
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// What this robot has on record: what was done and what was refused, and why

@@ -1,26 +1,28 @@
-//! `policy`: what each level asks for, as the fleet's authority makes it stricter; and the check of every policy file there is.
+//! `policy`: what each level asks for and who may command what, as the fleet's authority makes it stricter; and the check of
+//! every policy file there is.
 
-use super::{appraisal_policy, files};
+use super::{appraisal_policy, command_policy, files};
 use crate::args::Context;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use crate::output::{Answer, table};
-use crate::parties::{self, AuthorityArgs};
+use crate::parties::{self, AuthorityArgs, NamedFile};
 use alcub3_crypto::Suite;
 use alcub3_trust_model::{HardwareTier, Level, LevelProfile, LevelProfiles};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-
-const LIMIT: u64 = 64 * 1024;
 
 /// The commands of the group.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Show the profiles in force at the authority, as TOML to start a policy from
     Show(AuthorityArgs),
-    /// Check a policy before it is used, and say what it asks: a level policy, an appraisal policy, or a signed policy bundle
+    /// Check a policy before it is used, and say what it asks: a level policy, an appraisal policy, a command policy, or a signed
+    /// policy bundle or command policy
     Check(Check),
-    /// Have the authority sign a policy file and follow it
+    /// Say what a command policy would have changed, before it is adopted
+    Try(command_policy::Try),
+    /// Have the authority sign a level policy and follow it, or a command policy that two persons approve
     Sign(Sign),
     /// Give this robot a signed policy; it is in force from the next command on
     Install(Install),
@@ -35,7 +37,7 @@ pub(crate) struct Check {
     /// The public key, PEM, of the authority that a bundle must be of (`authority show --key`)
     #[arg(long, value_name = "KEY")]
     authority: Option<PathBuf>,
-    /// The highest version known of a bundle: one that is not above it is refused
+    /// The highest version known of what is signed: one that is not above it is refused
     #[arg(long, value_name = "VERSION", requires = "authority")]
     newest: Option<u64>,
 }
@@ -49,6 +51,9 @@ pub(crate) struct Sign {
     /// Where the signed policy goes
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// An approver with their private key, as NAME=FILE: for a command policy, two different persons
+    #[arg(long, value_name = "NAME=FILE")]
+    approve: Vec<NamedFile>,
     #[command(flatten)]
     authority: AuthorityArgs,
 }
@@ -108,22 +113,30 @@ pub(crate) fn run(command: &PolicyCommand, context: &Context) -> Result<Answer, 
     match command {
         PolicyCommand::Show(authority) => show(authority),
         PolicyCommand::Check(arguments) => check(arguments),
+        PolicyCommand::Try(arguments) => command_policy::attempt(arguments),
         PolicyCommand::Sign(arguments) => sign(arguments),
         PolicyCommand::Install(arguments) => install(arguments, context),
     }
 }
 
 fn check(arguments: &Check) -> Result<Answer, CliError> {
-    let bytes = files::read(&arguments.file, "a policy", appraisal_policy::longest())?;
+    let most = appraisal_policy::longest().max(command_policy::longest());
+    let bytes = files::read(&arguments.file, "a policy", most)?;
     let is_signed = appraisal_policy::is_signed(&bytes);
     match &arguments.authority {
+        Some(key) if command_policy::is_order(&bytes) => {
+            command_policy::check_order(&bytes, key, arguments.newest)
+        }
         Some(key) if is_signed => appraisal_policy::check_bundle(&bytes, key, arguments.newest),
         None if is_signed => Err(CliError::Usage {
-            message: "it is a signed bundle: name the authority's public key with --authority KEY".to_owned(),
+            message: "it is signed: name the authority's public key with --authority KEY".to_owned(),
         }),
         Some(_) => Err(CliError::Usage {
-            message: "it is no signed bundle: --authority and --newest are for one".to_owned(),
+            message: "it is not signed: --authority and --newest are for what is".to_owned(),
         }),
+        None if command_policy::is_one(&bytes) => {
+            command_policy::of_bytes(&bytes, &arguments.file).map(|policy| command_policy::explained(&policy))
+        }
         None if appraisal_policy::is_one(&bytes) => {
             let policy = appraisal_policy::of_bytes(&bytes, &arguments.file)?;
             let (json, text) = appraisal_policy::explained(&policy);
@@ -148,7 +161,18 @@ fn show(authority: &AuthorityArgs) -> Result<Answer, CliError> {
 }
 
 fn sign(arguments: &Sign) -> Result<Answer, CliError> {
-    let profiles = read(&arguments.file)?;
+    let bytes = files::read(&arguments.file, "a policy", command_policy::longest())?;
+    if command_policy::is_one(&bytes) {
+        let policy = command_policy::of_bytes(&bytes, &arguments.file)?;
+        return command_policy::sign(policy, &arguments.out, &arguments.approve, &arguments.authority);
+    }
+    if !arguments.approve.is_empty() {
+        return Err(CliError::Usage {
+            message: "--approve is for a command policy, which begins with kind = \"command-policy\""
+                .to_owned(),
+        });
+    }
+    let profiles = of_bytes(bytes, &arguments.file)?;
     let mut authority = arguments.authority.open_records()?;
     let signed = authority.issue_level_policy(profiles, now_ms())?;
     files::write_private(&arguments.out, &signed)?;
@@ -163,7 +187,10 @@ fn sign(arguments: &Sign) -> Result<Answer, CliError> {
 }
 
 fn install(arguments: &Install, context: &Context) -> Result<Answer, CliError> {
-    let signed = files::read(&arguments.file, "a signed policy", LIMIT)?;
+    let signed = files::read(&arguments.file, "a signed policy", command_policy::longest())?;
+    if command_policy::is_order(&signed) {
+        return command_policy::install(&signed, context);
+    }
     let policy = parties::with_robot(
         context,
         |robot, _| Ok(robot.take_level_policy(&signed, now_ms())?),
@@ -173,10 +200,6 @@ fn install(arguments: &Install, context: &Context) -> Result<Answer, CliError> {
         json!({"version": version}),
         format!("version {version} is in force on this robot from the next command on"),
     ))
-}
-
-fn read(path: &Path) -> Result<LevelProfiles, CliError> {
-    of_bytes(files::read(path, "a policy", LIMIT)?, path)
 }
 
 fn of_bytes(bytes: Vec<u8>, path: &Path) -> Result<LevelProfiles, CliError> {

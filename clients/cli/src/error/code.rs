@@ -67,6 +67,7 @@ impl CliError {
             | Self::Offline(_)
             | Self::PolicyBundle(_)
             | Self::LevelPolicy(_)
+            | Self::CommandPolicy(_)
             | Self::AppraisalPolicy(_) => self.authority_code("authority"),
             Self::OtherChange => "other-change",
             Self::OtherParent { .. } => "other-recovery-parent",
@@ -81,7 +82,10 @@ impl CliError {
             Self::HeldKey { .. } => "bad-key",
             Self::Keys(KeysError::OtherCommander) => "other-tpm",
             Self::Bundle(error) => error.code(),
+            Self::CommandPolicyOrder(error) => error.code(),
+            Self::Recorded { .. } => "bad-value",
             Self::AppraisalPolicyFile { .. }
+            | Self::CommandPolicyFile { .. }
             | Self::PolicyFile { .. }
             | Self::Keys(KeysError::LevelPolicy(_))
             | Self::Agent(AgentError::Keys(KeysError::LevelPolicy(_))) => "bad-policy",

@@ -47,6 +47,8 @@ impl CliError {
             | Self::CommanderMessage { .. }
             | Self::PolicyFile { .. }
             | Self::AppraisalPolicyFile { .. }
+            | Self::CommandPolicyFile { .. }
+            | Self::CommandPolicyOrder(_)
             | Self::Bundle(_)
             | Self::Agent(AgentError::Gate(_))
             | Self::Keys(
@@ -87,6 +89,7 @@ impl CliError {
             Self::EndorsementPin(error) => Some(error),
             Self::SharedKey(error) => Some(error),
             Self::LevelPolicy(error) => Some(error),
+            Self::CommandPolicy(error) => Some(error),
             Self::AppraisalPolicy(error) => Some(error),
             Self::Offline(error) => Some(error),
             Self::PolicyBundle(error) => Some(error),

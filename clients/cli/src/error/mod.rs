@@ -261,6 +261,30 @@ pub(crate) enum CliError {
     /// A policy was not signed.
     #[error("the policy is refused: {0}")]
     LevelPolicy(#[from] alcub3_server::LevelPolicyIssueError),
+    /// A command policy is none.
+    #[error("{}: {source}", path.display())]
+    CommandPolicyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<alcub3_command_authority::policy::PolicyDocumentError>,
+    },
+    /// A signed command policy is not its authority's, or not newer.
+    #[error(transparent)]
+    CommandPolicyOrder(#[from] alcub3_command_authority::policy::PolicyOrderError),
+    /// A command policy was not issued.
+    #[error(transparent)]
+    CommandPolicy(#[from] alcub3_server::CommandPolicyIssueError),
+    /// A line is no recorded command.
+    #[error("{} line {line} is no recorded command: {source}; record commands with `alcub3 command validate --record FILE`", path.display())]
+    Recorded {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// No policy bundle was issued.
     #[error(transparent)]
     PolicyBundle(#[from] alcub3_server::BundleIssueError),

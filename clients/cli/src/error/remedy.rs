@@ -94,6 +94,7 @@ impl CliError {
             Self::Reference { .. } => Some(
                 "mend it as docs/reference-values.md describes, or learn it anew (`alcub3 reference learn`)",
             ),
+            Self::CommandPolicyFile { .. } => Some("mend the policy; docs/command-policy.md has every key"),
             Self::AppraisalPolicyFile { .. } => {
                 Some("mend it, then `alcub3 policy check` says what it asks (docs/appraisal-policy.md)")
             }

@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod making;
 mod managed;
+mod policy_mark;
 mod seal;
 mod sweep;
 #[cfg(test)]
@@ -29,5 +30,6 @@ pub(crate) use chip::StoreChip;
 pub use error::StoreError;
 pub use making::KeyPlan;
 pub(crate) use managed::store_path;
+pub(crate) use policy_mark::PolicyMark;
 pub(crate) use seal::{RecordKey, RecordKind, Seal};
 pub use sweep::Swept;

@@ -20,6 +20,8 @@ pub(crate) enum RecordKind {
     MissionKey = 3,
     /// How many keys a mission has, in a file beside the store; its generation is that number.
     MissionKeyCount = 4,
+    /// Which command policy the robot follows.
+    CommandPolicy = 5,
 }
 
 impl RecordKey {
@@ -44,6 +46,7 @@ impl fmt::Display for RecordKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.0.first() {
             Some(kind) if *kind == RecordKind::ManagedKey as u8 => "key",
+            Some(kind) if *kind == RecordKind::CommandPolicy as u8 => "command policy",
             // The others are files, which have names.
             _ => "record",
         };

@@ -55,7 +55,7 @@ pub(super) fn payload(message: &[u8]) -> SeedResult<Vec<u8>> {
     Ok(Message::parse("a seed", message)?.payload().to_vec())
 }
 
-fn move_to() -> SeedResult<CommandEnvelope> {
+pub(super) fn move_to() -> SeedResult<CommandEnvelope> {
     Ok(CommandEnvelope {
         robot: RobotId::new("robot-17")?,
         mission: MissionId::new([8; 16]),

@@ -10,6 +10,7 @@ mod logs;
 mod missions;
 mod own_records;
 mod platforms;
+mod policies;
 mod psa;
 mod references;
 mod structures;
@@ -79,5 +80,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(psa::seeds()?);
     seeds.extend(references::seeds()?);
     seeds.extend(platforms::seeds()?);
+    seeds.extend(policies::seeds()?);
     Ok(seeds)
 }

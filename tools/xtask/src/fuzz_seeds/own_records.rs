@@ -18,6 +18,7 @@ const NOW_MS: u64 = 1_790_000_000_000;
 pub(super) fn seeds() -> SeedResult<Vec<Seed>> {
     let mut seeds = recoverable_keys()?;
     seeds.push(seed(RECORDS, "purge", purge()?));
+    seeds.push(seed(RECORDS, "policy-mark", policy_mark()));
     seeds.extend(provisioning()?);
     seeds.push(seed(RECORDS, "robot", robot()?));
     seeds.push(seed(RECORDS, "commander", commander()?));
@@ -46,6 +47,15 @@ fn recoverable_keys() -> SeedResult<Vec<Seed>> {
         seed(RECORDS, "recoverable-root", record(1, 5)),
         seed(RECORDS, "recoverable-recovered", record(2, 7)),
     ])
+}
+
+fn policy_mark() -> Vec<u8> {
+    let mut out = Encoder::structure("alcub3/command-policy-mark/v1", 1, 2);
+    out.u64(2)
+        .u64(9)
+        .u64(3)
+        .digest(&HashAlg::Sha256.digest(&[b"order"]));
+    out.finish()
 }
 
 fn purge() -> SeedResult<Vec<u8>> {

@@ -15,6 +15,9 @@ use alcub3_attestation::ima::ImaLog;
 use alcub3_attestation::psa::PlatformReferences;
 use alcub3_attestation::receipt::{PurgeReceipt, Receipt, Statement};
 use alcub3_command_authority::cose::Message;
+use alcub3_command_authority::policy::{
+    CommandPolicy, CommandPolicyOrder, CommandRules, PolicyStatement, RecordedCommand,
+};
 use alcub3_command_authority::{
     AuthorizedCommand, Context, Generation, ReplayWindows, Reservation, Verdict, VerifiedLease,
     VerifiedMission, judge,
@@ -78,6 +81,7 @@ fn authorises(payload: &[u8]) -> bool {
         profiles: &LevelProfiles::builtin(),
         missions: &world.missions,
         sessions: &world.sessions,
+        rules: &CommandRules::Builtin,
         lease: Some(&world.lease),
         generation: Generation(1),
     };
@@ -143,6 +147,19 @@ fn is_level_policy(payload: &[u8]) -> bool {
     VerifiedLevelPolicy::verify(&signed(payload), &WORLD.authority.verifying_key()).is_ok()
 }
 
+/// Whether it is a command policy as it is signed, or as people write it.
+fn is_command_policy(bytes: &[u8]) -> bool {
+    PolicyStatement::from_canonical(bytes).is_ok() || CommandPolicy::from_toml(bytes).is_ok()
+}
+
+/// Whether it is, signed, a policy's order, or a recorded command, or a command of which the world can make a record.
+fn is_command_order(bytes: &[u8]) -> bool {
+    let world = &*WORLD;
+    CommandPolicyOrder::read(&signed(bytes), &world.authority.verifying_key()).is_ok()
+        || serde_json::from_slice::<RecordedCommand>(bytes).is_ok()
+        || RecordedCommand::of(bytes, &world.robot, &world.missions, &[]).is_some()
+}
+
 /// Whether the claims, signed, are a token that the fuzz target's verifier refuses for nothing but the state.
 fn is_psa_token(payload: &[u8]) -> bool {
     let verdict = psa::judge_psa(&signed(payload));
@@ -181,6 +198,8 @@ fn accepts(seed: &Seed) -> Option<bool> {
         "evidence" => Evidence::from_canonical(bytes).is_ok() || ReferenceValues::from_text(text).is_ok(),
         "corim" => corim::read(bytes, &UNSIGNED).is_ok(),
         "level_policy" => is_level_policy(bytes),
+        "command_policy" => is_command_policy(bytes),
+        "command_order" => is_command_order(bytes),
         "own_records" => {
             reencoded(bytes).is_some_and(|again| again == bytes)
                 || HeldCommandKey::from_canonical(bytes).is_ok()

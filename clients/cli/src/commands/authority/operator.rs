@@ -38,7 +38,7 @@ pub(crate) struct Add {
     /// The person's name
     #[arg(value_name = "NAME")]
     id: OperatorId,
-    /// observer, operator, commander, maintainer or approver
+    /// observer, operator, commander, maintainer, security-officer, auditor or approver
     #[arg(long)]
     role: Role,
     /// The person's public key

@@ -1,0 +1,45 @@
+//! A verdict as programs get it, from the command line and over the local interface.
+
+use crate::Result;
+use crate::robot::Robot;
+use alcub3_command_authority::{Explanation, Reason};
+use alcub3_security_hal::GateVerdict;
+use serde_json::{Value, json};
+
+impl Robot {
+    /// Judges a command envelope as [`Self::validate`] does: the verdict as a document, with the command as it is recorded for
+    /// trying policies (`record`).
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn judge(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<Value> {
+        let verdict = self.validate(envelope, now_utc_ms)?;
+        let mut told = match &verdict {
+            GateVerdict::Admitted(admitted) => {
+                let command = admitted.command();
+                json!({
+                    "admitted": true, "command": command.name().as_str(), "issuer": command.issuer(),
+                    "second": command.second().map(|(second, _)| second), "mission": command.mission(),
+                    "sequence": command.sequence(),
+                })
+            }
+            GateVerdict::Refused(refusal) => refused(refusal.reasons()),
+        };
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("robot".into(), json!(self.robot()));
+            fields.insert("record".into(), json!(self.recorded(envelope, &verdict)));
+        }
+        Ok(told)
+    }
+}
+
+fn refused(reasons: &[Reason]) -> Value {
+    let named: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    let codes: Vec<&str> = reasons.iter().map(Reason::code).collect();
+    let words = reasons.iter().filter_map(Reason::explanation).map(in_words);
+    json!({"admitted": false, "reasons": named, "codes": codes, "words": words.collect::<Vec<_>>()})
+}
+
+fn in_words(explained: &Explanation) -> Value {
+    json!({"code": explained.code, "says": explained.says, "remedy": explained.remedy})
+}
