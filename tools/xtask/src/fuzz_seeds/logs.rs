@@ -5,8 +5,8 @@ use alcub3_audit_log::{Checkpoint, Entry, EntryKind, NoteSignature, Outcome, Sig
 use alcub3_crypto::HashAlg;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{
-    BootId, FaultSeverity, Level, MissionId, OperationalMode, Payload, Position, ReportedFault, RobotId,
-    RobotState, SensorCalibration, SubsystemFirmware,
+    BootId, FaultSeverity, Integrity, Labels, Level, MissionId, OperationalMode, Payload, Position,
+    ReportedFault, RobotId, RobotState, SensorCalibration, SubsystemFirmware,
 };
 
 use super::authority::agent_events;
@@ -140,6 +140,8 @@ fn audit() -> SeedResult<Vec<Seed>> {
             after_us: 12,
         }],
         object: Some(HashAlg::Sha384.digest(&[b"receipt"])),
+        label: Some(Labels::new(Level::Secret, Integrity::Operational)),
+        within_ms: Some(500),
     };
     let bytes = entry.to_canonical()?;
     let plain = Entry {
@@ -147,6 +149,8 @@ fn audit() -> SeedResult<Vec<Seed>> {
         reasons: vec![],
         steps: vec![],
         object: None,
+        label: None,
+        within_ms: None,
         ..entry
     }
     .to_canonical()?;
