@@ -33,11 +33,13 @@ pub enum EntryKind {
     Configuration,
     /// Something was wrong with the TPM, a store or a clock.
     Fault,
+    /// The head of a robot's audit log was taken by its authority, or refused.
+    Audit,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Start,
         Self::Provision,
         Self::Attest,
@@ -51,6 +53,7 @@ impl EntryKind {
         Self::Seal,
         Self::Configuration,
         Self::Fault,
+        Self::Audit,
     ];
 
     /// The name, which is also what the encoding holds.
@@ -69,6 +72,7 @@ impl EntryKind {
             Self::Seal => "seal",
             Self::Configuration => "configuration",
             Self::Fault => "fault",
+            Self::Audit => "audit",
         }
     }
 

@@ -12,6 +12,7 @@ use crate::enrolment::EnrolmentError;
 use crate::exchanges::ExchangeError;
 use crate::level_policy::LevelPolicyIssueError;
 use crate::missions::MissionApprovalError;
+use crate::audit_heads::AuditHeadRefusal;
 use crate::offline::OfflineRefusal;
 use crate::operators::OperatorError;
 use crate::origin::OriginError;
@@ -135,6 +136,17 @@ impl Refusal for ExchangeError {
             Self::UnknownOrUsed | Self::OtherUse | Self::Expired { .. } => "exchange",
             Self::Record(_) | Self::Store(_) => STATE,
             Self::Entropy(_) => CRYPTOGRAPHY,
+        }
+    }
+}
+
+impl Refusal for AuditHeadRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Report { source, .. } => source.code(),
+            Self::Message(_) => MALFORMED,
+            Self::Robot(error) => error.code(),
+            Self::Store(_) => STATE,
         }
     }
 }
