@@ -162,9 +162,9 @@ impl<F: LogFile> LogWriter<F> {
         Ok(first)
     }
 
-    /// Goes on in another file, which is empty: the entries of the one before are kept elsewhere.
-    pub fn move_to(&mut self, file: F) {
-        (self.file, self.bytes, self.broken) = (file, 0, false);
+    /// Goes on in another file, which has so many bytes of the last entries: those before are kept elsewhere.
+    pub fn move_to(&mut self, file: F, bytes: u64) {
+        (self.file, self.bytes) = (file, bytes);
     }
 
     /// The tree over the entries.

@@ -97,6 +97,30 @@ impl TileId {
         path
     }
 
+    /// Its hashes; out of the full one, where that took its place since.
+    pub fn read(&self, reader: &impl TileReader) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.width).ok()?.checked_mul(HASH_BYTES)?;
+        let bytes = reader.read(&self.path());
+        let mut bytes = bytes.or_else(|| reader.read(&self.full().path()))?;
+        bytes.truncate(length);
+        (bytes.len() == length).then_some(bytes)
+    }
+
+    /// The bundle of its entries; out of the full one, where that took its place since.
+    pub fn read_entries(&self, reader: &impl TileReader) -> Option<Vec<u8>> {
+        let bytes = reader.read(&self.entries_path());
+        let mut bytes = bytes.or_else(|| reader.read(&self.full().entries_path()))?;
+        let entries = bundle_entries(&bytes)?.into_iter();
+        let mut entries = entries.take(usize::try_from(self.width).ok()?);
+        let length = entries.try_fold(0usize, |length, entry| length.checked_add(entry.len().checked_add(2)?))?;
+        bytes.truncate(length);
+        (bundle_entries(&bytes)?.len() as u64 == self.width).then_some(bytes)
+    }
+
+    const fn full(&self) -> Self {
+        full_tile(self.level, self.index)
+    }
+
     /// All tiles of one level in a log of `size` entries.
     pub fn of_level(level: u32, size: u64) -> impl Iterator<Item = Self> {
         (0..).map_while(move |index| Self::in_log(level, index, size))
@@ -140,8 +164,7 @@ impl<R: TileReader> TiledNodes<R> {
     /// The hashes of one tile; none where it is not there in full.
     pub fn tile(&self, level: u32, index: u64) -> Option<Vec<NodeHash>> {
         let tile = TileId::in_log(level, index, self.size)?;
-        let bytes = self.reader.read(&tile.path())?;
-        tile_hashes(&bytes).filter(|hashes| hashes.len() as u64 == tile.width)
+        tile_hashes(&tile.read(&self.reader)?)
     }
 }
 
@@ -212,8 +235,8 @@ impl TileBuilder {
             let nodes = size.checked_shr(level.checked_mul(HEIGHT)?).unwrap_or(0);
             let (index, count) = (nodes / TILE_WIDTH, nodes % TILE_WIDTH);
             let bytes = match TileId::in_log(level, index, size) {
-                Some(tile) if is_entries => reader.read(&tile.entries_path())?,
-                Some(tile) => reader.read(&tile.path())?,
+                Some(tile) if is_entries => tile.read_entries(reader)?,
+                Some(tile) => tile.read(reader)?,
                 None => Vec::new(),
             };
             Some(Row {

@@ -54,7 +54,7 @@ impl ReplayStore for Reservations {
 impl Robot {
     /// Judges a command envelope. `now_utc_ms` is none where the robot has no trustworthy time: then it is refused.
     ///
-    /// The verdict is in the audit log, durably, before it is returned.
+    /// The verdict is in the audit log before it is returned: on the disk, or within the bound of its level, as [`alcub3_audit_log::Durability::of`] says.
     ///
     /// # Errors
     /// Only the audit log's: a verdict that could not be recorded must not take effect.
@@ -65,8 +65,10 @@ impl Robot {
         if matches!(verdict, GateVerdict::Admitted(_)) {
             self.admitted.fetch_add(1, Ordering::Relaxed);
         }
+        let mut label = None;
         let (subject, outcome, reasons) = match &verdict {
             GateVerdict::Admitted(admitted) => {
+                label = self.commands.mission_labels(&admitted.command().mission());
                 (admitted.command().issuer().to_string(), Outcome::Done, Vec::new())
             }
             GateVerdict::Refused(refusal) => {
@@ -78,8 +80,9 @@ impl Robot {
             .audit
             .entry(EntryKind::Command, subject, now_utc_ms.unwrap_or(0), outcome);
         entry.reasons = reasons;
+        entry.label = label.or(entry.label);
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
-        self.audit.append(&entry)?;
+        self.audit.record(entry)?;
         Ok(verdict)
     }
 

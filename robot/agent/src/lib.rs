@@ -11,6 +11,7 @@
 
 mod attester;
 mod audit;
+mod audit_heads;
 mod command_keys;
 mod commands;
 mod ending;
@@ -42,7 +43,8 @@ mod stopping;
 mod tls;
 
 pub use attester::{Asked, Surroundings};
-pub use audit::AuditFile;
+pub use audit::{AuditFile, AuditReader, VerifiedLog};
+pub use audit_heads::{AuditKeeper, AuditLink, AuditLinkNow};
 pub use error::AgentError;
 pub use identity::{Identity, IdentityLink, recover};
 pub use managed_keys::KeySweeper;

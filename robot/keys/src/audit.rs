@@ -59,12 +59,17 @@ impl RobotKeys {
     /// # Errors
     /// The chip's; the head may then have been counted.
     pub fn count_audit_head(&self, binding: &Digest) -> Result<Attestation> {
-        let (signer, handle) = (self.attestation_key(), self.nv.spec(NvIndex::AuditAnchor).handle);
-        let qualifying = binding.as_bytes().to_vec();
-        self.run(Lane::Attestation, move |chip| {
-            chip.nv_increment(handle)?;
-            chip.nv_certify(&signer, handle, &qualifying)
-        })
+        let handle = self.nv.spec(NvIndex::AuditAnchor).handle;
+        self.run(Lane::Attestation, move |chip| chip.nv_increment(handle))?;
+        self.certify_audit_head(binding)
+    }
+
+    /// Has the attestation key sign a head that was counted and not signed. Commands: 1 NV_Certify.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn certify_audit_head(&self, binding: &Digest) -> Result<Attestation> {
+        self.certify_index(NvIndex::AuditAnchor, binding.as_bytes().to_vec())
     }
 
     /// The key that signs the notes of the audit log, out of a key that never leaves the chip; made where there is none.
