@@ -130,11 +130,11 @@ impl CountFault {
         counted: u64,
     ) -> Result<(), Self> {
         match held {
+            None if has_checkpoint => Err(Self::Removed),
             _ if begun == Some(counted) && held.is_none_or(|held| held.checked_add(1) == begun) => Ok(()),
             Some(held) if held == counted => Ok(()),
             Some(held) if held < counted => Err(Self::RolledBack { held, counted }),
             Some(held) => Err(Self::OtherChip { held, counted }),
-            None if has_checkpoint => Err(Self::Removed),
             None => Ok(()),
         }
     }
@@ -165,5 +165,6 @@ mod tests {
         assert_eq!(judge(None, None, false, 30), Ok(()), "no head yet");
         assert_eq!(judge(None, Some(30), false, 30), Ok(()), "the first one");
         assert_eq!(judge(None, None, true, 30), Err(CountFault::Removed));
+        assert_eq!(judge(None, Some(30), true, 30), Err(CountFault::Removed));
     }
 }

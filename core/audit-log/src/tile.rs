@@ -112,7 +112,9 @@ impl TileId {
         let mut bytes = bytes.or_else(|| reader.read(&self.full().entries_path()))?;
         let entries = bundle_entries(&bytes)?.into_iter();
         let mut entries = entries.take(usize::try_from(self.width).ok()?);
-        let length = entries.try_fold(0usize, |length, entry| length.checked_add(entry.len().checked_add(2)?))?;
+        let length = entries.try_fold(0usize, |length, entry| {
+            length.checked_add(entry.len().checked_add(2)?)
+        })?;
         bytes.truncate(length);
         (bundle_entries(&bytes)?.len() as u64 == self.width).then_some(bytes)
     }
@@ -276,7 +278,7 @@ impl TileBuilder {
         let mut level = 0u32;
         self.frontier.append_with(leaf_hash(entry), |node| {
             let tiles = level / HEIGHT;
-            if level % HEIGHT == 0 {
+            if level.is_multiple_of(HEIGHT) {
                 let at = usize::try_from(tiles).unwrap_or(usize::MAX);
                 if rows.len() <= at {
                     rows.push(Row::default());

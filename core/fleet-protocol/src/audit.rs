@@ -4,8 +4,8 @@
 use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::certify::{CertifyError, Signed, verify_nv};
 use alcub3_audit_log::{
-    AuditBundle, Checkpoint, ConsistencyProof, Divergence, NodeHash, NoteKeyError, NoteProofError, NoteVerifier,
-    SignedCheckpoint, TpmAnchor, decode_anchor, encode_anchor,
+    AuditBundle, Checkpoint, ConsistencyProof, Divergence, NodeHash, NoteKeyError, NoteProofError,
+    NoteVerifier, SignedCheckpoint, TpmAnchor, decode_anchor, encode_anchor,
 };
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
@@ -63,7 +63,9 @@ pub enum AuditReportError {
     #[error("the chip certified something else than the counter of audit heads")]
     Counter,
     /// The chip has not counted further, though the head is another.
-    #[error("the head is another than the one held, and the chip counted {found} heads as then, or fewer ({held})")]
+    #[error(
+        "the head is another than the one held, and the chip counted {found} heads as then, or fewer ({held})"
+    )]
     Count {
         /// The count of the head that is held.
         held: u64,

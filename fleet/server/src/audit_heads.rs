@@ -23,7 +23,9 @@ const ALG: HashAlg = HashAlg::Sha256;
 #[derive(Debug, thiserror::Error)]
 pub enum AuditHeadRefusal {
     /// It proves nothing, or that the log does not go on from what is held.
-    #[error("robot {robot}: {source}; keep its disk as it is and look at both copies with `alcub3 audit verify`")]
+    #[error(
+        "robot {robot}: {source}; keep its disk as it is and look at both copies with `alcub3 audit verify`"
+    )]
     Report {
         /// The robot it says it is of.
         robot: RobotId,
@@ -106,11 +108,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuditHeadRefusal`].
-    pub fn take_audit_report(
-        &mut self,
-        message: &[u8],
-        now_ms: u64,
-    ) -> Result<Checkpoint, AuditHeadRefusal> {
+    pub fn take_audit_report(&mut self, message: &[u8], now_ms: u64) -> Result<Checkpoint, AuditHeadRefusal> {
         let object = ALG.digest(&[message]);
         let report = AuditReport::from_canonical(message);
         let decision = Decision::on(EntryKind::Audit, &report, |report| {
@@ -129,11 +127,16 @@ impl Authority {
             ..held
         };
         if is_new {
-            let subject = format!("audit log of {} entries, head {}", head.head().checkpoint().size(), head.count());
+            let subject = format!(
+                "audit log of {} entries, head {}",
+                head.head().checkpoint().size(),
+                head.count()
+            );
             let decision = Decision::about(EntryKind::Audit, Some(&robot), subject).with_object(object);
             self.on_record::<(), AuditHeadRefusal>(decision, now_ms, Ok(()))?;
         }
-        self.folder.put(COLLECTION, robot.as_str(), &held.to_canonical())?;
+        self.folder
+            .put(COLLECTION, robot.as_str(), &held.to_canonical())?;
         Ok(head.head().checkpoint().clone())
     }
 

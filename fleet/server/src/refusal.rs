@@ -3,6 +3,7 @@
 use crate::appraisal_policy::AppraisalPolicyIssueError;
 use crate::approval::ApprovalError;
 use crate::attestation::AttestationError;
+use crate::audit_heads::AuditHeadRefusal;
 use crate::backup::BackupError;
 use crate::certificates::CertificationError;
 use crate::chips::ChipRefusal;
@@ -12,7 +13,6 @@ use crate::enrolment::EnrolmentError;
 use crate::exchanges::ExchangeError;
 use crate::level_policy::LevelPolicyIssueError;
 use crate::missions::MissionApprovalError;
-use crate::audit_heads::AuditHeadRefusal;
 use crate::offline::OfflineRefusal;
 use crate::operators::OperatorError;
 use crate::origin::OriginError;

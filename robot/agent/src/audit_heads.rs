@@ -9,8 +9,8 @@ use crate::provision::LinkError;
 use crate::robot::Robot;
 use crate::{AgentError, Result};
 use alcub3_audit_log::{
-    CheckpointSchedule, CountFault, Divergence, Due, NoteSigner, SignedCheckpoint, TiledNodes, TpmAnchor, prove_consistency,
-    root_at,
+    CheckpointSchedule, CountFault, Divergence, Due, NoteSigner, SignedCheckpoint, TiledNodes, TpmAnchor,
+    prove_consistency, root_at,
 };
 use alcub3_fleet_protocol::audit::{AuditReport, ProvenHead};
 use alcub3_keys::RobotKeys;
@@ -146,7 +146,11 @@ impl Robot {
         // One that was counted, and not signed or not kept, is not counted again; after a fault, which is on record, it goes on from
         // what the chip says.
         let is_counted = held.is_some_and(|held| held.checked_add(1) == Some(counted));
-        let number = if is_counted { counted } else { counted.saturating_add(1) };
+        let number = if is_counted {
+            counted
+        } else {
+            counted.saturating_add(1)
+        };
         self.audit.put_file(ANCHORING, number.to_string().as_bytes())?;
         let binding = head.checkpoint().binding(self.keys.nv().name_alg());
         let signed = if is_counted {

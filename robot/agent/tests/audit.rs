@@ -116,9 +116,15 @@ fn what_may_be_behind_is_on_the_disk_within_its_bound_and_says_so() {
     for n in 0..1_000 {
         log.record(entry(&log, format!("bounded-{n}"))).unwrap();
     }
-    assert!(began.elapsed() < Duration::from_millis(400), "nobody waits for the disk");
+    assert!(
+        began.elapsed() < Duration::from_millis(400),
+        "nobody waits for the disk"
+    );
     while log.head().0 < 1_000 {
-        assert!(began.elapsed() < Duration::from_millis(2_000), "the bound is half a second");
+        assert!(
+            began.elapsed() < Duration::from_millis(2_000),
+            "the bound is half a second"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     let leaves = AuditReader::new(dir.path()).leaves().unwrap();
@@ -134,7 +140,10 @@ fn what_may_be_behind_is_on_the_disk_within_its_bound_and_says_so() {
     let log = labelled(Level::Cui);
     log.record(entry(&log, "on the disk first")).unwrap();
     let leaves = AuditReader::new(dir.path()).leaves().unwrap();
-    assert_eq!(Entry::from_canonical(leaves.last().unwrap()).unwrap().within_ms, None);
+    assert_eq!(
+        Entry::from_canonical(leaves.last().unwrap()).unwrap().within_ms,
+        None
+    );
 }
 
 #[test]
@@ -168,7 +177,11 @@ fn a_log_begins_a_new_file_and_keeps_every_entry() {
         append(&log, from, to);
         checkpoint(&log);
         append(&log, to + 10_000, to + 10_003);
-        expected.extend((from..to).chain(to + 10_000..to + 10_003).map(|n| format!("entry-{n}")));
+        expected.extend(
+            (from..to)
+                .chain(to + 10_000..to + 10_003)
+                .map(|n| format!("entry-{n}")),
+        );
         assert_eq!(subjects(dir.path()), expected);
         assert_whole(dir.path(), &log);
     }
@@ -200,7 +213,11 @@ fn damaged_tiles_are_made_again_and_damaged_entries_are_on_record() {
     bytes[7] ^= 1;
     std::fs::write(&tile, &bytes).unwrap();
     let log = open(dir.path());
-    assert_eq!((log.head(), faults(dir.path())), (head, vec![]), "the entries are as they were signed");
+    assert_eq!(
+        (log.head(), faults(dir.path())),
+        (head, vec![]),
+        "the entries are as they were signed"
+    );
     append(&log, 300, 301);
     checkpoint(&log);
     assert!(std::fs::read(&tile).unwrap() == right);
@@ -217,7 +234,12 @@ fn damaged_tiles_are_made_again_and_damaged_entries_are_on_record() {
     std::fs::write(&tile, &bytes).unwrap();
     drop(open(dir.path()));
     let faults = faults(dir.path());
-    assert!(faults.iter().any(|fault| fault.contains("not those of its checkpoint")), "{faults:?}");
+    assert!(
+        faults
+            .iter()
+            .any(|fault| fault.contains("not those of its checkpoint")),
+        "{faults:?}"
+    );
 }
 
 #[test]
@@ -229,12 +251,28 @@ fn a_file_of_entries_that_was_cut_loses_nothing_that_was_laid_out() {
     drop(log);
     let path = dir.path().join("audit.log");
     let length = std::fs::metadata(&path).unwrap().len();
-    std::fs::File::options().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
     let verified = AuditReader::new(dir.path()).verify(&key(), &[]).unwrap();
-    assert!(matches!(verified.findings[0], Finding::Missing { before: 300, .. }), "{:?}", verified.findings);
+    assert!(
+        matches!(verified.findings[0], Finding::Missing { before: 300, .. }),
+        "{:?}",
+        verified.findings
+    );
     let log = open(dir.path());
-    assert!(faults(dir.path())[0].contains("was cut"), "{:?}", faults(dir.path()));
-    assert_eq!(subjects(dir.path())[..300], (0..300).map(|n| format!("entry-{n}")).collect::<Vec<_>>());
+    assert!(
+        faults(dir.path())[0].contains("was cut"),
+        "{:?}",
+        faults(dir.path())
+    );
+    assert_eq!(
+        subjects(dir.path())[..300],
+        (0..300).map(|n| format!("entry-{n}")).collect::<Vec<_>>()
+    );
     append(&log, 300, 310);
     checkpoint(&log);
     assert_whole(dir.path(), &log);
@@ -262,13 +300,21 @@ fn every_changed_byte_of_a_logs_file_of_entries_is_found_where_it_is() {
         std::fs::write(&path, &changed).unwrap();
         let index = ends.iter().take_while(|end| **end <= at).count() as u64;
         let found = reader.verify(&key(), &[]).unwrap().findings;
-        assert_eq!(found.first().and_then(Finding::position), Some(index), "byte {at}");
+        assert_eq!(
+            found.first().and_then(Finding::position),
+            Some(index),
+            "byte {at}"
+        );
     }
     for cut in 0..right.len() {
         std::fs::write(&path, &right[..cut]).unwrap();
         let index = ends.iter().take_while(|end| **end <= cut).count() as u64;
         let found = reader.verify(&key(), &[]).unwrap().findings;
-        assert_eq!(found.first().and_then(Finding::position), Some(index), "cut at {cut}");
+        assert_eq!(
+            found.first().and_then(Finding::position),
+            Some(index),
+            "cut at {cut}"
+        );
     }
 }
 

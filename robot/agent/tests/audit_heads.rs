@@ -30,7 +30,13 @@ fn faults(life: &Life) -> Vec<String> {
 }
 
 fn proven(life: &Life, report: &AuditReport) -> ProvenHead {
-    let key = life.robot().keys().record().attestation_key.verifying_key().unwrap();
+    let key = life
+        .robot()
+        .keys()
+        .record()
+        .attestation_key
+        .verifying_key()
+        .unwrap();
     report.verify(&key, &life.robot().keys().nv()).unwrap()
 }
 
@@ -57,17 +63,30 @@ fn the_chip_vouches_for_each_head_and_counts_it() {
         life.robot().checkpoint_audit().unwrap();
         let held = last.as_ref().map(|head| head.head().checkpoint().size());
         let report = life.robot().audit_report(held).unwrap();
-        let head = proven(&life, &AuditReport::from_canonical(&report.to_canonical()).unwrap());
+        let head = proven(
+            &life,
+            &AuditReport::from_canonical(&report.to_canonical()).unwrap(),
+        );
         if let Some(last) = &last {
             assert_eq!(head.count(), last.count() + 1);
-            head.follows(last, &report.proof(head.head().checkpoint())).unwrap();
+            head.follows(last, &report.proof(head.head().checkpoint()))
+                .unwrap();
             let again = report.proof(head.head().checkpoint());
-            assert_eq!(last.follows(&head, &again).unwrap_err().code(), "audit-rolled-back");
+            assert_eq!(
+                last.follows(&head, &again).unwrap_err().code(),
+                "audit-rolled-back"
+            );
         }
         for at in [20, 60] {
             let mut changed = report.clone();
             changed.anchor.message[at] ^= 1;
-            let key = life.robot().keys().record().attestation_key.verifying_key().unwrap();
+            let key = life
+                .robot()
+                .keys()
+                .record()
+                .attestation_key
+                .verifying_key()
+                .unwrap();
             let refused = changed.verify(&key, &life.robot().keys().nv()).unwrap_err();
             assert_eq!(refused.code(), "audit-anchor");
         }
@@ -98,7 +117,10 @@ fn a_log_that_was_rolled_back_with_its_head_is_found_by_what_the_chip_counted() 
     copy_folder(&old.path().join("audit"), &life.path().join("audit"));
     life.open();
     let found = faults(&life);
-    assert!(found.len() == 1 && found[0].contains("was rolled back: the chip counted"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("was rolled back: the chip counted"),
+        "{found:?}"
+    );
     // What is on record goes on from there, and the next start finds nothing new.
     append(&life, 1);
     life.robot().checkpoint_audit().unwrap();
@@ -113,7 +135,11 @@ fn a_head_that_was_removed_or_made_up_is_found() {
     life.robot().checkpoint_audit().unwrap();
     std::fs::remove_file(life.path().join("audit/anchored.cbor")).unwrap();
     life.open();
-    assert!(faults(&life)[0].contains("its record was removed"), "{:?}", faults(&life));
+    assert!(
+        faults(&life)[0].contains("its record was removed"),
+        "{:?}",
+        faults(&life)
+    );
     let mut life = Life::running();
     append(&life, 3);
     life.robot().checkpoint_audit().unwrap();
@@ -123,16 +149,22 @@ fn a_head_that_was_removed_or_made_up_is_found() {
     life.robot = None;
     std::fs::remove_file(life.path().join("audit/resume.cbor")).unwrap();
     let content = std::fs::read(life.path().join("audit.log")).unwrap();
-    let keep: usize = alcub3_audit_log::pieces(&content).take(4).map(|piece| piece.len()).sum();
+    let keep: usize = alcub3_audit_log::pieces(&content)
+        .take(4)
+        .map(|piece| piece.len())
+        .sum();
     std::fs::write(life.path().join("audit.log"), &content[..keep]).unwrap();
     life.open();
     let found = faults(&life);
-    assert!(found.iter().any(|fault| fault.contains("rolled back or cut")), "{found:?}");
+    assert!(
+        found.iter().any(|fault| fault.contains("rolled back or cut")),
+        "{found:?}"
+    );
 }
 
 /// Somebody outside who holds the last head, and is not always there.
 struct Holder {
-    held: Option<AuditReport>,
+    held: Vec<AuditReport>,
     is_there: bool,
     taken: Vec<u64>,
 }
@@ -149,7 +181,7 @@ impl AuditLink for Holder {
         let report = AuditReport::from_canonical(report).unwrap();
         let size = report.note.lines().nth(1).unwrap().parse().unwrap();
         self.taken.push(size);
-        self.held = Some(report);
+        self.held.push(report);
         Ok(())
     }
 }
@@ -158,7 +190,7 @@ impl AuditLink for Holder {
 fn heads_leave_the_robot_while_there_is_a_link() {
     let life = Life::running();
     let mut holder = Holder {
-        held: None,
+        held: Vec::new(),
         is_there: false,
         taken: Vec::new(),
     };
@@ -167,21 +199,36 @@ fn heads_leave_the_robot_while_there_is_a_link() {
     life.robot().tend_audit(Some(&mut holder), 0).unwrap_err();
     holder.is_there = true;
     let mut now_ms = life.robot().tend_audit(Some(&mut holder), 1_000).unwrap();
-    assert!(holder.taken.is_empty() && now_ms <= 6_000, "it is tried again soon");
+    assert!(
+        holder.taken.is_empty() && now_ms <= 6_000,
+        "it is tried again soon"
+    );
     now_ms = life.robot().tend_audit(Some(&mut holder), now_ms).unwrap();
     assert_eq!(holder.taken.len(), 1);
     let before = life.counts.total();
     for _ in 0..3 {
         now_ms = life.robot().tend_audit(Some(&mut holder), now_ms).unwrap();
     }
-    assert_eq!(life.counts.total(), before, "nothing is new: the last is sent again");
-    assert!(now_ms >= 80_000 && holder.taken.len() >= 3, "{now_ms} {:?}", holder.taken);
+    assert_eq!(
+        life.counts.total(),
+        before,
+        "nothing is new: the last is sent again"
+    );
+    assert!(
+        now_ms >= 80_000 && holder.taken.len() >= 3,
+        "{now_ms} {:?}",
+        holder.taken
+    );
     append(&life, 3);
     for _ in 0..2 {
         now_ms = life.robot().tend_audit(Some(&mut holder), now_ms).unwrap();
     }
     assert_eq!(holder.taken.last(), Some(&life.robot().audit().head().0));
-    let report = holder.held.unwrap();
-    proven(&life, &report);
-    assert!(report.held > 0 && !report.path.is_empty());
+    let mut heads = holder.held.iter().map(|report| (report, proven(&life, report)));
+    let (_, mut before) = heads.next().unwrap();
+    for (report, head) in heads {
+        head.follows(&before, &report.proof(head.head().checkpoint()))
+            .unwrap();
+        before = head;
+    }
 }

@@ -14,7 +14,8 @@
 
 use alcub3_agent::{AuditFile, AuditReader};
 use alcub3_audit_log::{
-    Entry, EntryKind, NoteSigner, Outcome, SignedCheckpoint, Tree, leaf_hash, prove_consistency, prove_inclusion,
+    Entry, EntryKind, NoteSigner, Outcome, SignedCheckpoint, Tree, leaf_hash, prove_consistency,
+    prove_inclusion,
 };
 use alcub3_crypto::{Ed25519Key, Secret};
 use alcub3_trust_model::{BootId, RobotId};
@@ -123,7 +124,11 @@ fn what_was_acknowledged_is_in_the_log_and_provable_after_every_kill() {
         assert_eq!((tree.size(), tree.root()), (size, root), "round {round}");
         for (index, subject) in &acknowledged {
             let leaf = &leaves[usize::try_from(*index).unwrap()];
-            assert_eq!(&Entry::from_canonical(leaf).unwrap().subject, subject, "round {round}");
+            assert_eq!(
+                &Entry::from_canonical(leaf).unwrap().subject,
+                subject,
+                "round {round}"
+            );
             let proof = prove_inclusion(&tree, *index, size).unwrap();
             proof.verify(&leaf_hash(leaf), &root).unwrap();
         }
@@ -137,7 +142,9 @@ fn what_was_acknowledged_is_in_the_log_and_provable_after_every_kill() {
             let proof = prove_consistency(&tree, first, second).unwrap();
             before.checkpoint().leads_to(head.checkpoint(), &proof).unwrap();
         }
-        let verified = AuditReader::new(dir.path()).verify(signer().verifier(), &[]).unwrap();
+        let verified = AuditReader::new(dir.path())
+            .verify(signer().verifier(), &[])
+            .unwrap();
         assert_eq!(verified.findings, [], "round {round}");
         before = Some(head);
     }

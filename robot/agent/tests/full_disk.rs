@@ -89,6 +89,11 @@ fn a_wipe_that_cannot_be_finished_keeps_no_robot_from_its_state() {
     with_a_disk_that_fills("filling::a_wipe_is_not_finished");
 }
 
+#[test]
+fn a_log_that_takes_nothing_has_commands_refused_and_a_stop_done() {
+    with_a_disk_that_fills("filling::a_stop_is_done_unlogged");
+}
+
 fn approved_rearm(life: &mut Life) -> (Vec<u8>, SessionId) {
     let session = life.next_session();
     let levels = [Level::Unclassified, Level::Cui];
@@ -130,6 +135,32 @@ mod filling {
         let (size, _) = life.robot().audit().head();
         life.open();
         assert_eq!(life.robot().audit().head().0, size + 1, "that it runs again");
+    }
+
+    #[test]
+    fn a_stop_is_done_unlogged() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        fill_log(&life);
+        limit_files(&log_bytes(&life).to_string());
+        let refused = life.robot().validate(b"no envelope", Some(NOW_MS));
+        assert!(
+            refused.is_err(),
+            "a verdict that is not on record takes no effect"
+        );
+        let report = life.stop();
+        assert!(life.robot().is_stopped());
+        let unconfirmed: Vec<&str> = report.unconfirmed().map(|step| step.step.name()).collect();
+        assert_eq!(
+            unconfirmed,
+            ["audit"],
+            "the stop is done, and says what is not on record"
+        );
+        limit_files("unlimited");
+        life.open();
+        assert!(life.robot().is_stopped());
     }
 
     #[test]

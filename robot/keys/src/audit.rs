@@ -79,12 +79,10 @@ impl RobotKeys {
     /// The chip's; the folder's; a record that another chip's key made.
     pub fn audit_note_key(&self) -> Result<Ed25519Key> {
         let record = match self.folder.read(FILE)? {
-            Some(bytes) => {
-                NoteKeyRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
-                    name: FILE.into(),
-                    source,
-                })?
-            }
+            Some(bytes) => NoteKeyRecord::from_canonical(&bytes).map_err(|source| KeysError::Record {
+                name: FILE.into(),
+                source,
+            })?,
             None => self.make_note_key()?,
         };
         let parent = self.storage_root();

@@ -16,6 +16,7 @@ impl CliError {
             | Self::Approvers { .. }
             | Self::SameApprover
             | Self::NoInput
+            | Self::NoAuditKey
             | Self::NoVote
             | Self::OtherIssuer { .. }
             | Self::Agent(AgentError::NotDeclared { .. })
@@ -69,6 +70,7 @@ impl CliError {
             Self::Operator(error) => Some(error),
             Self::RobotRecords(error) => Some(error),
             Self::Attestation(error) => Some(error),
+            Self::AuditHead(error) => Some(error),
             Self::Platform(error) => Some(error),
             Self::Mission(error) => Some(error),
             Self::Rearm(error) => Some(error),

@@ -50,7 +50,9 @@ impl Group {
     }
 
     fn wait(&self) -> Result<u64, Failure> {
-        let waited = self.done.wait_while(lock(&self.outcome), |outcome| outcome.is_none());
+        let waited = self
+            .done
+            .wait_while(lock(&self.outcome), |outcome| outcome.is_none());
         let outcome = waited.unwrap_or_else(PoisonError::into_inner);
         outcome.clone().unwrap_or(Err(Failure::Broken))
     }

@@ -44,7 +44,10 @@ fn known(layout: &Layout, resume: Resume) -> Result<(Option<(Resume, Frontier)>,
         head_of(layout).is_some_and(|head| (head.size(), *head.root()) == (frontier.size(), frontier.root()))
     };
     let Some(frontier) = frontier.filter(is_signed) else {
-        let fault = format!("audit log: its first {} entries do not have the root of the checkpoint", resume.size);
+        let fault = format!(
+            "audit log: its first {} entries do not have the root of the checkpoint",
+            resume.size
+        );
         return Ok((None, vec![fault]));
     };
     let length = match fs::metadata(layout.entries(resume.base)) {
@@ -101,7 +104,10 @@ fn read_all(layout: &Layout, faults: &mut Vec<String>) -> Result<Found> {
     if let Some(head) = signed
         && !has_root(frontier.clone(), &content, &head)
     {
-        let fault = format!("audit log: its first {} entries are not those of its checkpoint", head.size());
+        let fault = format!(
+            "audit log: its first {} entries are not those of its checkpoint",
+            head.size()
+        );
         if !faults.contains(&fault) {
             faults.push(fault);
         }

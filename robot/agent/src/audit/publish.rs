@@ -90,8 +90,6 @@ impl AuditFile {
     pub fn last_checkpoint(&self) -> Option<(SignedCheckpoint, NoteVerifier)> {
         last_checkpoint(&self.shared.layout)
     }
-
-
 }
 
 pub(super) fn last_checkpoint(layout: &Layout) -> Option<(SignedCheckpoint, NoteVerifier)> {
@@ -107,9 +105,9 @@ fn builder_behind(layout: &Layout, resume: Resume) -> Result<(TileBuilder, u64)>
     let read = |path: &str| layout.read(path);
     let behind = TileBuilder::behind(resume.size, &read).map(|builder| (builder, resume.offset));
     let again = || TileBuilder::behind(resume.base, &read).map(|builder| (builder, 0));
-    behind.or_else(again).ok_or(AgentError::AuditTiles {
-        before: resume.size,
-    })
+    behind
+        .or_else(again)
+        .ok_or(AgentError::AuditTiles { before: resume.size })
 }
 
 fn read_between(layout: &Layout, base: u64, from: u64, end: u64) -> Result<Vec<u8>> {
@@ -121,14 +119,18 @@ fn read_between(layout: &Layout, base: u64, from: u64, end: u64) -> Result<Vec<u
 }
 
 fn put_tiles(layout: &Layout, files: &[TileFile]) -> Result<()> {
-    let files = files.iter().map(|file| (file.path.as_str(), file.bytes.as_slice()));
+    let files = files
+        .iter()
+        .map(|file| (file.path.as_str(), file.bytes.as_slice()));
     Ok(layout.put_all(files)?)
 }
 
 /// The checkpoint with its key, and the one before it among the earlier ones.
 fn put_head(layout: &Layout, key: &NoteVerifier, head: &SignedCheckpoint) -> Result<()> {
     let mut earlier = earlier_notes(layout);
-    let last = layout.read(CHECKPOINT).filter(|note| earlier.last() != Some(note));
+    let last = layout
+        .read(CHECKPOINT)
+        .filter(|note| earlier.last() != Some(note));
     earlier.extend(last);
     thin_out(&mut earlier);
     let mut framed = Vec::new();
@@ -159,7 +161,11 @@ fn thin_out(earlier: &mut Vec<Vec<u8>>) {
 pub(super) fn earlier_notes(layout: &Layout) -> Vec<Vec<u8>> {
     let bytes = layout.read(EARLIER).unwrap_or_default();
     let notes = bundle_entries(&bytes).unwrap_or_default();
-    notes.into_iter().filter(|note| note.len() < 65_535).map(<[u8]>::to_vec).collect()
+    notes
+        .into_iter()
+        .filter(|note| note.len() < 65_535)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 /// The heads of earlier checkpoints that the log's key signed, oldest first.

@@ -4,8 +4,8 @@ use super::disk::Layout;
 use super::publish::{earlier_heads, last_checkpoint};
 use crate::{AgentError, Result};
 use alcub3_audit_log::{
-    CheckedLog, Checkpoint, Finding, NoteVerifier, SignedCheckpoint, TILE_WIDTH, TileId, bundle_entries, check_folder,
-    leaf_hash, pieces, tile_hashes,
+    CheckedLog, Checkpoint, Finding, NoteVerifier, SignedCheckpoint, TILE_WIDTH, TileId, bundle_entries,
+    check_folder, leaf_hash, pieces, tile_hashes,
 };
 use alcub3_fleet_protocol::audit::AuditReport;
 use std::fs;
