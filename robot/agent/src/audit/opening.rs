@@ -35,9 +35,12 @@ pub(super) fn find(layout: &Layout) -> Result<Found> {
     Ok(Found { faults, ..found })
 }
 
+/// Where a start goes on, and the tree up to there.
+type Known = (Resume, Frontier);
+
 /// Where a start goes on, if the tiles have the root of the last checkpoint. Where the file of entries ends before that, what is left of
 /// it is put aside: its entries are in the bundles.
-fn known(layout: &Layout, resume: Resume) -> Result<(Option<(Resume, Frontier)>, Vec<String>)> {
+fn known(layout: &Layout, resume: Resume) -> Result<(Option<Known>, Vec<String>)> {
     let nodes = TiledNodes::new(resume.size, |path: &str| layout.read(path));
     let frontier = Frontier::load(resume.size, &nodes);
     let is_signed = |frontier: &Frontier| {

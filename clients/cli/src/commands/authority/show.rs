@@ -2,6 +2,7 @@
 
 use super::platform;
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::commands::audit::{self, Selection};
 use crate::commands::files;
 use crate::error::CliError;

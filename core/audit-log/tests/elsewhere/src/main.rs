@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use signed_note::{Note, StandardVerifier, VerifierList};
 use tlog_tiles::{
-    Checkpoint, Hash, Tile, TileHashReader, TileReader, check_record, check_tree, prove_record, prove_tree, record_hash,
+    Checkpoint, Hash, Tile, TileHashReader, TileReader, check_record, check_tree, prove_record, prove_tree,
+    record_hash,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -29,7 +30,10 @@ impl TileReader for Folder {
     fn read_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::Error> {
         // Its paths name the height, which is always 8 in C2SP tlog-tiles.
         let path = |tile: &Tile| tile.path().replacen("tile/8/", "tile/", 1);
-        tiles.iter().map(|tile| self.read(&path(tile)).map_err(|_| tlog_tiles::Error::InvalidTile)).collect()
+        tiles
+            .iter()
+            .map(|tile| self.read(&path(tile)).map_err(|_| tlog_tiles::Error::InvalidTile))
+            .collect()
     }
 
     fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
@@ -71,8 +75,14 @@ fn judge(arguments: &[String]) -> Result<String, Failure> {
         let half_root = tlog_tiles::tree_hash(half, &Stored(&tree))?;
         check_tree(&prove_tree(size, half, &hashes)?, size, root, half, half_root)?;
     }
-    let proofs = arguments.get(2).map_or(Ok(String::new()), std::fs::read_to_string)?;
-    let count = proofs.lines().map(proof).collect::<Result<Vec<()>, Failure>>()?.len();
+    let proofs = arguments
+        .get(2)
+        .map_or(Ok(String::new()), std::fs::read_to_string)?;
+    let count = proofs
+        .lines()
+        .map(proof)
+        .collect::<Result<Vec<()>, Failure>>()?
+        .len();
     Ok(format!("{size} entries and {count} proofs hold"))
 }
 
@@ -87,7 +97,10 @@ impl tlog_tiles::HashReader for Stored<'_> {
 
 fn entries(folder: &Folder, size: u64) -> Result<Vec<Vec<u8>>, Failure> {
     let mut entries = Vec::new();
-    for mut tile in Tile::new_tiles(8, 0, size).into_iter().filter(|tile| tile.level() == 0) {
+    for mut tile in Tile::new_tiles(8, 0, size)
+        .into_iter()
+        .filter(|tile| tile.level() == 0)
+    {
         tile.set_is_data();
         let path = tile.path().replacen("tile/8/data/", "tile/entries/", 1);
         let bundle = folder.read(&path)?;
@@ -99,7 +112,11 @@ fn entries(folder: &Folder, size: u64) -> Result<Vec<Vec<u8>>, Failure> {
             left = rest;
         }
     }
-    if entries.len() as u64 == size { Ok(entries) } else { Err("entries are missing".into()) }
+    if entries.len() as u64 == size {
+        Ok(entries)
+    } else {
+        Err("entries are missing".into())
+    }
 }
 
 fn proof(line: &str) -> Result<(), Failure> {
@@ -107,7 +124,10 @@ fn proof(line: &str) -> Result<(), Failure> {
     let [kind, first, second, one, other, path @ ..] = words.as_slice() else {
         return Err("a proof has at least five words".into());
     };
-    let path = path.iter().map(|word| Hash::parse_hash(word)).collect::<Result<Vec<_>, _>>()?;
+    let path = path
+        .iter()
+        .map(|word| Hash::parse_hash(word))
+        .collect::<Result<Vec<_>, _>>()?;
     let (first, second): (u64, u64) = (first.parse()?, second.parse()?);
     let (one, other) = (Hash::parse_hash(one)?, Hash::parse_hash(other)?);
     match *kind {
