@@ -160,7 +160,7 @@ mod filling {
         let unconfirmed: Vec<&str> = report.unconfirmed().map(|step| step.step.name()).collect();
         assert_eq!(
             unconfirmed,
-            ["audit"],
+            ["audited"],
             "the stop is done, and says what is not on record"
         );
         limit_files("unlimited");

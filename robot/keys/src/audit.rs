@@ -1,5 +1,6 @@
 //! What the audit log asks of the chip: to count its heads, to sign them, and the key for the notes that witnesses read.
 
+use crate::provisioning::nv_public;
 use crate::robot::RobotKeys;
 use crate::{KeysError, Result};
 use alcub3_crypto::tpm::template::PublicTemplate;
@@ -46,12 +47,17 @@ impl NoteKeyRecord {
 }
 
 impl RobotKeys {
-    /// How many heads of the audit log the chip has counted. Commands: 1 NV_Read.
+    /// How many heads of the audit log the chip has counted. Commands: 1 NV_Read, and 1 NV_ReadPublic the first time.
     ///
     /// # Errors
     /// The chip's.
     pub fn audit_heads_counted(&self) -> Result<u64> {
-        Ok(self.counter(NvIndex::AuditAnchor)?.value)
+        let spec = self.nv.spec(NvIndex::AuditAnchor);
+        self.run(Lane::Background, move |chip| {
+            // Asked in a session, and held to the definition: the name is what later commands answer for.
+            chip.nv_expect(&nv_public(&spec))?;
+            chip.nv_counter(spec.handle)
+        })
     }
 
     /// Counts a head and has the attestation key sign the count with it. Commands: 1 NV_Increment, 1 NV_Certify.
