@@ -98,20 +98,13 @@ fn ocsf(index: u64, entry: &Entry) -> Value {
         },
         "unmapped": to_json(index, Some(entry)),
     });
-    let subject = json!({
-        "name": entry.robot.as_ref().map_or("authority", |robot| robot.as_str()),
-        "type": entry.kind.name(),
-        "uid": entry.subject,
-    });
-    let field = if class == APPLICATION_LIFECYCLE {
-        "app"
+    let robot = entry.robot.as_ref().map_or("authority", |robot| robot.as_str());
+    let (field, object) = if class == APPLICATION_LIFECYCLE {
+        let app = json!({"name": "alcub3", "vendor_name": "alcub3", "uid": robot});
+        ("app", app)
     } else {
-        "entity"
-    };
-    let object = if class == APPLICATION_LIFECYCLE {
-        json!({"name": "alcub3", "vendor_name": "alcub3", "uid": subject["name"]})
-    } else {
-        subject
+        let entity = json!({"name": robot, "type": entry.kind.name(), "uid": entry.subject});
+        ("entity", entity)
     };
     if let Some(fields) = event.as_object_mut() {
         fields.insert(field.to_owned(), object);

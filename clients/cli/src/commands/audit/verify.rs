@@ -234,7 +234,7 @@ fn text(found: &Found) -> String {
             "  its head is number {count} that the chip counted and signed"
         )),
         None => {
-            text.push_str("  by the log's own key alone: give --ak for what the chip counted and signed\n")
+            text.push_str("  by the log's own key alone: give --ak for what the chip counted and signed\n");
         }
     }
     text
