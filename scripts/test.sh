@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/validators.sh
+scripts/validators.sh --tlog
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -2,7 +2,7 @@
 
 use alcub3_crypto::Digest;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Reader};
-use alcub3_trust_model::{BootId, RobotId, domain};
+use alcub3_trust_model::{BootId, Labels, Level, RobotId, domain};
 
 /// What an entry is about.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Ord, PartialOrd, Hash)]
@@ -33,11 +33,13 @@ pub enum EntryKind {
     Configuration,
     /// Something was wrong with the TPM, a store or a clock.
     Fault,
+    /// The head of a robot's audit log was taken by its authority, or refused.
+    Audit,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Start,
         Self::Provision,
         Self::Attest,
@@ -51,6 +53,7 @@ impl EntryKind {
         Self::Seal,
         Self::Configuration,
         Self::Fault,
+        Self::Audit,
     ];
 
     /// The name, which is also what the encoding holds.
@@ -69,6 +72,7 @@ impl EntryKind {
             Self::Seal => "seal",
             Self::Configuration => "configuration",
             Self::Fault => "fault",
+            Self::Audit => "audit",
         }
     }
 
@@ -151,6 +155,11 @@ pub struct Entry {
     pub steps: Vec<Step>,
     /// The digest of the object that the entry is about: an envelope, a receipt, evidence.
     pub object: Option<Digest>,
+    /// Who may read it. None in what was written before entries had labels, and where nobody said: see [`Self::is_readable_by`].
+    pub label: Option<Labels>,
+    /// Where what it says took effect before the entry was on the disk: how far behind the disk may be, in milliseconds. None
+    /// where the entry came first.
+    pub within_ms: Option<u32>,
 }
 
 /// An entry that no canonical form exists for.
@@ -180,7 +189,15 @@ impl Entry {
         let mut out = Encoder::structure(
             domain::AUDIT_ENTRY,
             VERSION,
-            7 + usize::from(self.robot.is_some()) + usize::from(self.object.is_some()),
+            7 + [
+                self.robot.is_some(),
+                self.object.is_some(),
+                self.label.is_some(),
+                self.within_ms.is_some(),
+            ]
+            .into_iter()
+            .map(usize::from)
+            .sum::<usize>(),
         );
         if let Some(robot) = &self.robot {
             out.u64(2).text(robot.as_str());
@@ -203,7 +220,22 @@ impl Entry {
         if let Some(object) = &self.object {
             out.u64(10).digest(object);
         }
+        if let Some(label) = &self.label {
+            label.encode(out.u64(11));
+        }
+        if let Some(within_ms) = self.within_ms {
+            out.u64(12).u64(within_ms.into());
+        }
         Ok(out.finish())
+    }
+
+    /// Whether a reader cleared for these labels may read it. Of an entry without a label nobody said what is in it: it is for
+    /// readers of the highest level only.
+    pub fn is_readable_by(&self, reader: &Labels) -> bool {
+        match &self.label {
+            Some(label) => reader.can_read(label),
+            None => reader.level == Level::TopSecret,
+        }
     }
 
     fn check(&self) -> Result<(), EntryError> {
@@ -250,6 +282,10 @@ impl Entry {
         } else {
             None
         };
+        let labelled = fields.optional(r, 11, "label")?;
+        let label = labelled.then(|| Labels::decode(r)).transpose()?;
+        let bounded = fields.optional(r, 12, "within_ms")?;
+        let within_ms = bounded.then(|| r.u32("within_ms")).transpose()?;
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -262,6 +298,8 @@ impl Entry {
             reasons,
             steps,
             object,
+            label,
+            within_ms,
         })
     }
 }

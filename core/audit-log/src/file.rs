@@ -1,10 +1,12 @@
 //! The log's file: entries one after the other, each behind its length in bytes as a big-endian u32.
 
-use crate::{Entry, EntryError, EntryKind, NodeHash, Tree};
+use crate::{Entry, EntryError, EntryKind, Frontier, NodeHash, leaf_hash};
 use std::io;
 
-/// The longest entry, in bytes.
-const LONGEST_ENTRY: u32 = 1 << 20;
+/// The longest entry, in bytes: with its length in front it still fits an entry bundle (C2SP tlog-tiles).
+const LONGEST_ENTRY: u32 = 65_531;
+/// The longest stretch of damage that counts as one leaf, in bytes.
+const LONGEST_DAMAGE: usize = 65_535;
 
 /// Where the bytes of a log are kept.
 pub trait LogFile {
@@ -45,8 +47,35 @@ pub struct LogWriter<F> {
     bytes: u64,
     /// A failed append could not be undone, so that nothing may follow it.
     broken: bool,
-    tree: Tree,
-    size: u64,
+    frontier: Frontier,
+}
+
+/// The canonical bytes of an entry that a log takes.
+#[derive(Clone, Debug)]
+pub struct Record(Vec<u8>);
+
+impl Record {
+    /// The entry's canonical bytes.
+    ///
+    /// # Errors
+    /// [`EntryError`] where it has none, or too many.
+    pub fn new(entry: &Entry) -> Result<Self, EntryError> {
+        let bytes = entry.to_canonical()?;
+        let most = usize::try_from(LONGEST_ENTRY).unwrap_or(usize::MAX);
+        if bytes.len() > most {
+            return Err(EntryError {
+                field: "entry",
+                found: bytes.len(),
+                most,
+            });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl<F: LogFile> LogWriter<F> {
@@ -56,36 +85,43 @@ impl<F: LogFile> LogWriter<F> {
     ///
     /// # Errors
     /// The file's.
-    pub fn open(mut file: F, content: &[u8]) -> io::Result<(Self, Vec<String>)> {
-        let (mut tree, mut size, mut whole) = (Tree::new(), 0u64, 0usize);
+    pub fn open(file: F, content: &[u8]) -> io::Result<(Self, Vec<String>)> {
+        Self::open_at(file, Frontier::new(), 0, content)
+    }
+
+    /// As [`Self::open`] for a log of which a part is known: its tree, and how many bytes of the file that part takes. `content` is
+    /// what follows.
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn open_at(
+        mut file: F,
+        mut frontier: Frontier,
+        known_bytes: u64,
+        content: &[u8],
+    ) -> io::Result<(Self, Vec<String>)> {
         let (mut damage, mut named) = (Vec::new(), Vec::new());
+        let mut bytes = known_bytes;
         for piece in pieces(content) {
+            frontier.append_with(leaf_hash(piece.leaf()), |_| ());
             match &piece {
-                Piece::Entry { bytes, entry } => {
-                    tree.append(bytes);
-                    if entry.kind == EntryKind::Fault {
-                        named.push(entry.subject.clone());
-                    }
+                Piece::Entry { entry, .. } if entry.kind == EntryKind::Fault => {
+                    named.push(entry.subject.clone());
                 }
-                Piece::Damaged(bytes) => {
-                    damage.push(damage_subject(whole, bytes.len()));
-                    tree.append(bytes);
-                }
+                Piece::Entry { .. } => {}
+                Piece::Damaged(stretch) => damage.push(damage_subject(bytes, stretch.len())),
             }
-            size = size.saturating_add(1);
-            whole = whole.saturating_add(piece.len());
+            bytes = bytes.saturating_add(length_of(piece.len()));
         }
         damage.retain(|subject| !named.contains(subject));
-        let bytes = u64::try_from(whole).unwrap_or(u64::MAX);
-        if whole < content.len() {
+        if bytes < known_bytes.saturating_add(length_of(content.len())) {
             file.cut(bytes)?;
         }
         let log = Self {
             file,
             bytes,
             broken: false,
-            tree,
-            size,
+            frontier,
         };
         Ok((log, damage))
     }
@@ -95,36 +131,63 @@ impl<F: LogFile> LogWriter<F> {
     /// # Errors
     /// [`AppendError`]; the entry then does not count, and cannot swallow what follows.
     pub fn append(&mut self, entry: &Entry) -> Result<u64, AppendError> {
-        let bytes = entry.to_canonical()?;
-        let length = u32::try_from(bytes.len())
-            .ok()
-            .filter(|len| *len <= LONGEST_ENTRY);
-        let length = length.ok_or(EntryError {
-            field: "entry",
-            found: bytes.len(),
-            most: usize::try_from(LONGEST_ENTRY).unwrap_or(usize::MAX),
-        })?;
-        let record = [&length.to_be_bytes()[..], &bytes].concat();
+        self.append_all(&[Record::new(entry)?])
+    }
+
+    /// Appends entries with one write; on return all are on the disk. Gives the index of the first.
+    ///
+    /// # Errors
+    /// [`AppendError`]; none of them then counts, and none can swallow what follows.
+    pub fn append_all(&mut self, records: &[Record]) -> Result<u64, AppendError> {
         if self.broken {
             return Err(AppendError::Broken);
         }
-        if let Err(error) = self.file.append(&record) {
+        let length = records.iter().map(|Record(bytes)| bytes.len() + 4).sum();
+        let mut written = Vec::with_capacity(length);
+        for Record(bytes) in records {
+            // A record is no longer than LONGEST_ENTRY.
+            let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            written.extend_from_slice(&length.to_be_bytes());
+            written.extend_from_slice(bytes);
+        }
+        if let Err(error) = self.file.append(&written) {
             self.broken = self.file.cut(self.bytes).is_err();
             return Err(error.into());
         }
-        let written = u64::try_from(record.len()).unwrap_or(u64::MAX);
-        self.bytes = self.bytes.saturating_add(written);
-        self.size = self.size.saturating_add(1);
-        Ok(self.tree.append(&bytes))
+        self.bytes = self.bytes.saturating_add(length_of(written.len()));
+        let first = self.frontier.size();
+        for Record(bytes) in records {
+            self.frontier.append_with(leaf_hash(bytes), |_| ());
+        }
+        Ok(first)
+    }
+
+    /// Goes on in another file, which has so many bytes of the last entries: those before are kept elsewhere.
+    pub fn move_to(&mut self, file: F, bytes: u64) {
+        (self.file, self.bytes) = (file, bytes);
+    }
+
+    /// The tree over the entries.
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// The bytes of whole entries in the file.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// How many entries there are, and the Merkle root over them (RFC 6962).
     pub fn head(&self) -> (u64, NodeHash) {
-        (self.size, self.tree.root())
+        (self.frontier.size(), self.frontier.root())
     }
 }
 
-fn damage_subject(at: usize, length: usize) -> String {
+fn length_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn damage_subject(at: u64, length: usize) -> String {
     format!("audit log: {length} bytes from byte {at} are damaged")
 }
 
@@ -142,9 +205,18 @@ pub enum Piece<'a> {
     Damaged(&'a [u8]),
 }
 
-impl Piece<'_> {
+impl<'a> Piece<'a> {
+    /// The bytes that the tree has as a leaf.
+    pub const fn leaf(&self) -> &'a [u8] {
+        match self {
+            Self::Entry { bytes, .. } => bytes,
+            Self::Damaged(bytes) => bytes,
+        }
+    }
+
     /// Bytes in the file, the length's included.
-    const fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty)]
+    pub const fn len(&self) -> usize {
         match self {
             Self::Entry { bytes, .. } => bytes.len().saturating_add(4),
             Self::Damaged(bytes) => bytes.len(),
@@ -184,7 +256,7 @@ fn next_piece(bytes: &[u8]) -> Option<Piece<'_>> {
     };
     let is_damage = || whole_but_length() || whole_but_content() || no_length();
     let end = next.or_else(|| is_damage().then_some(bytes.len()))?;
-    bytes.get(..end).map(Piece::Damaged)
+    bytes.get(..end.min(LONGEST_DAMAGE)).map(Piece::Damaged)
 }
 
 /// The bytes that a length in front of them counts.
@@ -259,6 +331,8 @@ mod tests {
             reasons: Vec::new(),
             steps: Vec::new(),
             object: None,
+            label: None,
+            within_ms: None,
         }
     }
 

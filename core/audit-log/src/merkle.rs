@@ -92,16 +92,37 @@ impl Frontier {
 
     /// Adds a leaf; gives every node it completes, from level 0 upward, for the store.
     pub fn append(&mut self, leaf: NodeHash) -> Vec<NodeHash> {
-        let mut completed = vec![leaf];
-        let mut top = leaf;
-        for _ in 0..self.size.trailing_ones() {
+        let mut completed = Vec::with_capacity(2);
+        self.append_with(leaf, |node| completed.push(node));
+        completed
+    }
+
+    /// As [`Self::append`]; hands out the completed nodes one by one.
+    pub fn append_with(&mut self, leaf: NodeHash, completed: impl FnMut(NodeHash)) {
+        self.join(0, leaf, completed);
+    }
+
+    /// Adds a complete subtree of 2^`level` leaves by its hash. None where the tree does not end where such a subtree begins.
+    pub fn append_subtree(&mut self, level: u32, hash: NodeHash) -> Option<()> {
+        let leaves = 1u64.checked_shl(level)?;
+        self.size.checked_add(leaves)?;
+        if self.size & leaves.wrapping_sub(1) != 0 {
+            return None;
+        }
+        self.join(level, hash, |_| ());
+        Some(())
+    }
+
+    fn join(&mut self, level: u32, hash: NodeHash, mut completed: impl FnMut(NodeHash)) {
+        let mut top = hash;
+        completed(top);
+        for _ in 0..(self.size >> level).trailing_ones() {
             let Some(left) = self.peaks.pop() else { break };
             top = node_hash(&left, &top);
-            completed.push(top);
+            completed(top);
         }
         self.peaks.push(top);
-        self.size = self.size.saturating_add(1);
-        completed
+        self.size = self.size.saturating_add(1 << level);
     }
 
     /// The root.

@@ -63,7 +63,7 @@ fn is_text(text: &str) -> bool {
     text.ends_with('\n') && text.chars().all(|c| c == '\n' || c >= ' ')
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| !c.is_whitespace() && c >= ' ' && c != '+')
 }
 

@@ -13,7 +13,7 @@ use alcub3_audit_log::{
 };
 use alcub3_crypto::HashAlg;
 use alcub3_trust_model::canonical::Fault;
-use alcub3_trust_model::{BootId, RobotId};
+use alcub3_trust_model::{BootId, Integrity, Labels, Level, RobotId};
 use proptest::prelude::*;
 
 /// The example of C2SP tlog-checkpoint.
@@ -132,6 +132,8 @@ fn entry() -> Entry {
             },
         ],
         object: Some(HashAlg::Sha384.digest(&[b"receipt"])),
+        label: Some(Labels::new(Level::Secret, Integrity::Operational)),
+        within_ms: Some(500),
     }
 }
 
@@ -142,6 +144,8 @@ fn entries_survive_and_have_one_encoding() {
     let bare = Entry {
         robot: None,
         object: None,
+        label: None,
+        within_ms: None,
         reasons: vec![],
         steps: vec![],
         ..entry()

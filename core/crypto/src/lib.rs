@@ -13,6 +13,7 @@
 
 mod cipher;
 mod ecdsa_der;
+mod ed25519;
 mod entropy;
 mod error;
 mod hash;
@@ -29,6 +30,7 @@ mod suite;
 pub mod tpm;
 
 pub use cipher::{AeadKey, aes_cfb_decrypt, aes_cfb_encrypt};
+pub use ed25519::{Ed25519Key, Ed25519PublicKey};
 pub use entropy::{Entropy, EntropyError};
 pub use error::CryptoError;
 pub use hash::{Digest, HashAlg, Hasher};

@@ -15,6 +15,7 @@
 
 pub mod appraisal_policy;
 pub mod attestation;
+pub mod audit;
 mod binding;
 pub mod certificate;
 mod certified;

@@ -136,6 +136,12 @@ pub const REGISTER_CONTENT: &str = "alcub3/register-content/v1";
 
 /// The audit log head that the TPM signs.
 pub const AUDIT_HEAD: &str = "alcub3/audit-head/v1";
+/// An auditor's bundle of the audit log.
+pub const AUDIT_BUNDLE: &str = "alcub3/audit-bundle/v1";
+/// A robot's checkpoint as it leaves the robot.
+pub const AUDIT_REPORT: &str = "alcub3/audit-report/v1";
+/// What yields the key that signs the notes of a robot's audit log.
+pub const AUDIT_NOTE_KEY: &str = "alcub3/audit-note-key/v1";
 
 /// A bound of sequence numbers, stored before they are accepted.
 pub const REPLAY_RESERVATION: &str = "alcub3/replay-reservation/v1";
@@ -273,6 +279,9 @@ pub const ALL: &[&str] = &[
     REGISTER_EVENT,
     REGISTER_CONTENT,
     AUDIT_HEAD,
+    AUDIT_BUNDLE,
+    AUDIT_REPORT,
+    AUDIT_NOTE_KEY,
     REPLAY_RESERVATION,
     KEY_DERIVATION,
     PURGE_REF,

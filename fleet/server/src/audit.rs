@@ -92,6 +92,8 @@ impl AuditLog {
             reasons: decision.reasons,
             steps: Vec::new(),
             object: decision.object,
+            label: None,
+            within_ms: None,
         };
         let appended = self.log.append(&entry);
         appended.map(|_| ()).map_err(|source| StoreError::Audit {

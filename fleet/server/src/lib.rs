@@ -20,6 +20,7 @@ mod appraisal_policy;
 mod approval;
 mod attestation;
 mod audit;
+mod audit_heads;
 mod authority;
 mod backup;
 mod backup_parent;
@@ -61,6 +62,7 @@ pub use approval::{
 };
 pub use attestation::{Appraised, AttestationError};
 pub use audit::AuditLogError;
+pub use audit_heads::{AuditHeadRefusal, HeldHead};
 pub use authority::{Authority, AuthorityConfig, AuthorityError};
 pub use backup::{BackupApproval, BackupDestination, BackupError, BackupProposal, BackupSubject};
 pub use backup_parent::{BackupParent, ParentChip};

@@ -3,6 +3,7 @@
 use crate::appraisal_policy::AppraisalPolicyIssueError;
 use crate::approval::ApprovalError;
 use crate::attestation::AttestationError;
+use crate::audit_heads::AuditHeadRefusal;
 use crate::backup::BackupError;
 use crate::certificates::CertificationError;
 use crate::chips::ChipRefusal;
@@ -140,6 +141,17 @@ impl Refusal for ExchangeError {
             Self::UnknownOrUsed | Self::OtherUse | Self::Expired { .. } => "exchange",
             Self::Record(_) | Self::Store(_) => STATE,
             Self::Entropy(_) => CRYPTOGRAPHY,
+        }
+    }
+}
+
+impl Refusal for AuditHeadRefusal {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Report { source, .. } => source.code(),
+            Self::Message(_) => MALFORMED,
+            Self::Robot(error) => error.code(),
+            Self::Store(_) => STATE,
         }
     }
 }

@@ -59,6 +59,14 @@ pub enum RobotError {
         /// What is wrong.
         source: ReferenceError,
     },
+    /// What is held of the robot's audit log does not read.
+    #[error("the audit head of robot {robot}: {source}; restore the state folder from a backup")]
+    AuditHead {
+        /// Which robot.
+        robot: RobotId,
+        /// What is wrong.
+        source: DecodeError,
+    },
     /// The hardware record does not read.
     #[error("the hardware record of robot {robot}: {source}; restore the state folder from a backup")]
     Hardware {

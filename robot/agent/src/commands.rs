@@ -63,8 +63,9 @@ fn by(command: &AuthorizedCommand) -> String {
 impl Robot {
     /// Judges a command envelope. `now_utc_ms` is none where the robot has no trustworthy time: then it is refused.
     ///
-    /// The verdict is in the audit log, durably, before it is returned. Where the log takes no entry, the command is refused
-    /// for that: a verdict that could not be recorded must not take effect.
+    /// The verdict is in the audit log before it is returned: on the disk, or within the bound of its level, as
+    /// [`alcub3_audit_log::Durability::of`] says. Where the log takes no entry, the command is refused for that: a verdict that could
+    /// not be recorded must not take effect.
     ///
     /// # Errors
     /// None today: whatever is wrong is a reason against the command.
@@ -72,8 +73,12 @@ impl Robot {
         let verdict = self
             .commands
             .validate_with_tag(envelope, now_utc_ms, |asked| self.chip_mac(asked));
+        let mut label = None;
         let (subject, outcome, reasons) = match &verdict {
-            GateVerdict::Admitted(admitted) => (by(admitted.command()), Outcome::Done, Vec::new()),
+            GateVerdict::Admitted(admitted) => {
+                label = self.commands.mission_labels(&admitted.command().mission());
+                (by(admitted.command()), Outcome::Done, Vec::new())
+            }
             GateVerdict::Refused(refusal) => {
                 let reasons = refusal
                     .reasons()
@@ -87,8 +92,9 @@ impl Robot {
             .audit
             .entry(EntryKind::Command, subject, now_utc_ms.unwrap_or(0), outcome);
         entry.reasons = reasons;
+        entry.label = label.or(entry.label);
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
-        Ok(match self.audit.append(&entry) {
+        Ok(match self.audit.record(entry) {
             Ok(_) => {
                 if matches!(verdict, GateVerdict::Admitted(_)) {
                     self.admitted.fetch_add(1, Ordering::Relaxed);

@@ -163,6 +163,31 @@ pub enum AgentError {
         "the audit log is damaged by a failed write and takes no more entries; free space on the disk and start again"
     )]
     AuditBroken,
+    /// More waits for the disk than may.
+    #[error("the audit log is further behind than it may be; what is not on record takes no effect")]
+    AuditFull,
+    /// The file of entries does not hold what was written to it.
+    #[error(
+        "the audit log's entries from {from} to {before} (exclusive) were changed on the disk since they were written; keep the disk as \
+         it is and look at it with `alcub3 audit verify`"
+    )]
+    AuditChanged {
+        /// The first that may be another.
+        from: u64,
+        /// The one behind the last.
+        before: u64,
+    },
+    /// Files of the log's folder are missing that nothing else can replace.
+    #[error(
+        "the audit log lacks tiles or bundles of its first {before} entries; restore the folder `audit` of the state folder from a copy"
+    )]
+    AuditTiles {
+        /// Of which entries.
+        before: u64,
+    },
+    /// No checkpoint was made yet.
+    #[error("the audit log has no checkpoint yet; make one with `alcub3 audit checkpoint`")]
+    NoCheckpoint,
     /// The evidence cannot be built.
     #[error("the evidence cannot be built: {what}")]
     Evidence {

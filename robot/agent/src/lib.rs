@@ -12,6 +12,7 @@
 mod active_missions;
 mod attester;
 mod audit;
+mod audit_heads;
 mod command_keys;
 mod command_policy;
 mod commands;
@@ -47,7 +48,8 @@ mod tls;
 
 pub use active_missions::{ActiveIssuer, ActiveMission, EndedMission, MissionList};
 pub use attester::{Asked, Surroundings};
-pub use audit::AuditFile;
+pub use audit::{AuditFile, AuditReader, VerifiedLog};
+pub use audit_heads::{AuditKeeper, AuditLink, AuditLinkNow};
 pub use error::AgentError;
 pub use identity::{Identity, IdentityLink, recover};
 pub use managed_keys::KeySweeper;

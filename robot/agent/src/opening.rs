@@ -1,6 +1,7 @@
 //! How a start puts a robot together: its run and log, its gate, what a stop works on; then what was cut short is completed.
 
 use crate::audit::AuditFile;
+use crate::audit_heads::AuditHeads;
 use crate::commands::Reservations;
 use crate::ending::Ending;
 use crate::events::AgentLog;
@@ -49,7 +50,9 @@ impl Robot {
         })?;
         let pcrs_now = keys.stop_pcrs()?;
         let (run, log) = open_log(&keys, &folder, (clock.reset_count, clock.restart_count), pcrs_now)?;
-        let audit = AuditFile::open(folder.path(), keys.record().robot.clone(), run.boot)?;
+        let audit = AuditFile::open(folder.path(), keys.record().robot.clone(), run.boot)?
+            .labelled(robot_labels(&keys));
+        let audit_heads = AuditHeads::open(&keys, &audit)?;
         let gate = closed_gate(&keys, &folder, &run)?;
         let counters = certified_counters(&keys, &folder, run.boot)?;
         let ending = Ending::new(
@@ -71,6 +74,7 @@ impl Robot {
             commands: gate.commands,
             reservations: gate.reservations,
             audit,
+            audit_heads: Mutex::new(audit_heads),
             log,
             cache: PcrCache::default(),
             counters,

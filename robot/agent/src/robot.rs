@@ -1,6 +1,7 @@
 //! A provisioned robot at work.
 
 use crate::audit::AuditFile;
+use crate::audit_heads::AuditHeads;
 use crate::command_keys::CommandKeys;
 use crate::commands::Reservations;
 use crate::ending::Ending;
@@ -46,6 +47,7 @@ pub struct Robot {
     pub(crate) commands: Arc<CommandGate>,
     pub(crate) reservations: Arc<Reservations>,
     pub(crate) audit: AuditFile,
+    pub(crate) audit_heads: Mutex<AuditHeads>,
     pub(crate) log: Arc<Mutex<AgentLog>>,
     pub(crate) cache: PcrCache,
     pub(crate) counters: CountersBefore,

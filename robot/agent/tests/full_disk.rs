@@ -19,7 +19,7 @@ use alcub3_agent::{AuditFile, provision};
 use alcub3_audit_log::{EntryKind, Outcome, Piece, pieces};
 use alcub3_keys::StateFolder;
 use alcub3_security_hal::GateVerdict;
-use alcub3_trust_model::{BootId, Level, MissionKeyPurpose, SessionId};
+use alcub3_trust_model::{BootId, Integrity, Labels, Level, MissionKeyPurpose, SessionId};
 use reach::{MINUTE_MS, mission};
 use repaired::{Repaired, new_lidar};
 use std::process::Command;
@@ -95,6 +95,16 @@ fn a_wipe_that_cannot_be_finished_keeps_no_robot_from_its_state() {
     with_a_disk_that_fills("filling::a_wipe_is_not_finished");
 }
 
+#[test]
+fn a_log_that_takes_nothing_has_commands_refused_and_a_stop_done() {
+    with_a_disk_that_fills("filling::a_stop_is_done_unlogged");
+}
+
+#[test]
+fn what_may_be_behind_is_refused_while_the_disk_refuses_what_was_taken_before() {
+    with_a_disk_that_fills("filling::nothing_more_is_taken");
+}
+
 fn approved_rearm(life: &mut Life) -> (Vec<u8>, SessionId) {
     let session = life.next_session();
     let levels = [Level::Unclassified, Level::Cui];
@@ -136,6 +146,76 @@ mod filling {
         let (size, _) = life.robot().audit().head();
         life.open();
         assert_eq!(life.robot().audit().head().0, size + 1, "that it runs again");
+    }
+
+    #[test]
+    fn a_stop_is_done_unlogged() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        fill_log(&life);
+        limit_files(&log_bytes(&life).to_string());
+        let refused = life.robot().validate(b"no envelope", Some(NOW_MS));
+        assert!(
+            refused.is_err(),
+            "a verdict that is not on record takes no effect"
+        );
+        let report = life.stop();
+        assert!(life.robot().is_stopped());
+        let unconfirmed: Vec<&str> = report.unconfirmed().map(|step| step.step.name()).collect();
+        assert_eq!(
+            unconfirmed,
+            ["audited"],
+            "the stop is done, and says what is not on record"
+        );
+        limit_files("unlimited");
+        life.open();
+        assert!(life.robot().is_stopped());
+    }
+
+    #[test]
+    fn nothing_more_is_taken() {
+        if !is_meant() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let log = AuditFile::open(dir.path(), robot_id(), BootId::new([7; 16])).unwrap();
+        let log = log.labelled(Labels::new(Level::Unclassified, Integrity::Operational));
+        let record = |subject: &str| {
+            log.record(log.entry(EntryKind::Command, subject.to_owned(), NOW_MS, Outcome::Done))
+        };
+        let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
+            let began = std::time::Instant::now();
+            while !is_so() {
+                assert!(began.elapsed() < std::time::Duration::from_secs(10), "{what}");
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        };
+        limit_files("10");
+        record("taken").unwrap();
+        wait_until("nobody found that the disk is full", &|| {
+            record("refused or behind").is_err()
+        });
+        let (size, _) = log.head();
+        assert_eq!(size, 0);
+        limit_files("unlimited");
+        wait_until("it is not written again", &|| log.head().0 > 0);
+        record("taken again").unwrap();
+        drop(log);
+        let content = std::fs::read(dir.path().join("audit.log")).unwrap();
+        let subjects: Vec<String> = pieces(&content)
+            .map(|piece| match piece {
+                Piece::Entry { entry, .. } => entry.subject,
+                Piece::Damaged(bytes) => panic!("{bytes:?}"),
+            })
+            .collect();
+        assert_eq!(
+            subjects.first().map(String::as_str),
+            Some("taken"),
+            "it was acknowledged"
+        );
+        assert_eq!(subjects.last().map(String::as_str), Some("taken again"));
     }
 
     #[test]

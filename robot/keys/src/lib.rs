@@ -11,6 +11,7 @@
 //! and resumes after any crash, [`MissionKey`] is a key that only the chip can use and only while its mission lives.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod clock_watch;
 mod command_policy;
 mod commander;

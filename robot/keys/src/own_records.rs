@@ -1,5 +1,6 @@
 //! The records in a robot's folder that nobody but this crate reads, for fuzzing: a disk is foreign bytes.
 
+use crate::audit::NoteKeyRecord;
 use crate::journal::Journal;
 use crate::purge::Intent;
 use crate::record::RobotRecord;
@@ -20,6 +21,9 @@ pub fn reencoded(bytes: &[u8]) -> Option<Vec<u8>> {
     }
     if let Ok(journal) = Journal::from_canonical(bytes) {
         return Some(journal.to_canonical().to_vec());
+    }
+    if let Ok(record) = NoteKeyRecord::from_canonical(bytes) {
+        return Some(record.to_canonical());
     }
     RobotRecord::is_readable(bytes).then(|| bytes.to_vec())
 }

@@ -356,6 +356,13 @@ impl CommandGate {
         self.read().missions.set_digest(alg)
     }
 
+    /// The labels of an active mission.
+    pub fn mission_labels(&self, mission: &MissionId) -> Option<Labels> {
+        let standing = self.read();
+        let mission = standing.missions.get(mission)?;
+        Some(mission.token().labels.clone())
+    }
+
     /// The active missions, ascending.
     pub fn missions(&self) -> Vec<MissionId> {
         self.read()

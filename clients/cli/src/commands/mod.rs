@@ -124,8 +124,13 @@ impl Command {
     pub(crate) const fn handles_secrets(&self) -> bool {
         !matches!(
             self,
-            Self::Audit(_)
-                | Self::Eventlog(_)
+            Self::Audit(
+                audit::AuditCommand::Show(_)
+                    | audit::AuditCommand::Prove(_)
+                    | audit::AuditCommand::Bundle(_)
+                    | audit::AuditCommand::Verify(_)
+                    | audit::AuditCommand::Export(_)
+            ) | Self::Eventlog(_)
                 | Self::Ima(_)
                 | Self::Checkquote(_)
                 | Self::Reference(_)

@@ -41,6 +41,7 @@ impl CliError {
             Self::Approvers { .. }
             | Self::SameApprover
             | Self::NoInput
+            | Self::NoAuditKey
             | Self::NoVote
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::OtherIssuer { .. }
@@ -53,6 +54,7 @@ impl CliError {
             Self::Operator(_)
             | Self::RobotRecords(_)
             | Self::Attestation(_)
+            | Self::AuditHead(_)
             | Self::Platform(_)
             | Self::Mission(_)
             | Self::Rearm(_)

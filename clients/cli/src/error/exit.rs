@@ -17,6 +17,7 @@ impl CliError {
             | Self::Approvers { .. }
             | Self::SameApprover
             | Self::NoInput
+            | Self::NoAuditKey
             | Self::NoVote
             | Self::OtherIssuer { .. }
             | Self::Agent(AgentError::NotDeclared { .. })
@@ -77,6 +78,7 @@ impl CliError {
             Self::Operator(error) => Some(error),
             Self::RobotRecords(error) => Some(error),
             Self::Attestation(error) => Some(error),
+            Self::AuditHead(error) => Some(error),
             Self::Platform(error) => Some(error),
             Self::Mission(error) => Some(error),
             Self::Rearm(error) => Some(error),

@@ -338,6 +338,14 @@ pub(crate) enum CliError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// Nothing was named that an auditor's bundle could be checked against.
+    #[error(
+        "a bundle proves itself to whoever knows a key: name the robot's attestation key (--ak) or the log's (--key)"
+    )]
+    NoAuditKey,
+    /// A checkpoint is refused.
+    #[error(transparent)]
+    AuditHead(#[from] alcub3_server::AuditHeadRefusal),
     /// The approval keys.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -16,6 +16,7 @@
 )]
 
 mod appraisal;
+mod audit;
 mod chip;
 mod commands;
 #[path = "../../../../core/command-authority/tests/fixture/mod.rs"]
@@ -39,7 +40,7 @@ use row::Row;
 /// A measurement: the rows it can give, and how.
 type Measurement = (&'static [&'static str], fn() -> Vec<Row>);
 
-const MEASUREMENTS: [Measurement; 10] = [
+const MEASUREMENTS: [Measurement; 11] = [
     (&["attest_over_raw_quote"], chip::attest_over_raw_quote),
     (
         &[
@@ -65,6 +66,7 @@ const MEASUREMENTS: [Measurement; 10] = [
     (&["appraise_full_per_s"], appraisal::full),
     (&["keylime_checkquote_per_s"], keylime::checkquote),
     (&["appraise_added_100000_over_1000"], appraisal::added),
+    (&["audit_durable_per_s", "audit_durable_p99_ms"], audit::durable),
 ];
 
 fn main() {

@@ -119,6 +119,10 @@ pub fn counted_operations(life: &mut Life) -> Vec<(String, u64)> {
     });
     drop(key);
     let purpose = DerivedPurpose::DataEncryption;
+    life.robot().checkpoint_audit().unwrap();
+    count(life, "audit: a checkpoint, counted and signed", &mut |life| {
+        life.robot().checkpoint_audit().unwrap();
+    });
     count(life, "level: derive a key", &mut |life| {
         life.robot().keys().derive(LEVEL, purpose, b"logs").unwrap();
     });

@@ -1,12 +1,16 @@
 //! Seeds of event logs and of the audit log.
 
 use alcub3_attestation::event_log::builder::{Boot, Builder};
-use alcub3_audit_log::{Checkpoint, Entry, EntryKind, NoteSignature, Outcome, SignedNote, Step, leaf_hash};
-use alcub3_crypto::HashAlg;
+use alcub3_audit_log::{
+    AuditBundle, Checkpoint, Entry, EntryKind, NoteSignature, NoteSigner, Outcome, Part, SignedNote, Step,
+    TpmAnchor, leaf_hash,
+};
+use alcub3_crypto::{Ed25519Key, HashAlg, Secret};
+use alcub3_fleet_protocol::audit::AuditReport;
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{
-    BootId, FaultSeverity, Level, MissionId, OperationalMode, Payload, Position, ReportedFault, RobotId,
-    RobotState, SensorCalibration, SubsystemFirmware,
+    BootId, FaultSeverity, Integrity, Labels, Level, MissionId, OperationalMode, Payload, Position,
+    ReportedFault, RobotId, RobotState, SensorCalibration, SubsystemFirmware,
 };
 
 use super::authority::agent_events;
@@ -140,6 +144,8 @@ fn audit() -> SeedResult<Vec<Seed>> {
             after_us: 12,
         }],
         object: Some(HashAlg::Sha384.digest(&[b"receipt"])),
+        label: Some(Labels::new(Level::Secret, Integrity::Operational)),
+        within_ms: Some(500),
     };
     let bytes = entry.to_canonical()?;
     let plain = Entry {
@@ -147,9 +153,42 @@ fn audit() -> SeedResult<Vec<Seed>> {
         reasons: vec![],
         steps: vec![],
         object: None,
+        label: None,
+        within_ms: None,
         ..entry
     }
     .to_canonical()?;
+    let signer = NoteSigner::of_log(
+        &RobotId::new("rover-1")?,
+        Ed25519Key::from_seed(&Secret::from_slice(&[7; 32]))?,
+    );
+    let head = signer.checkpoint(1, leaf_hash(&plain))?.note().encode();
+    let (key, anchor) = (
+        signer.verifier().to_text(),
+        TpmAnchor {
+            message: vec![1; 120],
+            signature: vec![2; 72],
+        },
+    );
+    let bundle = AuditBundle {
+        key: key.clone(),
+        note: head.clone(),
+        anchor: Some(anchor.clone()),
+        earlier: vec![head.clone()],
+        reader: Labels::new(Level::TopSecret, Integrity::Untrusted),
+        parts: vec![Part::Entry {
+            hash: leaf_hash(&plain),
+            bytes: plain.clone(),
+        }],
+    };
+    let report = AuditReport {
+        robot: RobotId::new("rover-1")?,
+        key: key.clone(),
+        note: head,
+        anchor,
+        held: 1,
+        path: vec![leaf_hash(&bytes); 2],
+    };
     let checkpoint = Checkpoint::new("alcub3/robot-17/audit", 42, leaf_hash(&bytes))?.to_text();
     let signature = NoteSignature {
         name: "robot-17".to_owned(),
@@ -163,6 +202,14 @@ fn audit() -> SeedResult<Vec<Seed>> {
         seed("audit_log", "entry-plain", plain),
         seed("audit_log", "checkpoint", checkpoint.into_bytes()),
         seed("audit_log", "note", note.into_bytes()),
+        seed("audit_log", "key", key.into_bytes()),
+        seed("audit_log", "bundle", bundle.to_canonical()),
+        seed("audit_log", "report", report.to_canonical()),
+        seed(
+            "audit_log",
+            "tile",
+            [leaf_hash(b"1").as_bytes().as_slice(), leaf_hash(b"2").as_bytes()].concat(),
+        ),
     ])
 }
 

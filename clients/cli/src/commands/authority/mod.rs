@@ -32,6 +32,8 @@ pub(crate) enum AuthorityCommand {
     Offline(super::offline::Judge),
     /// What the authority decided and refused, and why
     Audit(show::Audit),
+    /// Take the checkpoint of a robot's audit log, if it goes on from the one that is held
+    Checkpoint(show::Checkpoint),
     /// Persons who command or approve
     #[command(subcommand)]
     Operator(operator::OperatorCommand),
@@ -71,6 +73,7 @@ pub(crate) fn run(command: &AuthorityCommand, context: &Context) -> Result<Answe
         AuthorityCommand::Health(arguments) => health::run(arguments, context),
         AuthorityCommand::Offline(arguments) => super::offline::judge(arguments, context),
         AuthorityCommand::Audit(arguments) => show::audit(arguments),
+        AuthorityCommand::Checkpoint(arguments) => show::checkpoint(arguments),
         AuthorityCommand::Operator(command) => operator::run(command),
         AuthorityCommand::Chip(command) => chip::run(command),
         AuthorityCommand::Backup(command) => backup::run(command),

@@ -2,6 +2,7 @@
 
 use super::platform;
 use crate::args::Context;
+use crate::clock::now_ms;
 use crate::commands::audit::{self, Selection};
 use crate::commands::files;
 use crate::error::CliError;
@@ -36,6 +37,29 @@ pub(crate) struct Audit {
 pub(crate) fn audit(arguments: &Audit) -> Result<Answer, CliError> {
     let log = Authority::audit_file(&arguments.authority.folder()?);
     audit::show(&log, &arguments.selection)
+}
+
+/// Arguments of `authority checkpoint`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Checkpoint {
+    /// What left the robot: `audit checkpoint --report`
+    #[arg(value_name = "FILE")]
+    report: PathBuf,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Takes a checkpoint of a robot's audit log. Needs no TPM.
+pub(crate) fn checkpoint(arguments: &Checkpoint) -> Result<Answer, CliError> {
+    let report = files::read(&arguments.report, "a checkpoint", 64 << 10)?;
+    let head = arguments
+        .authority
+        .open_records()?
+        .take_audit_report(&report, now_ms())?;
+    let root = hex::encode(head.root().as_bytes());
+    let text = format!("{} entries of {}, root {root}", head.size(), head.origin());
+    let json = json!({"log": head.origin(), "size": head.size(), "root": root});
+    Ok(Answer::done(json, text))
 }
 
 /// Shows configuration, key, persons and robots. Needs no TPM.
