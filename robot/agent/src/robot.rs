@@ -227,6 +227,11 @@ impl Robot {
         self.run().boot
     }
 
+    /// Whether the chip still runs as when this robot was opened: it was not reset, nor restarted.
+    pub fn is_of_this_run(&self, clock: &ClockReading) -> bool {
+        self.run().is_of(clock.reset_count, clock.restart_count)
+    }
+
     /// The identifier that leases and command envelopes of this run carry.
     pub fn lease_id(&self) -> LeaseId {
         self.run().lease

@@ -67,6 +67,11 @@ impl Run {
         Ok((run, kept.is_none()))
     }
 
+    /// Whether it is the run with these counts of the chip.
+    pub(crate) const fn is_of(&self, reset_count: u32, restart_count: u32) -> bool {
+        self.reset_count == reset_count && self.restart_count == restart_count
+    }
+
     /// The next sequence number, reserved on disk before it is given out.
     pub(crate) fn next_sequence(&mut self, folder: &StateFolder) -> Result<u64> {
         if self.next >= self.reserved {

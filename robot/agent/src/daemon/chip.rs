@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::AgentError;
 use crate::robot::Robot;
 
@@ -10,6 +12,8 @@ use crate::robot::Robot;
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChipWatch {
     fault: Arc<Mutex<Option<String>>>,
+    /// Rung when the chip was started anew under the agent.
+    anew: Arc<Notify>,
 }
 
 impl ChipWatch {
@@ -21,11 +25,20 @@ impl ChipWatch {
     /// Reads the chip's clock. Commands: 1 ReadClock.
     pub(super) fn look(&self, robot: &Robot) {
         let read = robot.keys().observed_clock();
+        if read.as_ref().is_ok_and(|clock| !robot.is_of_this_run(clock)) {
+            self.anew.notify_one();
+        }
         let fault = read.err().map(|error| AgentError::from(error).to_string());
         if let Some(fault) = &fault {
             tracing::error!(fault, "the TPM does not answer as it should");
         }
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// Waits until the chip is found to have been started anew. What the agent knows is then of a run that is over: its log explains
+    /// other PCRs, its sessions and loaded keys are gone. A new start of the agent takes up the new run.
+    pub(super) async fn started_anew(&self) {
+        self.anew.notified().await;
     }
 
     /// Looks in that period until the agent ends.

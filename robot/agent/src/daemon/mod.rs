@@ -63,6 +63,9 @@ pub enum DaemonError {
     /// The metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] BuildError),
+    /// The chip was reset or restarted while the agent held it.
+    #[error("the TPM was started anew under the agent; start the agent again, as its unit does by itself")]
+    ChipStartedAnew,
     /// The operating system gave no threads, or no signals.
     #[error("the operating system: {0}")]
     System(#[source] io::Error),
