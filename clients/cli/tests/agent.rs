@@ -276,6 +276,34 @@ fn started_as_the_unit_starts_it_the_agent_says_that_it_is_ready_lives_reloads_a
 }
 
 #[test]
+fn a_chip_that_starts_anew_ends_the_agent_and_the_next_is_trusted_again() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let mut agent = Agent::start(&fleet, "[every]\ncheck-tpm-s = 1");
+    agent.arm();
+    agent.yes("attest");
+    fleet
+        .robot_swtpm
+        .power_cycle(alcub3_testkit::PowerUp::Clear)
+        .unwrap();
+    let since = Instant::now();
+    let ended = loop {
+        if let Some(status) = agent.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "the agent goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!ended.success(), "the service manager starts what failed");
+    let log = std::fs::read_to_string(fleet.path().join("agent.log")).unwrap();
+    assert!(log.contains("was started anew"), "{log}");
+    fleet.boot();
+    agent.process = spawned(&fleet);
+    agent.wait_until_it_serves();
+    assert_eq!(agent.yes("attest")["trusted"], true);
+}
+
+#[test]
 fn the_shipped_unit_gives_the_agent_no_more_than_it_needs() {
     let unit = unit();
     for (key, value) in [

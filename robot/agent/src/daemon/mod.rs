@@ -115,6 +115,7 @@ pub fn run(
         chip.clone(),
         metrics,
     ));
+    let watched = chip.clone();
     let served = runtime.block_on(async {
         let listener =
             tokio::net::UnixListener::from_std(api_listener.take()?).map_err(DaemonError::System)?;
@@ -129,9 +130,10 @@ pub fn run(
         let over = async move {
             let _ = over.changed().await;
         };
-        api::serve(listener, shared, over)
-            .await
-            .map_err(DaemonError::System)
+        tokio::select! {
+            served = api::serve(listener, shared, over) => served.map_err(DaemonError::System),
+            () = watched.started_anew() => Err(DaemonError::ChipStartedAnew),
+        }
     });
     service::tell(&[NotifyState::Stopping]);
     // What is at work with the robot is finished before the robot is closed.
