@@ -9,10 +9,12 @@
 //! how the caller connects it to its authority.
 #![forbid(unsafe_code)]
 
+pub mod adapter_socket;
 mod attester;
 mod audit;
 mod command_keys;
 mod commands;
+mod driving;
 mod ending;
 mod error;
 mod events;
@@ -43,6 +45,7 @@ mod tls;
 
 pub use attester::{Asked, Surroundings};
 pub use audit::AuditFile;
+pub use driving::{AdapterRecords, CarriedOut};
 pub use error::AgentError;
 pub use identity::{Identity, IdentityLink, recover};
 pub use managed_keys::KeySweeper;

@@ -4,6 +4,7 @@ use super::CliError;
 use crate::authority_vault::VaultError;
 use crate::exit::Exit;
 use alcub3_agent::AgentError;
+use alcub3_agent::adapter_socket::ClientError;
 use alcub3_keys::{KeyRefusal, KeysError};
 use alcub3_server::{CertificationError, EnrolmentError, Refusal, RestoreRefusal};
 use alcub3_tpm::TpmError;
@@ -21,6 +22,7 @@ impl CliError {
             | Self::Agent(AgentError::NotDeclared { .. })
             | Self::NotAnArgument { .. } => Exit::Usage,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
+            Self::Adapter(ClientError::Absent { .. }) => Exit::Unavailable,
             // Somebody was looked for, and nothing was judged.
             Self::RobotRecords(_) => Exit::Failure,
             _ if self
