@@ -27,6 +27,8 @@ pub const HEALTH: &str = "alcub3/health/v1";
 pub const PLATFORM_RECORD: &str = "alcub3/platform-record/v1";
 /// The robot's state, as a quote binds it.
 pub const ROBOT_STATE: &str = "alcub3/robot-state/v1";
+/// What an adapter and the agent prove to each other on their socket.
+pub const ADAPTER_LINK: &str = "alcub3/adapter-link/v1";
 /// The digest over the active missions that the mission PCR holds.
 pub const MISSION_SET: &str = "alcub3/mission-set/v1";
 /// A mission token's payload.
@@ -332,4 +334,5 @@ pub const ALL: &[&str] = &[
     PLATFORM_REQUEST,
     PLATFORM_NONCE,
     PLATFORM_ANSWER,
+    ADAPTER_LINK,
 ];

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod active_missions;
+pub mod adapter_socket;
 mod attester;
 mod audit;
 mod audit_heads;
@@ -17,6 +18,7 @@ mod command_keys;
 mod command_policy;
 mod commands;
 pub mod daemon;
+mod driving;
 mod ending;
 mod error;
 mod events;
@@ -50,6 +52,7 @@ pub use active_missions::{ActiveIssuer, ActiveMission, EndedMission, MissionList
 pub use attester::{Asked, Surroundings};
 pub use audit::{AuditFile, AuditReader, VerifiedLog};
 pub use audit_heads::{AuditKeeper, AuditLink, AuditLinkNow};
+pub use driving::{AdapterRecords, CarriedOut};
 pub use error::AgentError;
 pub use identity::{Identity, IdentityLink, recover};
 pub use managed_keys::KeySweeper;

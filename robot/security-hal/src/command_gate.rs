@@ -13,6 +13,7 @@ use alcub3_trust_model::{Labels, LeaseId, Level, LevelProfiles, MissionId, Opera
 
 use crate::gate::{Admission, Gates, Snapshot};
 use crate::order::StopScope;
+use crate::platform::PlatformCommand;
 use crate::ports::SecretVault;
 use crate::report::PortError;
 
@@ -343,6 +344,21 @@ impl CommandGate {
         admitted
             .command
             .revalidate(admitted.admission.generation(), now_ms)
+    }
+
+    /// As [`Self::release`], as what a platform's driver carries out. `after_stops` is how many stops its adapter had been told
+    /// of before this was called.
+    ///
+    /// # Errors
+    /// The [`Reason`] why it must not be carried out.
+    pub fn hand_out(
+        &self,
+        admitted: &Admitted,
+        now_ms: u64,
+        after_stops: u64,
+    ) -> Result<PlatformCommand, Reason> {
+        let (name, arguments) = self.release(admitted, now_ms)?;
+        Ok(PlatformCommand::new(name.clone(), arguments.clone(), after_stops))
     }
 
     /// What was used of the sequence numbers, to be stored in place of what was reserved ahead. Only for a gate that

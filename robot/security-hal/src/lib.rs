@@ -12,6 +12,7 @@
 //! [`RearmProof`], without which no gate opens.
 #![forbid(unsafe_code)]
 
+pub mod adapter_link;
 mod adapters;
 mod clock;
 mod command_adapter;
@@ -24,8 +25,10 @@ mod journal;
 mod latch;
 mod measure;
 mod order;
+pub mod platform;
 pub mod ports;
 mod report;
+pub mod simulated;
 mod stop;
 mod vault;
 

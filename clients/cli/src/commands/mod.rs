@@ -34,6 +34,7 @@ mod provision;
 mod purge;
 mod receipt;
 mod reference;
+mod sim;
 mod surroundings;
 mod tpm;
 
@@ -115,6 +116,9 @@ pub(crate) enum Command {
     /// Receipts of emergency stops and purges
     #[command(subcommand)]
     Receipt(receipt::ReceiptCommand),
+    /// Simulated robots
+    #[command(subcommand)]
+    Sim(sim::SimCommand),
     /// A tour: one robot's life on two throwaway software TPMs
     Demo(demo::Demo),
 }
@@ -168,6 +172,7 @@ impl Command {
             Self::Checkquote(arguments) => checkquote::run(&arguments, context),
             Self::Reference(command) => reference::run(&command, context),
             Self::Ek(command) => ek::run(&command, context),
+            Self::Sim(command) => sim::run(&command, context),
             Self::Demo(arguments) => demo::run(&arguments, context),
             Self::Receipt(command) => receipt::run(&command, context),
         }

@@ -25,6 +25,7 @@ impl CliError {
             Self::DaemonConfig(_) => "bad-configuration",
             Self::NoStateFolder => "no-state-folder",
             Self::SelfTest { .. } => "self-test",
+            Self::Adapter(_) => "adapter-session",
             Self::Read { .. } => "unreadable-file",
             Self::Write { .. } => "unwritable-file",
             Self::TooLong { .. } => "file-too-long",

@@ -5,6 +5,7 @@ use crate::agent_client::AgentCallError;
 use crate::authority_vault::VaultError;
 use crate::exit::Exit;
 use alcub3_agent::AgentError;
+use alcub3_agent::adapter_socket::ClientError;
 use alcub3_keys::{KeyRefusal, KeysError};
 use alcub3_server::{CertificationError, EnrolmentError, Refusal, RestoreRefusal};
 use alcub3_tpm::TpmError;
@@ -28,6 +29,7 @@ impl CliError {
                 ..
             }) => Exit::No,
             _ if self.tpm_error().is_some_and(is_unavailable) => Exit::Unavailable,
+            Self::Adapter(ClientError::Absent { .. }) => Exit::Unavailable,
             // Somebody was looked for, and nothing was judged.
             Self::RobotRecords(_) => Exit::Failure,
             _ if self

@@ -352,6 +352,9 @@ pub(crate) enum CliError {
     /// The robot.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// An adapter's session ended, or never began.
+    #[error(transparent)]
+    Adapter(alcub3_agent::adapter_socket::ClientError),
     /// The robot's keys.
     #[error(transparent)]
     Keys(#[from] alcub3_keys::KeysError),

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod busy;
+pub mod drive;
 pub mod fleet;
 
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -2,6 +2,7 @@
 //! foreign formats that it only reads are made by the project's own encoders, so that a format that changes brings its seeds
 //! along.
 
+mod adapters;
 mod authority;
 mod chips;
 mod fleet;
@@ -81,5 +82,6 @@ fn all() -> SeedResult<Vec<Seed>> {
     seeds.extend(references::seeds()?);
     seeds.extend(platforms::seeds()?);
     seeds.extend(policies::seeds()?);
+    seeds.extend(adapters::seeds()?);
     Ok(seeds)
 }

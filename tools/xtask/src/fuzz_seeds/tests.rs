@@ -36,6 +36,7 @@ use alcub3_fleet_protocol::recovery::{RecoveryItem, RecoverySet, WrappedShare};
 use alcub3_fleet_protocol::shared_key::{SharedKeyRequest, VerifiedSharedKey};
 use alcub3_keys::own_records::reencoded;
 use alcub3_keys::{HeldCommandKey, MissionData, MissionKeyRecord, MissionRecord, SeenClock};
+use alcub3_security_hal::adapter_link::{self, FrameReader, ToAdapter, ToAgent};
 use alcub3_security_hal::{RearmRecord, StopIntent};
 use alcub3_tpm::ops::Sealed;
 use alcub3_tpm::transport::Capture;
@@ -178,6 +179,16 @@ fn is_of_a_platform(bytes: &[u8], text: &str) -> bool {
         || PlatformReferences::from_json(text).is_ok()
 }
 
+/// Whether each of its frames is a message of one of the two ends.
+fn is_adapter_stream(bytes: &[u8]) -> bool {
+    let mut reader = FrameReader::new();
+    reader.push(&bytes[1..]);
+    let mut messages = std::iter::from_fn(|| reader.next_frame().unwrap());
+    messages.all(|message| {
+        adapter_link::parse::<ToAgent>(&message).is_ok() || adapter_link::parse::<ToAdapter>(&message).is_ok()
+    })
+}
+
 /// Whether a parser of the seed's target takes it; none where the target adds what the seed lacks.
 fn accepts(seed: &Seed) -> Option<bool> {
     let bytes = &seed.bytes[..];
@@ -225,6 +236,7 @@ fn accepts(seed: &Seed) -> Option<bool> {
                 || StoreHeader::from_canonical(bytes).is_ok()
                 || Encrypted::from_canonical(bytes).is_ok()
         }
+        "adapter_link" => is_adapter_stream(bytes),
         "robot_state" => RobotState::from_canonical(bytes).is_ok(),
         "spki" => VerifyingKey::from_spki_der(bytes).is_ok(),
         "tpm_capture" => Capture::from_bytes(bytes).is_ok() || Sealed::from_bytes(bytes).is_ok(),
