@@ -45,6 +45,7 @@ fn judge(evidence: &[u8]) {
         min_tier: HardwareTier::Firmware,
         last_sequence: None,
         max_state_age_ms: 60_000,
+        state: None,
     };
     let verdict = appraise(evidence, &policy, NOW_MS);
     assert!(
