@@ -2,8 +2,9 @@
 
 use crate::Result;
 use crate::robot::Robot;
+use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::{Explanation, Reason};
-use alcub3_security_hal::GateVerdict;
+use alcub3_security_hal::{Clock, GateVerdict, SystemClock};
 use serde_json::{Value, json};
 
 impl Robot {
@@ -13,7 +14,7 @@ impl Robot {
     /// # Errors
     /// As [`Self::validate`].
     pub fn judge(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<Value> {
-        let verdict = self.validate(envelope, now_utc_ms)?;
+        let verdict = self.still_good(self.validate(envelope, now_utc_ms)?, now_utc_ms);
         let mut told = match &verdict {
             GateVerdict::Admitted(admitted) => {
                 let command = admitted.command();
@@ -30,6 +31,27 @@ impl Robot {
             fields.insert("record".into(), json!(self.recorded(envelope, &verdict)));
         }
         Ok(told)
+    }
+
+    /// The verdict, unless a stop came or the command became late while it was put on record: then it must not be told as good.
+    /// That it is not is on record behind it.
+    fn still_good(&self, verdict: GateVerdict, judged_at_ms: Option<u64>) -> GateVerdict {
+        let GateVerdict::Admitted(admitted) = &verdict else {
+            return verdict;
+        };
+        let now_ms = SystemClock::new().utc_ms().or(judged_at_ms).unwrap_or_default();
+        let Err(reason) = self.commands.release(admitted, now_ms).map(|_| ()) else {
+            return verdict;
+        };
+        let subject = admitted.command().issuer().to_string();
+        let mut entry = self
+            .audit
+            .entry(EntryKind::Command, subject, now_ms, Outcome::Refused);
+        entry.reasons = vec![reason.code().to_owned()];
+        if let Err(error) = self.audit.record(entry) {
+            tracing::error!(%error, "that a command was taken back is not on record; it is refused all the same");
+        }
+        GateVerdict::Refused(reason.into())
     }
 }
 

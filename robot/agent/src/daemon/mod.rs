@@ -86,6 +86,7 @@ pub fn run(
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let robot = Arc::new(Robot::open(tpm, folder, config.stop_programs()?)?);
     measure_machine(&robot, &config.machine)?;
+    robot.watch_mission_ends(Arc::new(SystemClock::new()), Robot::LOOK_AGAIN)?;
     let sweeper = KeySweeper::start(&robot, Duration::from_secs(config.every.sweep_keys_s))?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)

@@ -27,11 +27,15 @@ pub(super) struct Wanted {
     cause: Option<StopCause>,
 }
 
-/// `POST /v1/stop`: stops the robot, a level or a mission. Any user of the machine may, with or without a body.
+/// `POST /v1/stop`: stops the robot, a level or a mission. Any user of the machine may, with or without a body; one that is not
+/// understood stops the whole robot.
 pub(super) async fn stop(State(shared): Asked, body: Bytes) -> Result<Json<Value>, ApiError> {
     let wanted: Wanted = match body.is_empty() {
         true => Wanted::default(),
-        false => serde_json::from_slice(&body).map_err(|error| ApiError::bad_value(error.to_string()))?,
+        false => serde_json::from_slice(&body).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is to be stopped is not understood: the robot is");
+            Wanted::default()
+        }),
     };
     let report = at_work(shared, move |shared| {
         let scope = scope_of(shared, wanted.scope.as_deref())?;
