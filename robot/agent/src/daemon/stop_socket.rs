@@ -1,7 +1,7 @@
 //! The socket that does one thing: whoever writes a line that begins with `stop` to it stops the robot.
 //!
-//! It has threads of its own and shares nothing with the interface beside it, so that no caller there, however many, delays a
-//! stop. A caller here who says nothing costs one of a bounded number of places, and the oldest silent one gives way.
+//! It has threads of its own, so that work at the interface beside it delays no stop; file descriptors are the process's, and shared.
+//! A caller here costs one of a bounded number of places, and the oldest gives way.
 
 use std::collections::VecDeque;
 use std::io;

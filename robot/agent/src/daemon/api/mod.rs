@@ -1,7 +1,7 @@
 //! The local interface: HTTP over a UNIX socket, for programs on the robot. `docs/agent.md` says what each path takes and gives.
 //!
 //! What it carries is authentic by itself (requests and approvals of the authority, command envelopes), so the users that it
-//! admits only keep others from wearing the robot out. Nothing here is in the way of a stop: that has a socket of its own.
+//! admits only keep others from wearing the robot out. A stop has a socket of its own besides.
 
 mod attestation;
 mod commands;
