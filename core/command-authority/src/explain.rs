@@ -86,6 +86,11 @@ static EXPLANATIONS: &[Explanation] = &[
         "have its end moved, or start another mission",
     ),
     Explanation::of(
+        "mission-suspended",
+        "The mission is suspended.",
+        "have somebody who may change its course give `mission.resume`",
+    ),
+    Explanation::of(
         "issuer-unknown",
         "The mission names no such issuer.",
         "name the issuer when the mission is started",
@@ -321,6 +326,11 @@ static EXPLANATIONS: &[Explanation] = &[
         SecondReason::NotAuthentic,
         "The signature is not the second person's over this command.",
         "use the key that the mission names",
+    ),
+    Explanation::of(
+        "order-not-kept",
+        "The order is not on the robot's disk: a suspension is in force until the next start only, a resumption is not.",
+        "free the robot's disk and send the order again, with the next sequence number",
     ),
     Explanation::of(
         "log-unwritable",

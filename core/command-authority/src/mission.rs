@@ -1,6 +1,6 @@
 //! Missions: the authority's word on what a robot may do, for whom, and until when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alcub3_crypto::{Digest, HashAlg, Suite, VerifyingKey};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault, Fields, Reader};
@@ -10,7 +10,7 @@ use alcub3_trust_model::{
 };
 
 use crate::cose::{CoseError, Message, Unsigned};
-use crate::{CommandPattern, Reason, Role, SafetyLimits};
+use crate::{CommandPattern, MissionOrder, Reason, Role, SafetyLimits};
 
 /// Someone who may command the robot on a mission.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -422,7 +422,10 @@ impl VerifiedMission {
 
 /// The missions that are active on the robot.
 #[derive(Clone, Debug, Default)]
-pub struct ActiveMissions(BTreeMap<MissionId, VerifiedMission>);
+pub struct ActiveMissions {
+    missions: BTreeMap<MissionId, VerifiedMission>,
+    suspended: BTreeSet<MissionId>,
+}
 
 impl ActiveMissions {
     /// None.
@@ -430,29 +433,47 @@ impl ActiveMissions {
         Self::default()
     }
 
-    /// Adds a mission; gives back one that had its identifier.
+    /// Adds a mission; gives back one that had its identifier, in whose place it is suspended where that was.
     pub fn insert(&mut self, mission: VerifiedMission) -> Option<VerifiedMission> {
-        self.0.insert(mission.token.mission, mission)
+        self.missions.insert(mission.token.mission, mission)
     }
 
     /// Takes a mission out.
     pub fn remove(&mut self, mission: &MissionId) -> Option<VerifiedMission> {
-        self.0.remove(mission)
+        self.suspended.remove(mission);
+        self.missions.remove(mission)
     }
 
     /// Takes all out: a stop.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.suspended.clear();
+        self.missions.clear();
     }
 
     /// One mission.
     pub fn get(&self, mission: &MissionId) -> Option<&VerifiedMission> {
-        self.0.get(mission)
+        self.missions.get(mission)
+    }
+
+    /// Suspends an active mission, or resumes it; whether there is such a mission.
+    pub fn obey(&mut self, mission: &MissionId, order: MissionOrder) -> bool {
+        let is_active = self.missions.contains_key(mission);
+        if is_active && order.suspends() {
+            self.suspended.insert(*mission);
+        } else {
+            self.suspended.remove(mission);
+        }
+        is_active
+    }
+
+    /// Whether a mission is suspended.
+    pub fn is_suspended(&self, mission: &MissionId) -> bool {
+        self.suspended.contains(mission)
     }
 
     /// All missions, ascending by identifier.
     pub fn iter(&self) -> impl Iterator<Item = &VerifiedMission> {
-        self.0.values()
+        self.missions.values()
     }
 
     /// What the mission PCR is extended with: H(domain ‖ 0x00 ‖ mission ‖ token digest ‖ …), ascending by identifier.

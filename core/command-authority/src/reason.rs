@@ -25,6 +25,8 @@ pub enum Reason {
     MissionNotBegun,
     /// The mission is over.
     MissionOver,
+    /// The mission is suspended.
+    MissionSuspended,
     /// The mission names no such issuer.
     UnknownIssuer,
     /// The command's class is unknown.
@@ -86,6 +88,8 @@ pub enum Reason {
     Second(SecondReason),
     /// The verdict could not be put into the audit log, so it must not take effect.
     LogUnwritable,
+    /// The order to suspend or resume the mission could not be written to the robot's disk.
+    OrderNotKept,
     /// An emergency stop is in force.
     EmergencyStop,
     /// A stop came between the command's validation and its execution.
@@ -102,6 +106,7 @@ pub(crate) const CODES: &[&str] = &[
     "mission-unknown",
     "mission-not-begun",
     "mission-over",
+    "mission-suspended",
     "issuer-unknown",
     "command-unknown",
     "role-forbids",
@@ -129,6 +134,7 @@ pub(crate) const CODES: &[&str] = &[
     "safety-geofence",
     "safety-argument",
     "log-unwritable",
+    "order-not-kept",
     "emergency-stop",
     "stopped-meanwhile",
     "replay-used",
@@ -147,6 +153,7 @@ impl Reason {
             Self::UnknownMission => "mission-unknown",
             Self::MissionNotBegun => "mission-not-begun",
             Self::MissionOver => "mission-over",
+            Self::MissionSuspended => "mission-suspended",
             Self::UnknownIssuer => "issuer-unknown",
             Self::UnknownCommand => "command-unknown",
             Self::RoleForbids => "role-forbids",
@@ -177,6 +184,7 @@ impl Reason {
             Self::Policy(reason) => reason.code(),
             Self::Second(reason) => reason.code(),
             Self::LogUnwritable => "log-unwritable",
+            Self::OrderNotKept => "order-not-kept",
             Self::EmergencyStop => "emergency-stop",
             Self::StoppedMeanwhile => "stopped-meanwhile",
         }

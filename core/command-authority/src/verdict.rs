@@ -1,7 +1,7 @@
 //! The verdict over a command envelope, fail-closed.
 //!
 //! The order: form → robot and mission → issuer and role, by the command policy too → suite and authenticity → labels →
-//! time → replay → lease → limits of mission and policy → second person. Up to authenticity the first reason ends the judgement, since what follows would be said about
+//! time → suspension → replay → lease → limits of mission and policy → second person. Up to authenticity the first reason ends the judgement, since what follows would be said about
 //! nobody's words. After it every check is made and every reason collected, and the sequence number is used up in any
 //! case: an authentic envelope that was refused once never becomes valid by waiting.
 
@@ -16,8 +16,8 @@ use crate::policy::{CommandRules, PolicyInForce, SecondReason};
 use crate::safety::Asked;
 use crate::second::{ApprovalRef, Presented};
 use crate::{
-    ActiveMissions, Arguments, CommandClass, CommandName, Issuer, MAX_VALIDITY_MS, Reason, ReplayWindows,
-    Role, VerifiedLease, VerifiedMission,
+    ActiveMissions, Arguments, CommandClass, CommandName, Issuer, MAX_VALIDITY_MS, MissionOrder, Reason,
+    ReplayWindows, Role, VerifiedLease, VerifiedMission,
 };
 
 /// How far ahead of the robot's an issuer's clock may be, in milliseconds.
@@ -173,6 +173,11 @@ impl AuthorizedCommand {
         &self.command
     }
 
+    /// What the command orders of its mission, where the gate itself obeys it.
+    pub fn order(&self) -> Option<MissionOrder> {
+        MissionOrder::of(self.command.as_str())
+    }
+
     /// The SHA-256 of the envelope, for the log.
     pub const fn digest(&self) -> &Digest {
         &self.digest
@@ -325,6 +330,7 @@ impl<'a> Pending<'a> {
         let mut reasons = Vec::new();
         self.check_labels(context, &mut reasons);
         self.check_times(now_ms, &mut reasons);
+        self.check_suspension(context, &mut reasons);
         self.check_replay(replay, &mut reasons);
         self.check_lease(context, now_ms, &mut reasons);
         reasons.extend(self.check_limits().err());
@@ -421,6 +427,13 @@ impl<'a> Pending<'a> {
         }
         if !labels.can_write(mission) {
             reasons.push(Reason::LabelsAboveMission);
+        }
+    }
+
+    fn check_suspension(&self, context: &Context<'_>, reasons: &mut Vec<Reason>) {
+        let resumes = MissionOrder::of(self.envelope.command) == Some(MissionOrder::Resume);
+        if !resumes && context.missions.is_suspended(&self.envelope.mission) {
+            reasons.push(Reason::MissionSuspended);
         }
     }
 

@@ -34,6 +34,9 @@ pub struct ActiveMission {
     pub keys: u64,
     /// Whether its level is stopped.
     pub stopped: bool,
+    /// Whether it is suspended: no command of it is accepted but `mission.resume`.
+    #[serde(default)]
+    pub suspended: bool,
 }
 
 /// Somebody who commands on a mission.
@@ -130,6 +133,7 @@ impl Robot {
             issuers: issuers.collect(),
             keys: self.keys.mission_key_count(token.mission)?.saturating_add(1),
             stopped: self.is_level_stopped(token.labels.level),
+            suspended: record.suspended,
         })
     }
 }

@@ -65,7 +65,7 @@ impl Robot {
     ///
     /// The verdict is in the audit log before it is returned: on the disk, or within the bound of its level, as
     /// [`alcub3_audit_log::Durability::of`] says. Where the log takes no entry, the command is refused for that: a verdict that could
-    /// not be recorded must not take effect.
+    /// not be recorded must not take effect. An order to suspend or to resume the mission is obeyed on return.
     ///
     /// # Errors
     /// None today: whatever is wrong is a reason against the command.
@@ -96,9 +96,13 @@ impl Robot {
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
         Ok(match self.audit.record(entry) {
             Ok(_) => {
-                if matches!(verdict, GateVerdict::Admitted(_)) {
-                    self.admitted.fetch_add(1, Ordering::Relaxed);
+                let GateVerdict::Admitted(admitted) = &verdict else {
+                    return Ok(verdict);
+                };
+                if let Err(reason) = self.obey(admitted.command(), now_utc_ms.unwrap_or_default()) {
+                    return Ok(GateVerdict::Refused(reason.into()));
                 }
+                self.admitted.fetch_add(1, Ordering::Relaxed);
                 verdict
             }
             Err(error) => {

@@ -2,7 +2,6 @@
 
 use crate::Result;
 use crate::robot::Robot;
-use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::{Explanation, Reason};
 use alcub3_security_hal::{Clock, GateVerdict, SystemClock};
 use serde_json::{Value, json};
@@ -43,14 +42,7 @@ impl Robot {
         let Err(reason) = self.commands.release(admitted, now_ms).map(|_| ()) else {
             return verdict;
         };
-        let subject = admitted.command().issuer().to_string();
-        let mut entry = self
-            .audit
-            .entry(EntryKind::Command, subject, now_ms, Outcome::Refused);
-        entry.reasons = vec![reason.code().to_owned()];
-        if let Err(error) = self.audit.record(entry) {
-            tracing::error!(%error, "that a command was taken back is not on record; it is refused all the same");
-        }
+        self.take_back(admitted.command(), &reason, now_ms);
         GateVerdict::Refused(reason.into())
     }
 }

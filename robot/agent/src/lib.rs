@@ -46,6 +46,7 @@ mod replacement;
 mod robot;
 mod run;
 mod stopping;
+mod suspending;
 mod tls;
 
 pub use active_missions::{ActiveIssuer, ActiveMission, EndedMission, MissionList};

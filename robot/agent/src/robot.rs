@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::{AgentError, Result};
 use alcub3_attestation::event_log::agent::AgentEvent;
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_command_authority::VerifiedMission;
+use alcub3_command_authority::{MissionOrder, VerifiedMission};
 use alcub3_crypto::Digest;
 use alcub3_keys::{
     CountersBefore, LoadedKeys, MissionOver, MissionRecord, PcrCache, RobotKeys, RobotZeroizer, StateFolder,
@@ -102,6 +102,9 @@ impl Robot {
             match self.taken_up(&record) {
                 Ok(Some(mission)) if !self.gates.is_level_stopped(record.level) => {
                     self.commands.start_mission(mission)?;
+                    if record.suspended {
+                        self.commands.obey(&record.mission, MissionOrder::Suspend);
+                    }
                 }
                 Ok(_) => {}
                 Err(error) => {

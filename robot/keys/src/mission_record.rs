@@ -49,6 +49,8 @@ pub struct MissionRecord {
     pub token: Vec<u8>,
     /// The token that moved its end, where it was moved.
     pub moved: Option<Vec<u8>>,
+    /// Whether it is suspended: none of its commands is accepted until it is resumed.
+    pub suspended: bool,
 }
 
 impl MissionRecord {
@@ -88,7 +90,11 @@ impl MissionRecord {
 
     /// The record's bytes.
     pub fn to_canonical(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(DOMAIN, VERSION, 15 + usize::from(self.moved.is_some()));
+        let mut out = Encoder::structure(
+            DOMAIN,
+            VERSION,
+            15 + usize::from(self.moved.is_some()) + usize::from(self.suspended),
+        );
         out.u64(2)
             .bytes(self.mission.as_bytes())
             .u64(3)
@@ -115,6 +121,9 @@ impl MissionRecord {
         out.u64(16).bytes(&self.token);
         if let Some(moved) = &self.moved {
             out.u64(17).bytes(moved);
+        }
+        if self.suspended {
+            out.u64(18).u64(1);
         }
         out.finish()
     }
@@ -165,6 +174,11 @@ impl MissionRecord {
                 Some(blob(r, "moved")?)
             } else {
                 None
+            },
+            suspended: if fields.optional(r, 18, "suspended")? {
+                r.id_of("suspended", |one| (one == 1).then_some(true))?
+            } else {
+                false
             },
         };
         fields.finish(r)?;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use alcub3_command_authority::policy::{CommandRules, RecordedCommand};
 use alcub3_command_authority::{
-    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionToken, Reason, Refusal,
-    ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
+    ActiveMissions, Arguments, AuthorizedCommand, CommandName, Context, MissionOrder, MissionToken, Reason,
+    Refusal, ReplayWindows, Reservation, SessionKeys, Verdict, VerifiedLease, VerifiedMission, begin, judge,
 };
 use alcub3_crypto::{Digest, HashAlg, MacKey};
 use alcub3_trust_model::{Labels, LeaseId, Level, LevelProfiles, MissionId, OperatorId, RobotId};
@@ -68,6 +68,18 @@ impl Standing {
             self.lease = None;
         }
         self.end_missions(|token| before.level_moved(&now, token.labels.level));
+    }
+
+    /// That nobody took back what an admitted command rests on: its mission is not suspended, unless the command is about that,
+    /// and its issuer is still one of the mission's.
+    fn still_commands(&self, command: &AuthorizedCommand) -> Result<(), Reason> {
+        let mission = command.mission();
+        if command.order().is_none() && self.missions.is_suspended(&mission) {
+            return Err(Reason::MissionSuspended);
+        }
+        let mission = self.missions.get(&mission).ok_or(Reason::UnknownMission)?;
+        let issuer = mission.issuer(command.issuer().as_str());
+        issuer.map(|_| ()).ok_or(Reason::UnknownIssuer)
     }
 
     /// Takes out missions with their session keys; gives their number.
@@ -203,6 +215,18 @@ impl CommandGate {
         let mut standing = self.write();
         standing.sessions.remove_mission(mission);
         standing.missions.remove(mission)
+    }
+
+    /// Suspends a mission, or resumes it; whether it is active. What was admitted on it and is not released yet is refused once
+    /// it is suspended.
+    pub fn obey(&self, mission: &MissionId, order: MissionOrder) -> bool {
+        let mut standing = self.write_current();
+        !self.gates.is_mission_stopped(*mission) && standing.missions.obey(mission, order)
+    }
+
+    /// Whether a mission is suspended.
+    pub fn is_suspended(&self, mission: &MissionId) -> bool {
+        self.read().missions.is_suspended(mission)
     }
 
     /// Takes the command policy that the robot follows from the next command on. A command that was admitted before is
@@ -341,6 +365,7 @@ impl CommandGate {
         {
             return Err(Reason::EmergencyStop);
         }
+        self.read().still_commands(&admitted.command)?;
         admitted
             .command
             .revalidate(admitted.admission.generation(), now_ms)

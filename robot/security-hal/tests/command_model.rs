@@ -56,6 +56,7 @@ fn no_command_is_accepted_that_the_model_refuses() {
         sum.admitted += counts.admitted;
         sum.refused += counts.refused;
         sum.carried_out += counts.carried_out;
+        sum.suspended += counts.suspended;
         sum.rearmed += counts.rearmed;
         total.set(sum);
         Ok::<(), TestCaseError>(())
@@ -66,7 +67,7 @@ fn no_command_is_accepted_that_the_model_refuses() {
     // It would be easy to accept nothing.
     assert!(counts.admitted * 50 > steps, "{counts:?}");
     assert!(
-        counts.carried_out > 0 && counts.rearmed > u64::from(cases),
+        counts.carried_out > 0 && counts.suspended > u64::from(cases) && counts.rearmed > u64::from(cases),
         "{counts:?}"
     );
 }

@@ -208,6 +208,18 @@ impl RobotKeys {
         Ok(record)
     }
 
+    /// Keeps that a mission is suspended, or is not any more. Commands: none.
+    ///
+    /// # Errors
+    /// As [`Self::move_mission_end`].
+    pub fn set_mission_suspended(&self, mission: MissionId, suspended: bool) -> Result<()> {
+        let record = MissionRecord {
+            suspended,
+            ..self.mission(mission)?
+        };
+        self.mission_files.write(&*self.mission_seal()?, &record)
+    }
+
     /// Puts a mission's record of before back where its moved end was not taken.
     ///
     /// # Errors

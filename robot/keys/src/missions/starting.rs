@@ -116,6 +116,7 @@ impl RobotKeys {
             certification: (certified.message, certified.signature),
             token: grant.token.clone(),
             moved: None,
+            suspended: false,
         })
     }
 

@@ -155,11 +155,16 @@ impl Platforms {
         Ok((platforms, brakes))
     }
 
-    /// Has an admitted command carried out by the adapter that takes it. Returns when its platform has taken it.
+    /// Has an admitted command carried out by the adapter that takes it. Returns when its platform has taken it. What is ordered
+    /// of the mission, every adapter that takes it is told; a robot of which none does has nothing to do for it.
     ///
     /// # Errors
     /// [`DriveRefusal`] says why not, with a reason code.
     pub fn execute(&self, gate: &Arc<CommandGate>, admitted: Admitted) -> Result<(), DriveRefusal> {
+        let admitted = Arc::new(admitted);
+        if admitted.command().order().is_some() {
+            return self.tell_all(gate, &admitted);
+        }
         let command = admitted.command().name();
         let takes = |driven: &&Arc<Driven>| driven.takes(command);
         let Some(driven) = self.adapters.iter().find(takes) else {
@@ -169,6 +174,19 @@ impl Platforms {
             return Err(trouble.into());
         }
         driven.execute(gate.clone(), admitted)
+    }
+
+    /// Each is told, whatever became of the ones before; the first failure is given.
+    fn tell_all(&self, gate: &Arc<CommandGate>, admitted: &Arc<Admitted>) -> Result<(), DriveRefusal> {
+        let command = admitted.command().name();
+        let concerned = |driven: &&Arc<Driven>| {
+            driven.takes(command) || driven.known.seen().description.is_none()
+        };
+        let told = self.adapters.iter().filter(concerned).map(|driven| {
+            let trouble = self.trouble_of(driven).map(DriveRefusal::from);
+            trouble.map_or_else(|| driven.execute(gate.clone(), admitted.clone()), Err)
+        });
+        told.fold(Ok(()), |all, one| all.and(one))
     }
 
     /// One that is not there yet might take the command: that is another reason than that nobody does.

@@ -99,7 +99,7 @@ impl SimulatedDriver {
         match command.name().as_str() {
             "move.velocity" => self.velocity(arguments).map(Some),
             "move.to" => self.point(arguments).map(Some),
-            "move.hold" => Ok(Some(Goal::Rest(StopLevel::Hold))),
+            "move.hold" | "mission.suspend" => Ok(Some(Goal::Rest(StopLevel::Hold))),
             _ => Ok(None),
         }
     }
@@ -214,6 +214,7 @@ impl SimulatedDriver {
                 command("move.velocity", velocity)?,
                 command("move.to", to)?,
                 command("move.hold", Vec::new())?,
+                command("mission.suspend", Vec::new())?,
                 command("maintain.calibrate", Vec::new())?,
                 command("maintain.clear_faults", Vec::new())?,
             ],

@@ -1,7 +1,8 @@
 //! The reference: what must be refused, said in a few sets and numbers. It knows nothing of encodings, gates or windows of
-//! bits, and shares no code with what it judges.
+//! bits, and shares no code with what it judges but names.
 
 use super::steps::{LEVELS, Rules, Scope, Second, WINDOWS, What, Who};
+use alcub3_command_authority::MissionOrder;
 use alcub3_trust_model::{Integrity, Level};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ pub struct Seen {
     mission: u64,
     expires_ms: u64,
     at: usize,
+    orders: bool,
 }
 
 #[derive(Default)]
@@ -44,6 +46,7 @@ pub struct Model {
     mission_stops: [u64; 3],
     dead: BTreeSet<usize>,
     active: BTreeSet<usize>,
+    suspended: BTreeSet<usize>,
     lease: Option<(u64, u64, usize)>,
     /// The identifier of this boot.
     pub boot: u64,
@@ -72,6 +75,15 @@ impl Model {
 
     pub fn end(&mut self, mission: usize) {
         self.active.remove(&mission);
+        self.suspended.remove(&mission);
+    }
+
+    pub fn obey(&mut self, mission: usize, suspends: bool) {
+        if suspends {
+            self.suspended.insert(mission);
+        } else {
+            self.suspended.remove(&mission);
+        }
     }
 
     pub fn attest(&mut self, from_ms: u64, until_ms: u64, ceiling: usize) {
@@ -84,18 +96,18 @@ impl Model {
                 self.stops += 1;
                 self.open = false;
                 self.open_levels = [false; 3];
-                self.active.clear();
+                (0..3).for_each(|mission| self.end(mission));
                 self.lease = None;
             }
             Scope::Level(level) => {
                 self.level_stops[level] += 1;
                 self.open_levels[level] = false;
-                self.active.remove(&level);
+                self.end(level);
             }
             Scope::Mission(mission) => {
                 self.mission_stops[mission] += 1;
                 self.dead.insert(mission);
-                self.active.remove(&mission);
+                self.end(mission);
             }
         }
     }
@@ -105,7 +117,7 @@ impl Model {
         self.stops += 1;
         self.open = false;
         self.open_levels = [false; 3];
-        self.active.clear();
+        (0..3).for_each(|mission| self.end(mission));
         self.lease = None;
         self.boot = boot;
     }
@@ -132,6 +144,7 @@ impl Model {
             mission: self.mission_stops[facts.mission],
             expires_ms: facts.expires_ms,
             at: facts.mission,
+            orders: matches!(facts.what, What::Order(_)),
         })
     }
 
@@ -140,6 +153,8 @@ impl Model {
         seen.robot == self.stops
             && seen.level == self.level_stops[seen.at]
             && seen.mission == self.mission_stops[seen.at]
+            && self.active.contains(&seen.at)
+            && (seen.orders || !self.suspended.contains(&seen.at))
             && self.now_ms.is_some_and(|now| now < seen.expires_ms)
     }
 
@@ -155,7 +170,8 @@ impl Model {
             return Err("gate, robot, mission or authenticity");
         }
         let role = match facts.who {
-            Who::Alice | Who::Eve => !matches!(facts.what, What::Maintain),
+            Who::Alice => !matches!(facts.what, What::Maintain),
+            Who::Eve => !matches!(facts.what, What::Maintain | What::Order(_)),
             Who::Sam => facts.what == What::Observe,
             Who::Mallory => false,
         };
@@ -190,6 +206,10 @@ impl Model {
         let late = now >= facts.expires_ms || facts.issued_ms > now + 2_000;
         if late || facts.expires_ms - facts.issued_ms.min(facts.expires_ms) > 60_000 {
             return Err("freshness");
+        }
+        let resumes = facts.what == What::Order(MissionOrder::Resume);
+        if self.suspended.contains(&facts.mission) && !resumes {
+            return Err("suspended");
         }
         if !fresh {
             return Err("replay");

@@ -150,7 +150,7 @@ impl Cast {
     fn issuer(who: Who, role: Role, key: &SigningKey, integrity: Integrity) -> Issuer {
         let allowed = match who {
             Who::Sam => vec!["observe.*", "payload.*"],
-            _ => vec!["observe.*", "move.*", "payload.*"],
+            _ => vec!["observe.*", "move.*", "payload.*", "mission.*"],
         };
         Issuer {
             operator: name(who),
@@ -182,7 +182,7 @@ impl Cast {
             issuers: vec![
                 Self::issuer(
                     Who::Alice,
-                    Role::Operator,
+                    Role::Commander,
                     &self.alice,
                     Integrity::MissionCritical,
                 ),
@@ -221,6 +221,7 @@ impl Cast {
             ),
             What::Payload => ("payload.release", Arguments::new()),
             What::Maintain => ("maintain.reset", Arguments::new()),
+            What::Order(order) => (order.name(), Arguments::new()),
         };
         let envelope = CommandEnvelope {
             robot: if facts.robot {
@@ -269,7 +270,8 @@ impl Cast {
         };
         let text = format!(
             "kind = \"command-policy\"\nplatform = [{{ name = \"rover\", robots = [\"{robots}\"] }}]\n\
-             rights = [{{ role = \"operator\", commands = [\"move.*\", \"payload.*\"] }}]\n\
+             rights = [{{ role = \"operator\", commands = [\"move.*\", \"payload.*\"] }}, \
+             {{ role = \"commander\", commands = [\"move.*\", \"payload.*\", \"mission.*\"] }}]\n\
              persons = [{{ commands = [\"payload.*\"] }}]\nlimit = [{{ max_speed_mm_per_s = 500 }}]\n"
         );
         let policy = CommandPolicy::from_toml(text.as_bytes()).unwrap();
@@ -291,6 +293,7 @@ pub struct Counts {
     pub admitted: u64,
     pub refused: u64,
     pub carried_out: u64,
+    pub suspended: u64,
     pub rearmed: u64,
 }
 
@@ -453,6 +456,11 @@ impl<'c> World<'c> {
         match (verdict, self.model.judge(&facts, looked_at)) {
             (GateVerdict::Admitted(admitted), Ok(seen)) => {
                 self.counts.admitted += 1;
+                if let Some(order) = admitted.command().order() {
+                    assert!(self.process.gate.obey(&admitted.command().mission(), order));
+                    self.model.obey(facts.mission, order.suspends());
+                    self.counts.suspended += u64::from(order.suspends());
+                }
                 self.admitted.push((seen, admitted));
                 if self.admitted.len() > 16 {
                     self.admitted.remove(0);

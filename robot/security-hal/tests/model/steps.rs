@@ -1,5 +1,6 @@
 //! What may happen to a robot, in any order.
 
+use alcub3_command_authority::MissionOrder;
 use alcub3_trust_model::{Integrity, Level};
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ pub const WINDOWS: [(u64, u64); 3] = [(0, 3_000_000), (50_000, 400_000), (0, 900
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
 pub enum Who {
-    /// An operator of high integrity, with a MAC key on every mission.
+    /// A commander of high integrity, with a MAC key on every mission.
     Alice,
     /// A security officer.
     Sam,
@@ -26,6 +27,7 @@ pub enum What {
     Move(i64),
     Payload,
     Maintain,
+    Order(MissionOrder),
 }
 
 #[derive(Copy, Clone, Debug, Eq, PartialEq)]
@@ -139,6 +141,8 @@ fn what() -> impl Strategy<Value = What> {
         6 => prop_oneof![0i64..500, 400i64..2_600, Just(-1_999)].prop_map(What::Move),
         3 => Just(What::Payload),
         1 => Just(What::Maintain),
+        1 => Just(What::Order(MissionOrder::Suspend)),
+        3 => Just(What::Order(MissionOrder::Resume)),
     ]
 }
 
