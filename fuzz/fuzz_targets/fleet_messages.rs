@@ -5,6 +5,7 @@ use alcub3_attestation::offline::Chain;
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
 use alcub3_fleet_protocol::chip::ChipAnswer;
 use alcub3_fleet_protocol::extension::ExtensionRequest;
+use alcub3_fleet_protocol::hand_over::HandOverRequest;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::offline::OfflineQueue;
 use alcub3_fleet_protocol::purge::PurgeRequest;
@@ -23,7 +24,7 @@ macro_rules! one_encoding {
 
 fuzz_target!(|data: &[u8]| {
     one_encoding!(data, AttestRequest, AttestResult, EvidenceMessage);
-    one_encoding!(data, ChipAnswer, ExtensionRequest, SharedKeyRequest);
+    one_encoding!(data, ChipAnswer, ExtensionRequest, HandOverRequest, SharedKeyRequest);
     one_encoding!(data, MissionApproval, MissionRequest, RearmApproval, RearmRequest);
     one_encoding!(data, OfflineQueue);
     // Whatever the bytes, a link that does not follow leaves the chain as it was.

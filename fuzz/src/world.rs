@@ -116,6 +116,7 @@ fn mission(authority: &SigningKey, robot: &RobotId, issuer: &OperatorId, labels:
             max_duration_ms: 10_000,
             geofence: None,
         },
+        replaces: None,
     };
     let bytes = token
         .unsigned(Suite::EcdsaP256Sha256)

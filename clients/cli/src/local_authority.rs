@@ -8,11 +8,13 @@ use crate::tpm_access;
 use alcub3_agent::{
     ActiveMission, AuthorityLink, IdentityLink, LinkError, PlatformLogs, ProvisionRequest, Robot,
 };
+use alcub3_command_authority::CommandPattern;
 use alcub3_command_authority::policy::CommandPolicy;
 use alcub3_crypto::SigningKey;
-use alcub3_keys::{MissionRecord, RecoverableKey, RobotRecord, StateFolder};
+use alcub3_keys::{RecoverableKey, RobotRecord, StateFolder};
 use alcub3_server::{
-    Appraised, Authority, BackupApproval, BackupDestination, BackupSubject, Ballot, MissionPlan, OperatorVote,
+    Appraised, Authority, BackupApproval, BackupDestination, BackupSubject, Ballot, MissionPlan,
+    MissionProposal, OperatorVote,
 };
 use alcub3_tpm::{Tpm, TpmSpec};
 use alcub3_trust_model::{AttestationKind, Labels, Level, MissionId, OperatorId, RobotId, SessionId};
@@ -230,33 +232,47 @@ impl LocalAuthority {
     ) -> Result<Vec<u8>, CliError> {
         let (authority, vault) = (&mut self.authority, &mut self.vault);
         let proposal = authority.propose_mission(request, plan, vault, now_ms())?;
-        let votes = persons.iter().map(|person| person.vote(proposal.ballot()));
-        let votes: Vec<_> = votes.collect::<Result<_, _>>()?;
-        let approval = authority.approve_mission(proposal, &votes, vault, now_ms())?;
-        Ok(approval.to_canonical())
+        self.vote_on(proposal, persons)
     }
 
     /// Moves a mission's end with these persons' votes; `duration_ms` counts from its start.
     pub(crate) fn extend_mission(
         &mut self,
-        robot: &Robot,
+        robot: &dyn RobotSide,
         mission: MissionId,
         duration_ms: u64,
         persons: &[Person],
-    ) -> Result<MissionRecord, CliError> {
-        let session = self.authority.open_extension(robot.robot(), now_ms())?;
-        let request = robot.extension_request(session, mission, duration_ms)?;
-        let proposal = self
-            .authority
-            .propose_extension(&request, &mut self.vault, now_ms())?;
-        let votes: Result<Vec<_>, _> = persons
-            .iter()
-            .map(|person| person.vote(proposal.ballot()))
-            .collect();
-        let approval = self
-            .authority
-            .approve_mission(proposal, &votes?, &mut self.vault, now_ms())?;
-        Ok(robot.extend_mission(session, mission, &approval.to_canonical(), now_ms())?)
+    ) -> Result<ActiveMission, CliError> {
+        let session = self.authority.open_extension(&robot.name()?, now_ms())?;
+        robot.extend_mission(session, mission, duration_ms, &mut |request| {
+            let (authority, vault) = (&mut self.authority, &mut self.vault);
+            let proposal = authority.propose_extension(request, vault, now_ms())?;
+            self.vote_on(proposal, persons)
+        })
+    }
+
+    /// Has others command a mission, with these persons' votes.
+    pub(crate) fn hand_over_mission(
+        &mut self,
+        robot: &dyn RobotSide,
+        mission: MissionId,
+        to: &[(OperatorId, Vec<CommandPattern>)],
+        persons: &[Person],
+    ) -> Result<ActiveMission, CliError> {
+        let session = self.authority.open_hand_over(&robot.name()?, now_ms())?;
+        robot.hand_over_mission(session, mission, &mut |request| {
+            let (authority, vault) = (&mut self.authority, &mut self.vault);
+            let proposal = authority.propose_hand_over(request, to, vault, now_ms())?;
+            self.vote_on(proposal, persons)
+        })
+    }
+
+    fn vote_on(&mut self, proposal: MissionProposal, persons: &[Person]) -> Result<Vec<u8>, CliError> {
+        let votes = persons.iter().map(|person| person.vote(proposal.ballot()));
+        let votes: Vec<_> = votes.collect::<Result<_, _>>()?;
+        let (authority, vault) = (&mut self.authority, &mut self.vault);
+        let approval = authority.approve_mission(proposal, &votes, vault, now_ms())?;
+        Ok(approval.to_canonical())
     }
 }
 

@@ -33,6 +33,21 @@ pub(crate) trait RobotSide {
         duration_ms: u64,
         approve: &mut Approve<'_>,
     ) -> Result<ActiveMission, CliError>;
+    /// Asks for a mission's later end, has it approved, and takes it; `duration_ms` counts from its start.
+    fn extend_mission(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        duration_ms: u64,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError>;
+    /// Asks that others command a mission, has it approved, and takes it.
+    fn hand_over_mission(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError>;
     /// What runs, and what ended lately.
     fn missions(&self) -> Result<MissionList, CliError>;
     /// One mission that runs.
@@ -121,6 +136,30 @@ impl RobotSide for Opened<'_> {
         Ok(self.robot.active_mission(record.mission)?)
     }
 
+    fn extend_mission(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        duration_ms: u64,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError> {
+        let approval = approve(&self.robot.extension_request(session, mission, duration_ms)?)?;
+        self.robot.extend_mission(session, mission, &approval, now_ms())?;
+        self.mission(mission)
+    }
+
+    fn hand_over_mission(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError> {
+        let approval = approve(&self.robot.hand_over_request(session, mission)?)?;
+        self.robot
+            .hand_over_mission(session, mission, &approval, now_ms())?;
+        self.mission(mission)
+    }
+
     fn missions(&self) -> Result<MissionList, CliError> {
         Ok(self.robot.mission_list()?)
     }
@@ -192,6 +231,37 @@ impl RobotSide for AgentClient {
         self.parse(&self.post(&format!("/v1/missions/approvals?session={session}"), &approval)?)
     }
 
+    fn extend_mission(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        duration_ms: u64,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError> {
+        let wanted = json!({"session": session, "duration_ms": duration_ms});
+        self.change_mission(
+            &format!("/v1/missions/{mission}/extension"),
+            session,
+            &wanted,
+            approve,
+        )
+    }
+
+    fn hand_over_mission(
+        &self,
+        session: SessionId,
+        mission: MissionId,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError> {
+        let wanted = json!({"session": session});
+        self.change_mission(
+            &format!("/v1/missions/{mission}/hand-over"),
+            session,
+            &wanted,
+            approve,
+        )
+    }
+
     fn missions(&self) -> Result<MissionList, CliError> {
         self.get("/v1/missions")
     }
@@ -206,5 +276,18 @@ impl RobotSide for AgentClient {
 
     fn judge(&self, envelope: &[u8]) -> Result<Value, CliError> {
         self.parse(&self.post("/v1/commands", envelope)?)
+    }
+}
+
+impl AgentClient {
+    fn change_mission(
+        &self,
+        path: &str,
+        session: SessionId,
+        wanted: &Value,
+        approve: &mut Approve<'_>,
+    ) -> Result<ActiveMission, CliError> {
+        let approval = approve(&self.post_json(&format!("{path}/requests"), wanted)?)?;
+        self.parse(&self.post(&format!("{path}/approvals?session={session}"), &approval)?)
     }
 }

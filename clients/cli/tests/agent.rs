@@ -425,3 +425,50 @@ fn a_configuration_with_an_unknown_key_is_refused_with_its_line() {
     let run = support::alcub3(["--json", "agent", "--check", "--config", path.to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.stdout);
 }
+
+#[test]
+fn a_running_mission_is_extended_suspended_resumed_and_handed_over_through_the_agent() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    fleet.yes("authority operator key dora.key");
+    fleet.yes("authority operator add dora --role commander --key dora.key.pub --level SECRET --integrity operational");
+    let agent = Agent::start(&fleet, "");
+    agent.arm();
+    let mission = agent.mission();
+    let (id, lease) = (
+        mission["mission"].as_str().unwrap(),
+        mission["lease"].as_str().unwrap(),
+    );
+    let approve = "--approve alice=alice.key --approve bob=bob.key";
+    let longer = agent.yes(&format!("mission extend {id} --duration-s 1200 {approve}"));
+    let later = longer["not_after_ms"].as_u64().unwrap() - mission["not_after_ms"].as_u64().unwrap();
+    assert_eq!(later, 600_000);
+    let alone = fleet.run(&format!(
+        "--json --agent agent.sock mission hand-over {id} --to dora=mission.*,move.* --approve alice=alice.key"
+    ));
+    assert_error(&alone, 1, "too-few-votes");
+    let handed = agent.yes(&format!(
+        "mission hand-over {id} --to dora=mission.*,move.* {approve}"
+    ));
+    assert_eq!(handed["issuers"].as_array().unwrap().len(), 1);
+    assert_eq!(handed["issuers"][0]["operator"], "dora");
+    fleet.sign(&mission, 1, 500, "carols.cose");
+    let carols = agent.no("command validate carols.cose");
+    assert_eq!(carols["codes"][0], "issuer-unknown");
+    let order = |name: &str, sequence: u64| {
+        fleet.yes(&format!(
+            "command sign {name} --robot r1 --mission {id} --lease {lease} --issuer dora --key dora.key --sequence {sequence} \
+             --level SECRET --out dora.cose"
+        ));
+    };
+    order("mission.suspend", 1);
+    assert_eq!(agent.yes("command validate dora.cose")["admitted"], true);
+    assert_eq!(agent.yes(&format!("mission show {id}"))["suspended"], true);
+    order("move.hold", 2);
+    let refused = agent.no("command validate dora.cose");
+    assert_eq!(refused["codes"][0], "mission-suspended");
+    order("mission.resume", 3);
+    assert_eq!(agent.yes("command validate dora.cose")["admitted"], true);
+    order("move.hold", 4);
+    assert_eq!(agent.yes("command validate dora.cose")["admitted"], true);
+}

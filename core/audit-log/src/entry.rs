@@ -13,7 +13,7 @@ pub enum EntryKind {
     Provision,
     /// Evidence was given or a lease received.
     Attest,
-    /// A mission was started.
+    /// A mission was started, or handed over to other commanders.
     MissionStart,
     /// A mission ended, or its end was moved.
     MissionEnd,

@@ -58,6 +58,8 @@ pub struct MissionToken {
     pub issuers: Vec<Issuer>,
     /// The limits of every command.
     pub limits: SafetyLimits,
+    /// The digest of the signed token in whose place this one comes, where the mission was handed over.
+    pub replaces: Option<Digest>,
 }
 
 const VERSION: u64 = 1;
@@ -133,7 +135,11 @@ impl MissionError {
 impl MissionToken {
     /// The token, ready to be signed by the authority.
     pub fn unsigned(&self, suite: Suite) -> Unsigned {
-        let mut out = Encoder::structure(domain::MISSION, VERSION, 14);
+        let mut out = Encoder::structure(
+            domain::MISSION,
+            VERSION,
+            14 + usize::from(self.replaces.is_some()),
+        );
         out.u64(2)
             .bytes(self.mission.as_bytes())
             .u64(3)
@@ -159,6 +165,9 @@ impl MissionToken {
             issuer.encode(&mut out);
         }
         self.limits.encode(out.u64(15));
+        if let Some(replaces) = &self.replaces {
+            out.u64(16).digest(replaces);
+        }
         Unsigned::new(suite, out.finish())
     }
 
@@ -194,6 +203,11 @@ impl MissionToken {
         let issuers = (0..count).map(|_| Issuer::decode(r)).collect::<Result<_, _>>()?;
         fields.key(r, 15, "limits")?;
         let limits = SafetyLimits::decode(r)?;
+        let replaces = if fields.optional(r, 16, "replaces")? {
+            Some(r.digest("replaces")?)
+        } else {
+            None
+        };
         fields.finish(r)?;
         r.finish()?;
         Ok(Self {
@@ -211,6 +225,7 @@ impl MissionToken {
             allowed_resets,
             issuers,
             limits,
+            replaces,
         })
     }
 

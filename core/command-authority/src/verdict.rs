@@ -47,6 +47,13 @@ impl SessionKeys {
         self.0.remove(mission);
     }
 
+    /// Takes out, and so wipes, the keys of those who do not command a mission any more.
+    pub fn keep_issuers_of(&mut self, mission: &VerifiedMission) {
+        if let Some(keys) = self.0.get_mut(&mission.token().mission) {
+            keys.retain(|issuer, _| mission.issuer(issuer.as_str()).is_some());
+        }
+    }
+
     /// Takes out, and so wipes, all keys: a stop.
     pub fn clear(&mut self) {
         self.0.clear();

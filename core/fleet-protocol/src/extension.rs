@@ -1,16 +1,15 @@
 //! A robot asks for its mission's end to be moved. The answer is a [`MissionApproval`](crate::mission::MissionApproval)
 //! with the same mission, a later end, and the persons' approval of that end.
 
-use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::certify::Signed;
 use alcub3_command_authority::MissionToken;
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder};
-use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{Level, LevelProfiles, MissionId, RobotId, SessionId, domain};
 
+use crate::VerifiedEnrolment;
+use crate::living_mission::{self, NotLiving, Shown};
 use crate::wire::{self, Message};
-use crate::{CertifiedCounter, CounterError, VerifiedEnrolment};
 
 const VERSION: u64 = 1;
 
@@ -84,27 +83,12 @@ impl ExtensionRequest {
 /// Why a mission's end is not moved.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionError {
-    /// The request is another robot's, or of another mission than the token.
-    #[error("the request is not of the mission's robot, or of another mission")]
-    WrongMission,
-    /// The exchange is not the one this authority opened.
-    #[error("the request belongs to another exchange")]
-    WrongSession,
-    /// The anchor's or an epoch's value is not proven.
+    /// The mission is not shown to live.
     #[error(transparent)]
-    Counter(#[from] CounterError),
-    /// The anchor has moved on, or the TPM was reset too often: the mission is over in the chip.
-    #[error("the mission is over in the robot's TPM; start another")]
-    OverInChip,
-    /// A stop of the robot or of the mission's level came since the mission began: its keys are dead in the chip.
-    #[error("{}: a stop has killed the mission in the robot's TPM; rearm the robot and start another", self.code())]
-    Stopped,
-    /// The certifications are of different boots of the TPM.
-    #[error("the TPM was reset between the certifications: ask again")]
-    ResetBetween,
-    /// The mission has ended, by the TPM's clock or in wall time.
-    #[error("the mission has reached its end, which is moved only before; start another")]
-    Ended,
+    NotLiving(#[from] NotLiving),
+    /// The approved token differs in more than its end.
+    #[error("the approved token differs from the mission's in more than its end")]
+    OtherToken,
     /// The new end is not later than the old one.
     #[error("the end would not be later than it is; to end a mission early, complete it")]
     NotLater,
@@ -125,8 +109,8 @@ impl ExtensionError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLong { .. } => "mission-too-long",
-            Self::Stopped => "mission-stopped",
-            _ => "end-not-moved",
+            Self::NotLiving(why) => why.code("end-not-moved"),
+            Self::NotLater | Self::OtherToken => "end-not-moved",
         }
     }
 }
@@ -149,14 +133,14 @@ impl ExtendedToken {
         session: SessionId,
         (profiles, now_ms): (&LevelProfiles, u64),
     ) -> Result<Self, ExtensionError> {
-        if request.session != session {
-            return Err(ExtensionError::WrongSession);
-        }
-        let same_robot = request.robot == enrolment.record().robot && request.robot == token.robot;
-        if !same_robot || request.mission != token.mission {
-            return Err(ExtensionError::WrongMission);
-        }
-        check_lives(token, &counters(request, token, enrolment, session)?, now_ms)?;
+        let shown = Shown {
+            session: request.session,
+            robot: &request.robot,
+            mission: request.mission,
+            binding: extension_binding(enrolment.nv_map().name_alg(), session, request.mission),
+            counters: [&request.anchor_value, &request.robot_epoch, &request.level_epoch],
+        };
+        living_mission::check(&shown, token, enrolment, session, now_ms)?;
         Self::later(token, request.duration_ms, profiles)
     }
 
@@ -202,7 +186,7 @@ impl ExtendedToken {
         if Self::later(token, duration_ms, profiles)?.0 == *later {
             Ok(())
         } else {
-            Err(ExtensionError::WrongMission)
+            Err(ExtensionError::OtherToken)
         }
     }
 
@@ -210,43 +194,4 @@ impl ExtendedToken {
     pub const fn token(&self) -> &MissionToken {
         &self.0
     }
-}
-
-/// What the request certifies: the mission's anchor, the robot's and the level's epoch.
-fn counters(
-    request: &ExtensionRequest,
-    token: &MissionToken,
-    enrolment: &VerifiedEnrolment,
-    session: SessionId,
-) -> Result<[CertifiedCounter; 3], ExtensionError> {
-    let binding = extension_binding(enrolment.nv_map().name_alg(), session, request.mission);
-    let counter = |index, signed| CertifiedCounter::verify(enrolment, index, signed, &binding);
-    let counters = [
-        counter(NvIndex::MissionAnchor(token.anchor), &request.anchor_value)?,
-        counter(NvIndex::RobotEpoch, &request.robot_epoch)?,
-        counter(NvIndex::LevelEpoch(token.labels.level), &request.level_epoch)?,
-    ];
-    let [anchor, robot, level] = counters.map(|counter| counter.clock().reset_count);
-    if anchor != robot || anchor != level {
-        return Err(ExtensionError::ResetBetween);
-    }
-    Ok(counters)
-}
-
-fn check_lives(
-    token: &MissionToken,
-    [anchor, robot_epoch, level_epoch]: &[CertifiedCounter; 3],
-    now_ms: u64,
-) -> Result<(), ExtensionError> {
-    if robot_epoch.value() != token.robot_epoch || level_epoch.value() != token.level_epoch {
-        return Err(ExtensionError::Stopped);
-    }
-    let clock: ClockInfo = anchor.clock();
-    if anchor.value() != token.anchor_value || clock.reset_count > token.max_reset_count() {
-        return Err(ExtensionError::OverInChip);
-    }
-    if clock.clock_ms >= token.end_clock_ms || now_ms >= token.not_after_ms {
-        return Err(ExtensionError::Ended);
-    }
-    Ok(())
 }

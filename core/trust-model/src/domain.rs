@@ -107,6 +107,8 @@ pub const MISSION_REQUEST: &str = "alcub3/mission-request/v1";
 pub const MISSION_APPROVAL: &str = "alcub3/mission-approval/v1";
 /// A robot's request for its mission's end to be moved.
 pub const EXTENSION_REQUEST: &str = "alcub3/extension-request/v1";
+/// A robot's request for its mission to be handed over.
+pub const HAND_OVER_REQUEST: &str = "alcub3/hand-over-request/v1";
 /// The outside data of a mission key's creation.
 pub const MISSION_KEY: &str = "alcub3/mission-key/v1";
 /// Data under a mission's data key.
@@ -266,6 +268,7 @@ pub const ALL: &[&str] = &[
     MISSION_REQUEST,
     MISSION_APPROVAL,
     EXTENSION_REQUEST,
+    HAND_OVER_REQUEST,
     MISSION_KEY,
     MISSION_DATA,
     SHARED_KEY_REQUEST,

@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Purge,
     /// A mission's later end.
     Extension,
+    /// Other commanders of a mission.
+    HandOver,
     /// A shared mission key.
     SharedKey,
     /// A certificate of a device key.
@@ -45,7 +47,7 @@ impl Purpose {
     pub(crate) const fn kind(self) -> EntryKind {
         match self {
             Self::Attestation | Self::Platform => EntryKind::Attest,
-            Self::Mission => EntryKind::MissionStart,
+            Self::Mission | Self::HandOver => EntryKind::MissionStart,
             Self::Rearm => EntryKind::Rearm,
             Self::Purge => EntryKind::Purge,
             Self::Extension => EntryKind::MissionEnd,
@@ -67,6 +69,7 @@ impl Purpose {
             Self::Restore => 7,
             Self::Replacement => 8,
             Self::Platform => 9,
+            Self::HandOver => 10,
         }
     }
 
@@ -82,6 +85,7 @@ impl Purpose {
             7 => Some(Self::Restore),
             8 => Some(Self::Replacement),
             9 => Some(Self::Platform),
+            10 => Some(Self::HandOver),
             _ => None,
         }
     }

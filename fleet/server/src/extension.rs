@@ -9,7 +9,7 @@ use crate::approval::ApprovalVault;
 use crate::audit::Decision;
 use crate::authority::Authority;
 use crate::exchanges::{self, Purpose};
-use crate::missions::{MissionApprovalError, MissionProposal, begin_ballot, token_digest};
+use crate::missions::{MissionApprovalError, MissionProposal, MissionStep, begin_ballot, token_digest};
 
 impl Authority {
     /// Opens the exchange in which a robot may ask for a later end. The robot's certification names it.
@@ -66,7 +66,7 @@ impl Authority {
             ballot,
             token,
             session,
-            replaces: Some(token_digest(&signed)),
+            step: MissionStep::LaterEnd(token_digest(&signed)),
         })
     }
 

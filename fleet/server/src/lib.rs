@@ -34,6 +34,7 @@ mod entropy;
 mod epochs;
 mod exchanges;
 mod extension;
+mod hand_over;
 mod level_policy;
 mod missions;
 mod offline;

@@ -10,12 +10,15 @@ use alcub3_command_authority::{
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_fleet_protocol::VerifiedEnrolment;
 use alcub3_fleet_protocol::extension::ExtensionError;
+use alcub3_fleet_protocol::hand_over::HandOverError;
 use alcub3_fleet_protocol::mission::{
     CertifiedMission, MissionApproval, MissionRequest, MissionRequestError,
 };
 use alcub3_trust_model::canonical::DecodeError;
 use alcub3_trust_model::policies::{PolicyBuildError, head_policy, mission_end_message};
-use alcub3_trust_model::{BelowFloor, Level, LevelProfile, MissionId, OperatorId, RobotId, SessionId};
+use alcub3_trust_model::{
+    BelowFloor, Labels, Level, LevelProfile, MissionId, OperatorId, RobotId, SessionId,
+};
 
 use crate::approval::{ApprovalError, ApprovalPurpose, ApprovalVault, Ballot, OperatorVote, sign_ballot};
 use crate::audit::Decision;
@@ -36,14 +39,38 @@ pub struct MissionPlan {
     pub limits: SafetyLimits,
 }
 
+/// What becomes of a mission when its token is approved. A change names the digest of the token that it was asked of.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum MissionStep {
+    Start,
+    LaterEnd(Digest),
+    HandOver(Digest),
+}
+
+impl MissionStep {
+    const fn of(self) -> Option<Digest> {
+        match self {
+            Self::Start => None,
+            Self::LaterEnd(of) | Self::HandOver(of) => Some(of),
+        }
+    }
+
+    const fn on_record(self) -> (EntryKind, &'static str) {
+        match self {
+            Self::Start => (EntryKind::MissionStart, "mission"),
+            Self::LaterEnd(_) => (EntryKind::MissionEnd, "a later end of mission"),
+            Self::HandOver(_) => (EntryKind::MissionStart, "other commanders of mission"),
+        }
+    }
+}
+
 /// A mission that passed every check and waits for its votes.
 #[derive(Clone, Debug)]
 pub struct MissionProposal {
     pub(crate) ballot: Ballot,
     pub(crate) token: MissionToken,
     pub(crate) session: SessionId,
-    /// The digest of the token in whose place this one comes, where it moves a mission's end.
-    pub(crate) replaces: Option<Digest>,
+    pub(crate) step: MissionStep,
 }
 
 impl MissionProposal {
@@ -76,12 +103,15 @@ pub enum MissionApprovalError {
     /// The end is not moved.
     #[error("the mission's end is not moved: {0}")]
     Extension(#[from] ExtensionError),
+    /// The mission is not handed over.
+    #[error("the mission is not handed over: {0}")]
+    HandOver(#[from] HandOverError),
     /// There is no such mission.
     #[error("mission {0} was never approved by this authority")]
     Unknown(MissionId),
-    /// The mission's end was moved since the request was checked.
-    #[error("the end of mission {0} was moved by somebody else meanwhile: ask again")]
-    MovedMeanwhile(MissionId),
+    /// The mission was changed since the request was checked.
+    #[error("mission {0} was changed by somebody else meanwhile: ask again")]
+    ChangedMeanwhile(MissionId),
     /// The identifier was used.
     #[error("mission {0} was approved before: a mission's identifier is used once")]
     Used(MissionId),
@@ -192,7 +222,7 @@ impl Authority {
             ballot,
             token,
             session,
-            replaces: None,
+            step: MissionStep::Start,
         })
     }
 
@@ -255,10 +285,7 @@ impl Authority {
     ) -> Result<MissionToken, MissionApprovalError> {
         let request = mission.request();
         let clock = mission.clock();
-        let issuers = plan
-            .issuers
-            .iter()
-            .map(|(operator, allowed)| self.issuer_for(request, operator, allowed));
+        let issuers = self.issuers_for(&request.labels, &plan.issuers)?;
         Ok(MissionToken {
             mission: request.mission,
             robot: request.robot.clone(),
@@ -272,14 +299,26 @@ impl Authority {
             level_epoch: mission.level_epoch().value(),
             reset_count: clock.reset_count,
             allowed_resets: profile.allowed_resets,
-            issuers: issuers.collect::<Result<_, _>>()?,
+            issuers,
             limits: plan.limits,
+            replaces: None,
         })
+    }
+
+    /// Who commands a mission of these labels, as they are registered.
+    pub(crate) fn issuers_for(
+        &self,
+        labels: &Labels,
+        named: &[(OperatorId, Vec<CommandPattern>)],
+    ) -> Result<Vec<Issuer>, MissionApprovalError> {
+        let each = named.iter();
+        each.map(|(operator, allowed)| self.issuer_for(labels, operator, allowed))
+            .collect()
     }
 
     fn issuer_for(
         &self,
-        request: &MissionRequest,
+        labels: &Labels,
         operator: &OperatorId,
         allowed: &[CommandPattern],
     ) -> Result<Issuer, MissionApprovalError> {
@@ -288,10 +327,10 @@ impl Authority {
         if known.role == Role::Approver {
             return Err(MissionApprovalError::ApproverIssues(operator.clone()));
         }
-        if !known.labels.can_read(&request.labels) {
+        if !known.labels.can_read(labels) {
             return Err(MissionApprovalError::NotCleared(operator.clone()));
         }
-        if !known.labels.may_command(&request.labels) {
+        if !known.labels.may_command(labels) {
             return Err(MissionApprovalError::Integrity(operator.clone()));
         }
         Ok(Issuer {
@@ -310,7 +349,7 @@ impl Authority {
         Ok(signed)
     }
 
-    /// Counts the votes, has the authority's TPM sign the mission's end, registers the mission, or its later end, and
+    /// Counts the votes, has the authority's TPM sign the mission's end, registers the mission, or what is changed of it, and
     /// gives the approval.
     ///
     /// # Errors
@@ -323,10 +362,7 @@ impl Authority {
         now_ms: u64,
     ) -> Result<MissionApproval, MissionApprovalError> {
         let token = &proposal.token;
-        let (kind, what) = match proposal.replaces {
-            None => (EntryKind::MissionStart, "mission"),
-            Some(_) => (EntryKind::MissionEnd, "a later end of mission"),
-        };
+        let (kind, what) = proposal.step.on_record();
         let subject = format!("{what} {}", token.mission);
         let decision = Decision::about(kind, Some(&token.robot), subject).voted_by(votes);
         self.acting_on_record(decision, now_ms, |authority| {
@@ -344,13 +380,13 @@ impl Authority {
             ballot,
             token,
             session,
-            replaces,
+            step,
         } = proposal;
-        if self.mission(&token.mission)?.as_deref().map(token_digest) != replaces {
+        if self.mission(&token.mission)?.as_deref().map(token_digest) != step.of() {
             vault.cancel(&ballot);
-            return Err(match replaces {
+            return Err(match step.of() {
                 None => MissionApprovalError::Used(token.mission),
-                Some(_) => MissionApprovalError::MovedMeanwhile(token.mission),
+                Some(_) => MissionApprovalError::ChangedMeanwhile(token.mission),
             });
         }
         let (signature, _) = sign_ballot(&self.operators, vault, &ballot, votes)?;

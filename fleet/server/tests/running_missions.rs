@@ -11,6 +11,7 @@ mod support;
 
 use alcub3_attestation::receipt::{Outcome, ReceiptReason};
 use alcub3_command_authority::VerifiedMission;
+use alcub3_fleet_protocol::NotLiving;
 use alcub3_fleet_protocol::extension::ExtensionError;
 use alcub3_server::{MissionApprovalError, MissionProposal};
 use alcub3_trust_model::nv_map::{MissionAnchor, NvIndex};
@@ -104,7 +105,9 @@ fn a_mission_that_is_over_or_unknown_is_not_extended() {
     assert!(
         matches!(
             &ended,
-            Err(MissionApprovalError::Extension(ExtensionError::Ended))
+            Err(MissionApprovalError::Extension(ExtensionError::NotLiving(
+                NotLiving::Ended
+            )))
         ),
         "{ended:?}"
     );
@@ -114,7 +117,9 @@ fn a_mission_that_is_over_or_unknown_is_not_extended() {
     assert!(
         matches!(
             &over,
-            Err(MissionApprovalError::Extension(ExtensionError::OverInChip))
+            Err(MissionApprovalError::Extension(ExtensionError::NotLiving(
+                NotLiving::OverInChip
+            )))
         ),
         "{over:?}"
     );
@@ -146,7 +151,9 @@ fn a_mission_that_a_stop_has_killed_is_not_extended() {
         assert!(
             matches!(
                 &other,
-                Err(MissionApprovalError::Extension(ExtensionError::Counter(_)))
+                Err(MissionApprovalError::Extension(ExtensionError::NotLiving(
+                    NotLiving::Counter(_)
+                )))
             ),
             "{other:?}"
         );
@@ -165,7 +172,7 @@ fn two_extensions_at_once_do_not_undo_each_other() {
     let votes = [world.bob.vote(second.ballot())];
     let refused = approve(&mut world, second, &votes).unwrap_err();
     assert!(
-        matches!(refused, MissionApprovalError::MovedMeanwhile(_)),
+        matches!(refused, MissionApprovalError::ChangedMeanwhile(_)),
         "{refused}"
     );
     assert_eq!(world.vault.open_sessions(), 0);

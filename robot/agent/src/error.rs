@@ -3,6 +3,7 @@
 use crate::provision::LinkError;
 use alcub3_command_authority::MissionError;
 use alcub3_fleet_protocol::extension::ExtensionError;
+use alcub3_fleet_protocol::hand_over::HandOverError;
 use alcub3_keys::{KeysError, StateError};
 use alcub3_security_hal::{
     CommandGateError, JournalError, PortError, RearmRefusal, RearmTrustError, RecoverError,
@@ -103,6 +104,9 @@ pub enum AgentError {
     /// A mission's end is not moved.
     #[error("the mission's end is not moved: {0}")]
     Extension(#[from] ExtensionError),
+    /// A mission is not handed over.
+    #[error("the mission is not handed over: {0}")]
+    HandOver(#[from] HandOverError),
     /// A shared key was refused.
     #[error("the shared key: {0}")]
     SharedKey(#[from] alcub3_fleet_protocol::shared_key::SharedKeyError),
@@ -213,6 +217,7 @@ impl AgentError {
             Self::Peer(error) => Some(error.code()),
             Self::Offline(error) => Some(error.code()),
             Self::Extension(error) => Some(error.code()),
+            Self::HandOver(error) => Some(error.code()),
             Self::SharedKey(_) => Some("shared-key"),
             // The chip or the software failed: nothing was judged.
             Self::Rearm(RearmRefusal::Epochs(_) | RearmRefusal::Policy(_)) => None,

@@ -4,19 +4,31 @@ use crate::expiry::ExpiryTimer;
 use crate::mission_ends::{MissionEnd, MissionEnds};
 use crate::robot::{Robot, mission_subject};
 use crate::{AgentError, Result};
-use alcub3_attestation::certify::Signed;
 use alcub3_audit_log::{EntryKind, Outcome};
-use alcub3_command_authority::VerifiedMission;
+use alcub3_command_authority::{MissionToken, VerifiedMission};
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::extension::{ExtendedToken, ExtensionRequest, extension_binding};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_keys::{KeyRefusal, KeysError, MissionOver, MissionRecord, MovedEnd};
 use alcub3_security_hal::{Clock, CommandGateError};
 use alcub3_trust_model::nv_map::NvIndex;
-use alcub3_trust_model::{MissionId, SessionId};
+use alcub3_trust_model::{LevelProfiles, MissionId, SessionId};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+
+/// A change of a running mission: whether the token that was approved is one, and what is put on record of it.
+pub(crate) struct Change {
+    pub(crate) check: fn(&VerifiedMission, &MissionToken, &LevelProfiles) -> Result<()>,
+    pub(crate) kind: EntryKind,
+    pub(crate) done: &'static str,
+}
+
+const LATER_END: Change = Change {
+    check: |before, later, profiles| Ok(ExtendedToken::check(before.token(), later, profiles)?),
+    kind: EntryKind::MissionEnd,
+    done: "end-moved",
+};
 
 impl Robot {
     /// How long a timer trusts what it read of the clocks: within this time it notices that one was set.
@@ -35,13 +47,7 @@ impl Robot {
     ) -> Result<Vec<u8>> {
         let record = self.keys.mission(mission)?;
         let binding = extension_binding(self.keys.hash(), session, mission);
-        let certify = |index| -> Result<Signed> {
-            let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
-            Ok(Signed {
-                message: made.message,
-                signature: made.signature,
-            })
-        };
+        let certify = |index| self.certify_counter(index, &binding);
         let request = ExtensionRequest {
             session,
             robot: self.robot().clone(),
@@ -67,17 +73,18 @@ impl Robot {
         approval: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionRecord> {
-        let moved = self.try_extend_mission(session, mission, approval, now_utc_ms);
+        let moved = self.change_mission(&LATER_END, (session, mission), approval, now_utc_ms);
         let (kind, subject) = (EntryKind::MissionEnd, mission_subject(mission));
         let record = self.refusals_audited(kind, subject, now_utc_ms, moved)?;
         self.mission_ends_changed();
         Ok(record)
     }
 
-    fn try_extend_mission(
+    /// Takes a token in place of the one in force, as the authority and the persons approved it, before the mission's end.
+    pub(crate) fn change_mission(
         &self,
-        session: SessionId,
-        mission: MissionId,
+        change: &Change,
+        (session, mission): (SessionId, MissionId),
         approval: &[u8],
         now_utc_ms: u64,
     ) -> Result<MissionRecord> {
@@ -94,7 +101,7 @@ impl Robot {
         let before = self.verified_mission(&known)?;
         let (authority, profiles) = (&self.keys.anchors().authority, self.keys.profiles());
         let later = VerifiedMission::verify(&approval.token, authority, self.robot(), profiles)?;
-        ExtendedToken::check(before.token(), later.token(), profiles)?;
+        (change.check)(&before, later.token(), profiles)?;
         self.keys.check_floor(later.token().labels.level)?;
         let end_approval = Signature::from_tpmt_signature(&approval.end_approval);
         let end_approval = end_approval.map_err(|source| AgentError::Structure {
@@ -118,9 +125,10 @@ impl Robot {
             end_approval,
             token: approval.token,
         };
-        let (kind, subject) = (EntryKind::MissionEnd, mission_subject(mission));
-        let mut entry = self.audit.entry(kind, subject, now_utc_ms, Outcome::Done);
-        entry.reasons = vec!["end-moved".to_owned()];
+        let mut entry = self
+            .audit
+            .entry(change.kind, mission_subject(mission), now_utc_ms, Outcome::Done);
+        entry.reasons = vec![change.done.to_owned()];
         self.on_record(entry, |_| {
             let record = self.keys.move_mission_end(mission, moved)?;
             self.take_later_end(&known, later)?;

@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod expiry;
 mod extension;
+mod hand_over;
 mod hardware;
 mod identity;
 pub mod inventory;

@@ -6,6 +6,7 @@ use crate::{AgentError, Result};
 use alcub3_attestation::certify::Signed;
 use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_command_authority::VerifiedMission;
+use alcub3_crypto::Digest;
 use alcub3_crypto::tpm::Signature;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest, mission_binding};
 use alcub3_keys::{KeysError, MissionGrant, MissionKey, MissionRecord, ReservedAnchor};
@@ -46,13 +47,7 @@ impl Robot {
         let anchor = self.keys.reserve_anchor()?;
         self.counters.certify(NvIndex::MissionAnchor(anchor.anchor))?;
         let binding = mission_binding(self.keys.hash(), session, mission);
-        let certify = |index| -> Result<Signed> {
-            let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
-            Ok(Signed {
-                message: made.message,
-                signature: made.signature,
-            })
-        };
+        let certify = |index| self.certify_counter(index, &binding);
         let request = MissionRequest {
             session,
             robot: self.robot().clone(),
@@ -73,6 +68,15 @@ impl Robot {
             },
             request.to_canonical(),
         ))
+    }
+
+    /// A counter as the AK certifies it now, for whoever knows the binding. Commands: 1 NV_Certify.
+    pub(crate) fn certify_counter(&self, index: NvIndex, binding: &Digest) -> Result<Signed> {
+        let made = self.keys.certify_index(index, binding.as_bytes().to_vec())?;
+        Ok(Signed {
+            message: made.message,
+            signature: made.signature,
+        })
     }
 
     /// Starts the mission that was granted: its key is made in the chip, and commands for it are judged from now on.

@@ -14,6 +14,7 @@ mod support;
 use alcub3_agent::adapter_socket::{AdapterClient, AdapterSocket, LinkTimes, socket_adapter};
 use alcub3_agent::{AdapterRecords, Asked, CarriedOut, PlatformLogs, Robot, Surroundings};
 use alcub3_attestation::evidence::Evidence;
+use alcub3_command_authority::{Arguments, CommandEnvelope, CommandName, MissionOrder};
 use alcub3_keys::{MissionRecord, StateFolder};
 use alcub3_security_hal::platform::{
     Description, DriveLimits, NotExecuted, PlatformBrake, PlatformCommand, PlatformDriver, PlatformUnit,
@@ -81,8 +82,20 @@ impl World {
     }
 
     fn carry_out(&self, sequence: u64) -> CarriedOut {
+        self.carry_out_as(sequence, |_| ())
+    }
+
+    fn order(&self, sequence: u64, order: MissionOrder) -> CarriedOut {
+        self.carry_out_as(sequence, |envelope| {
+            envelope.command = CommandName::new(order.name()).unwrap();
+            envelope.arguments = Arguments::new();
+        })
+    }
+
+    fn carry_out_as(&self, sequence: u64, change: impl FnOnce(&mut CommandEnvelope)) -> CarriedOut {
         let operator = &self.life.authority.operator;
-        let envelope = self.life.envelope(&self.mission, sequence);
+        let mut envelope = self.life.envelope(&self.mission, sequence);
+        change(&mut envelope);
         let signed = envelope.unsigned(operator.suite()).sign(operator).unwrap();
         self.life
             .robot()
@@ -161,6 +174,25 @@ fn a_command_moves_the_platform_and_the_signed_state_says_so_until_a_stop() {
     assert_eq!(refusal.reasons()[0].code(), "emergency-stop");
     let state = world.await_state(|state| state.speed_mm_per_s == 0);
     assert!(state.stopped);
+}
+
+#[test]
+fn a_suspended_mission_stands_still_and_moves_again_once_it_is_resumed() {
+    let (driver, brake) = simulated(SimulatedPlan::rover(7), Arc::new(SystemClock::new()));
+    let world = World::new(driver, brake);
+    assert!(matches!(world.carry_out(1), CarriedOut::Done));
+    world.await_state(|state| state.speed_mm_per_s > 0);
+    let suspended = world.order(2, MissionOrder::Suspend);
+    assert!(matches!(suspended, CarriedOut::Done), "{suspended:?}");
+    world.await_state(|state| state.speed_mm_per_s == 0);
+    let CarriedOut::Refused(refusal) = world.carry_out(3) else {
+        panic!("the mission is suspended");
+    };
+    assert_eq!(refusal.reasons()[0].code(), "mission-suspended");
+    // It has nothing to do for this.
+    assert!(matches!(world.order(4, MissionOrder::Resume), CarriedOut::Done));
+    assert!(matches!(world.carry_out(5), CarriedOut::Done));
+    world.await_state(|state| state.speed_mm_per_s > 0);
 }
 
 #[test]

@@ -183,7 +183,7 @@ impl CommandGate {
         }
     }
 
-    /// Takes a mission, or one whose end was moved in place of what it was, and reserves sequence numbers for its issuers.
+    /// Takes a mission, or one that was changed in place of what it was, and reserves sequence numbers for its issuers.
     ///
     /// # Errors
     /// [`CommandGateError::Stopped`] while its level or the robot is stopped, [`CommandGateError::Reserve`] where the
@@ -206,6 +206,7 @@ impl CommandGate {
         if self.gates.is_level_stopped(mission.token().labels.level) || self.gates.is_mission_stopped(id) {
             return Err(CommandGateError::Stopped);
         }
+        standing.sessions.keep_issuers_of(&mission);
         standing.missions.insert(mission);
         Ok(())
     }

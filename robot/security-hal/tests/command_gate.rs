@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use alcub3_command_authority::{
-    Arguments, AttestationLease, CommandEnvelope, CommandName, CommandPattern, Issuer, MissionToken, Reason,
-    ReplayFault, ReplayWindows, Reservation, Role, SafetyLimits, VerifiedLease, VerifiedMission,
+    Arguments, AttestationLease, CommandEnvelope, CommandName, CommandPattern, Issuer, MissionOrder,
+    MissionToken, Reason, ReplayFault, ReplayWindows, Reservation, Role, SafetyLimits, VerifiedLease,
+    VerifiedMission,
 };
 use alcub3_crypto::{Curve, HashAlg, MacKey, SigningKey, Suite, hmac};
 use alcub3_security_hal::{
@@ -163,10 +164,14 @@ impl World {
     }
 
     fn mission(&self) -> VerifiedMission {
+        self.mission_of(alice(), &self.issuer)
+    }
+
+    fn mission_of(&self, operator: OperatorId, key: &SigningKey) -> VerifiedMission {
         let issuer = Issuer {
-            operator: alice(),
+            operator,
             role: Role::Operator,
-            key: self.issuer.verifying_key(),
+            key: key.verifying_key(),
             integrity: Integrity::Operational,
             allowed: vec![CommandPattern::new("observe.*").unwrap()],
         };
@@ -185,6 +190,7 @@ impl World {
             allowed_resets: 0,
             issuers: vec![issuer],
             limits: limits(),
+            replaces: None,
         };
         let bytes = token.unsigned(SUITE).sign(&self.fleet.authority).unwrap();
         VerifiedMission::as_approved(&bytes, &self.fleet.authority.verifying_key(), &rover()).unwrap()
@@ -242,6 +248,35 @@ fn a_command_in_order_is_admitted_once_and_released() {
         Reason::Expired
     );
     assert_eq!(reasons(world.judge(1)), [Reason::Replay(ReplayFault::Used)]);
+}
+
+#[test]
+fn what_was_admitted_before_a_suspension_or_a_hand_over_is_not_released_after_it() {
+    let world = World::ready();
+    let first = admitted(world.judge(1));
+    assert!(world.gate.obey(&mission_id(), MissionOrder::Suspend));
+    assert_eq!(
+        world.gate.release(&first, NOW).unwrap_err(),
+        Reason::MissionSuspended
+    );
+    assert_eq!(reasons(world.judge(2)), [Reason::MissionSuspended]);
+    assert!(world.gate.obey(&mission_id(), MissionOrder::Resume));
+    world.gate.release(&first, NOW).unwrap();
+    let others = SigningKey::generate(Curve::P384).unwrap();
+    world
+        .gate
+        .start_mission(world.mission_of(OperatorId::new("bea").unwrap(), &others))
+        .unwrap();
+    assert_eq!(
+        world.gate.release(&first, NOW).unwrap_err(),
+        Reason::UnknownIssuer
+    );
+    assert_eq!(reasons(world.judge(3)), [Reason::UnknownIssuer]);
+    world.stop.stop(order(1, StopScope::Robot));
+    assert!(
+        !world.gate.obey(&mission_id(), MissionOrder::Resume),
+        "it is over"
+    );
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub(crate) enum MissionCommand {
     List,
     /// Move a mission's end, with the approval of as many persons as its level takes
     Extend(Extend),
+    /// Hand a mission over: others command it from then on, with the approval of as many persons as its level takes
+    HandOver(HandOver),
     /// End a mission: its keys are dead from then on
     Complete(Named),
     /// Further keys of a mission
@@ -50,6 +52,22 @@ pub(crate) struct Extend {
     /// How long it lasts in all, counted from its start, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     duration_s: u64,
+    /// An approver with their private key, as NAME=FILE; as many as the level takes
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    approve: Vec<NamedFile>,
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Arguments of `mission hand-over`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HandOver {
+    /// The mission
+    #[arg(value_name = "MISSION")]
+    mission: MissionId,
+    /// Who commands it from then on, and what, as NAME=PATTERN,PATTERN; nobody else does
+    #[arg(long, value_name = "NAME=PATTERNS", required = true, value_parser = issuer)]
+    to: Vec<Issuer>,
     /// An approver with their private key, as NAME=FILE; as many as the level takes
     #[arg(long, value_name = "NAME=FILE", required = true)]
     approve: Vec<NamedFile>,
@@ -110,6 +128,7 @@ pub(crate) fn run(command: &MissionCommand, context: &Context) -> Result<Answer,
         }
         MissionCommand::List => parties::with_side(context, |robot| Ok(list(&robot.missions()?))),
         MissionCommand::Extend(arguments) => extend(arguments, context),
+        MissionCommand::HandOver(arguments) => hand_over(arguments, context),
         MissionCommand::Key(command) => mission_key::run(command, context),
         MissionCommand::Share(command) => mission_share::run(command, context),
         MissionCommand::Complete(Named { mission }) => {
@@ -147,9 +166,18 @@ fn extend(arguments: &Extend, context: &Context) -> Result<Answer, CliError> {
     let persons = parties::persons(&arguments.approve)?;
     let mut authority = arguments.authority.open()?;
     let duration_ms = arguments.duration_s.saturating_mul(1_000);
-    parties::with_robot(context, |robot, _| {
-        authority.extend_mission(robot, arguments.mission, duration_ms, &persons)?;
-        Ok(show(&robot.active_mission(arguments.mission)?))
+    parties::with_side(context, |robot| {
+        let mission = authority.extend_mission(robot, arguments.mission, duration_ms, &persons)?;
+        Ok(show(&mission))
+    })
+}
+
+fn hand_over(arguments: &HandOver, context: &Context) -> Result<Answer, CliError> {
+    let persons = parties::persons(&arguments.approve)?;
+    let mut authority = arguments.authority.open()?;
+    parties::with_side(context, |robot| {
+        let mission = authority.hand_over_mission(robot, arguments.mission, &arguments.to, &persons)?;
+        Ok(show(&mission))
     })
 }
 
@@ -164,6 +192,7 @@ fn show(mission: &ActiveMission) -> Answer {
         ),
         ("ends in", remaining(mission.not_after_ms)),
         ("keys", mission.keys.to_string()),
+        ("state", state(mission).to_owned()),
         ("at most", format!("{} mm/s", mission.limits.max_speed_mm_per_s)),
     ]);
     let rows = mission.issuers.iter().map(|issuer| {
@@ -175,6 +204,14 @@ fn show(mission: &ActiveMission) -> Answer {
     });
     text.push_str(&table(["who commands", "role", "what"], rows));
     Answer::done(json!(mission), text)
+}
+
+const fn state(mission: &ActiveMission) -> &'static str {
+    match (mission.stopped, mission.suspended) {
+        (true, _) => "stopped",
+        (false, true) => "suspended: only mission.resume is accepted",
+        (false, false) => "runs",
+    }
 }
 
 fn remaining(not_after_ms: u64) -> String {

@@ -26,6 +26,7 @@ use alcub3_crypto::{
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::enrolment::{Credential, EnrolRequest, Robot as Machine};
 use alcub3_fleet_protocol::extension::{ExtensionRequest, extension_binding};
+use alcub3_fleet_protocol::hand_over::{HandOverRequest, hand_over_binding};
 use alcub3_fleet_protocol::mission::{MissionRequest, mission_binding};
 use alcub3_fleet_protocol::purge::{PurgeRequest, purge_binding};
 use alcub3_fleet_protocol::rearm::{RearmRequest, rearm_binding};

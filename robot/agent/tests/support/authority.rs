@@ -2,7 +2,7 @@
 
 use super::*;
 use alcub3_agent::{AuthorityLink, LinkError};
-use alcub3_command_authority::{Issuer as CommandIssuer, MissionToken, SafetyLimits};
+use alcub3_command_authority::{CommandPattern, Issuer as CommandIssuer, MissionToken, Role, SafetyLimits};
 use alcub3_crypto::hpke::RecipientKey;
 use alcub3_crypto::tpm::template::PublicTemplate;
 use alcub3_crypto::tpm::{Public, Signature};
@@ -45,6 +45,18 @@ pub struct SoftAuthority {
 }
 
 impl SoftAuthority {
+    /// Somebody who commands a mission: moves the robot, and suspends and resumes the mission.
+    pub fn commander(name: &str, key: &SigningKey) -> CommandIssuer {
+        let patterns = ["move.*", "mission.*"].map(|text| CommandPattern::new(text).unwrap());
+        CommandIssuer {
+            operator: OperatorId::new(name).unwrap(),
+            role: Role::Commander,
+            key: key.verifying_key(),
+            integrity: Integrity::MissionCritical,
+            allowed: patterns.to_vec(),
+        }
+    }
+
     pub fn new() -> Self {
         let key = || SigningKey::generate(Curve::P256).unwrap();
         Self {
@@ -106,19 +118,14 @@ impl SoftAuthority {
             level_epoch: certified.level_epoch().binding().value,
             reset_count: certified.clock().reset_count,
             allowed_resets: profile(level).allowed_resets,
-            issuers: vec![CommandIssuer {
-                operator: OperatorId::new("alice").unwrap(),
-                role: alcub3_command_authority::Role::Operator,
-                key: self.operator.verifying_key(),
-                integrity: Integrity::MissionCritical,
-                allowed: vec![alcub3_command_authority::CommandPattern::new("move.*").unwrap()],
-            }],
+            issuers: vec![Self::commander("alice", &self.operator)],
             limits: SafetyLimits {
                 max_speed_mm_per_s: 1500,
                 max_turn_mdeg_per_s: 90_000,
                 max_duration_ms: 60_000,
                 geofence: None,
             },
+            replaces: None,
         };
         let end_approval = self.approve_end_of(&token);
         let token = token.unsigned(self.signing.suite()).sign(&self.signing).unwrap();

@@ -155,7 +155,11 @@ impl Driven {
     }
 
     /// Has a command carried out, and waits until the platform has taken it, no longer than the limit.
-    pub(super) fn execute(&self, gate: Arc<CommandGate>, admitted: Arc<Admitted>) -> Result<(), DriveRefusal> {
+    pub(super) fn execute(
+        &self,
+        gate: Arc<CommandGate>,
+        admitted: Arc<Admitted>,
+    ) -> Result<(), DriveRefusal> {
         let (answer, answered) = sync_channel(1);
         let stage = Arc::new(AtomicU8::new(WAITING));
         let job = Job {

@@ -179,9 +179,8 @@ impl Platforms {
     /// Each is told, whatever became of the ones before; the first failure is given.
     fn tell_all(&self, gate: &Arc<CommandGate>, admitted: &Arc<Admitted>) -> Result<(), DriveRefusal> {
         let command = admitted.command().name();
-        let concerned = |driven: &&Arc<Driven>| {
-            driven.takes(command) || driven.known.seen().description.is_none()
-        };
+        let concerned =
+            |driven: &&Arc<Driven>| driven.takes(command) || driven.known.seen().description.is_none();
         let told = self.adapters.iter().filter(concerned).map(|driven| {
             let trouble = self.trouble_of(driven).map(DriveRefusal::from);
             trouble.map_or_else(|| driven.execute(gate.clone(), admitted.clone()), Err)

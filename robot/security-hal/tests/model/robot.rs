@@ -195,6 +195,7 @@ impl Cast {
                 max_duration_ms: 10_000,
                 geofence: None,
             },
+            replaces: None,
         };
         let authority = &self.fleet.authority;
         let bytes = token.unsigned(SUITE).sign(authority).unwrap();

@@ -170,6 +170,7 @@ impl Driving {
                 max_duration_ms: 60_000,
                 geofence: None,
             },
+            replaces: None,
         };
         let bytes = token.unsigned(SUITE).sign(&self.fleet.authority).unwrap();
         VerifiedMission::as_approved(&bytes, &self.fleet.authority.verifying_key(), &rover()).unwrap()

@@ -111,6 +111,7 @@ fn mission(key: &SigningKey) -> SeedResult<MissionToken> {
         allowed_resets: 0,
         issuers: vec![issuer],
         limits,
+        replaces: None,
     })
 }
 

@@ -5,6 +5,7 @@ use alcub3_attestation::certify::Signed;
 use alcub3_crypto::tpm::{Public, PublicTemplate, attribute};
 use alcub3_crypto::{Curve, HashAlg, Suite};
 use alcub3_fleet_protocol::extension::ExtensionRequest;
+use alcub3_fleet_protocol::hand_over::HandOverRequest;
 use alcub3_fleet_protocol::shared_key::{SharedKey, SharedKeyRequest, WrappedKey};
 use alcub3_keys::{KeyOrigin, MissionData, MissionKeyRecord, MissionOver, MissionRecord, SeenClock};
 use alcub3_trust_model::nv_map::MissionAnchor;
@@ -51,6 +52,7 @@ fn mission(moved: Option<Vec<u8>>) -> SeedResult<MissionRecord> {
         creation: vec![3; 80],
         certification: (vec![4; 120], vec![5; 72]),
         token: vec![6; 300],
+        suspended: moved.is_some(),
         moved,
     })
 }
@@ -128,6 +130,15 @@ fn messages() -> SeedResult<Vec<Seed>> {
         robot_epoch: signed(),
         level_epoch: signed(),
     };
+    let hand_over = HandOverRequest {
+        session: SESSION,
+        robot: robot.clone(),
+        mission: MISSION,
+        in_force: HashAlg::Sha256.digest(&[b"token"]),
+        anchor_value: signed(),
+        robot_epoch: signed(),
+        level_epoch: signed(),
+    };
     let request = SharedKeyRequest {
         session: SESSION,
         robot: robot.clone(),
@@ -160,6 +171,7 @@ fn messages() -> SeedResult<Vec<Seed>> {
     let data = shared(key(MissionKeyPurpose::DataSealing, None)?)?;
     Ok(vec![
         seed("fleet_messages", "extension-request", extension.to_canonical()),
+        seed("fleet_messages", "hand-over-request", hand_over.to_canonical()),
         seed("fleet_messages", "shared-key-request", request.to_canonical()),
         seed("mission_records", "shared-mac", mac),
         seed("mission_records", "shared-data", data),

@@ -27,6 +27,7 @@ use alcub3_crypto::tpm::{Public, Signature};
 use alcub3_fleet_protocol::attestation::{AttestRequest, AttestResult, EvidenceMessage};
 use alcub3_fleet_protocol::chip::ChipAnswer;
 use alcub3_fleet_protocol::extension::ExtensionRequest;
+use alcub3_fleet_protocol::hand_over::HandOverRequest;
 use alcub3_fleet_protocol::level_policy::VerifiedLevelPolicy;
 use alcub3_fleet_protocol::mission::{MissionApproval, MissionRequest};
 use alcub3_fleet_protocol::platform::{PlatformAnswer, PlatformRequest, VerifiedPlatform};
@@ -124,6 +125,7 @@ fn is_fleet_message(bytes: &[u8]) -> bool {
         EvidenceMessage,
         ChipAnswer,
         ExtensionRequest,
+        HandOverRequest,
         SharedKeyRequest,
         MissionApproval,
         MissionRequest,

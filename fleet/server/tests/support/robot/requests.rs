@@ -46,6 +46,26 @@ impl Robot {
         .to_canonical()
     }
 
+    pub fn hand_over_request(
+        &self,
+        session: SessionId,
+        (mission, level): (MissionId, Level),
+        in_force: Digest,
+    ) -> Vec<u8> {
+        let binding = hand_over_binding(self.alg(), session, mission, &in_force);
+        let anchor = NvIndex::MissionAnchor(MissionAnchor::new(2).unwrap());
+        HandOverRequest {
+            session,
+            robot: self.id.clone(),
+            mission,
+            in_force,
+            anchor_value: self.certify_counter(anchor, &binding),
+            robot_epoch: self.certify_counter(NvIndex::RobotEpoch, &binding),
+            level_epoch: self.certify_counter(NvIndex::LevelEpoch(level), &binding),
+        }
+        .to_canonical()
+    }
+
     /// Asks for a shared key under `parent`, whatever it is.
     pub fn shared_key_request(
         &self,

@@ -6,6 +6,7 @@
 mod attestation;
 mod commands;
 mod error;
+mod mission_changes;
 mod missions;
 mod robot;
 mod stops;
@@ -126,6 +127,22 @@ fn router(shared: Arc<Shared>) -> Router {
         .route(
             "/v1/missions/{mission}",
             get(missions::show).delete(missions::complete),
+        )
+        .route(
+            "/v1/missions/{mission}/extension/requests",
+            post(mission_changes::ask_longer),
+        )
+        .route(
+            "/v1/missions/{mission}/extension/approvals",
+            post(mission_changes::extend),
+        )
+        .route(
+            "/v1/missions/{mission}/hand-over/requests",
+            post(mission_changes::ask_others),
+        )
+        .route(
+            "/v1/missions/{mission}/hand-over/approvals",
+            post(mission_changes::hand_over),
         )
         .route("/v1/rearm/requests", post(stops::ask_rearm))
         .route("/v1/rearm/approvals", post(stops::rearm))
