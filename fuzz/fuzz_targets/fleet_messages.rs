@@ -24,7 +24,13 @@ macro_rules! one_encoding {
 
 fuzz_target!(|data: &[u8]| {
     one_encoding!(data, AttestRequest, AttestResult, EvidenceMessage);
-    one_encoding!(data, ChipAnswer, ExtensionRequest, HandOverRequest, SharedKeyRequest);
+    one_encoding!(
+        data,
+        ChipAnswer,
+        ExtensionRequest,
+        HandOverRequest,
+        SharedKeyRequest
+    );
     one_encoding!(data, MissionApproval, MissionRequest, RearmApproval, RearmRequest);
     one_encoding!(data, OfflineQueue);
     // Whatever the bytes, a link that does not follow leaves the chain as it was.

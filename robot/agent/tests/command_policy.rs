@@ -26,7 +26,7 @@ use tempfile::TempDir;
 fn policy(life: &Life, version: u64, speed: u32) -> Vec<u8> {
     let text = format!(
         "kind = \"command-policy\"\nplatform = [{{ name = \"all\", robots = [\"*\"] }}]\n\
-         rights = [{{ role = \"operator\", commands = [\"move.*\"] }}]\nlimit = [{{ max_speed_mm_per_s = {speed} }}]\n"
+         rights = [{{ role = \"commander\", commands = [\"move.*\"] }}]\nlimit = [{{ max_speed_mm_per_s = {speed} }}]\n"
     );
     let statement = PolicyStatement {
         version,

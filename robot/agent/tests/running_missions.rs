@@ -13,12 +13,11 @@ mod support;
 
 use alcub3_command_authority::{CommandName, MissionToken, Reason};
 use alcub3_crypto::{Curve, HashAlg, SigningKey};
-use alcub3_fleet_protocol::hand_over::{HandOverRequest, HandedOverToken};
 use alcub3_keys::MissionRecord;
 use alcub3_security_hal::GateVerdict;
 use alcub3_trust_model::{OperatorId, SessionId, StopCause};
 use missions::audit_names;
-use support::{Life, NOW_MS, SoftAuthority};
+use support::{Life, NOW_MS};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -77,23 +76,14 @@ impl World {
     /// Asks for others to command; the exchange, and the token that the authority makes of it.
     fn ask(&mut self, who: &str) -> (SessionId, MissionToken) {
         let session = self.life.next_session();
-        let robot = self.life.robot();
-        let request = robot.hand_over_request(session, self.mission.mission).unwrap();
-        let request = HandOverRequest::from_canonical(&request).unwrap();
-        let known = robot.keys().mission(self.mission.mission).unwrap();
+        let authority = &self.life.authority;
         let key = if who == "bea" {
             &self.bea
         } else {
-            &self.life.authority.operator
+            &authority.operator
         };
-        let handed = HandedOverToken::of(
-            &request,
-            &self.life.authority.token(&known),
-            &self.life.authority.enrolment(),
-            session,
-            (vec![SoftAuthority::commander(who, key)], NOW_MS),
-        );
-        (session, handed.unwrap().token().clone())
+        let handed = authority.handed_over(self.life.robot(), self.mission.mission, session, (who, key));
+        (session, handed)
     }
 
     /// The code of why an approval of a token is not taken; none where it is.

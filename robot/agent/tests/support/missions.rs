@@ -2,14 +2,15 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use crate::support::{LEVEL, LONG, Life, NOW_MS, SoftAuthority, open_tpm, robot_id, steady};
-use alcub3_agent::{Asked, PlatformLogs, Surroundings};
+use alcub3_agent::{Asked, PlatformLogs, Robot, Surroundings};
 use alcub3_command_authority::{
     Arguments, AttestationLease, CommandEnvelope, CommandName, MissionToken, Value, VerifiedMission,
 };
 use alcub3_crypto::tpm::template::PublicTemplate;
-use alcub3_crypto::{Digest, HashAlg, Suite};
+use alcub3_crypto::{Digest, HashAlg, SigningKey, Suite};
 use alcub3_fleet_protocol::commander::commander_policy;
 use alcub3_fleet_protocol::extension::{ExtendedToken, ExtensionRequest};
+use alcub3_fleet_protocol::hand_over::{HandOverRequest, HandedOverToken};
 use alcub3_fleet_protocol::mission::MissionApproval;
 use alcub3_fleet_protocol::shared_key::{Recipient, SharedKeyRequest, SharedSecret};
 use alcub3_keys::{MissionKeyRecord, MissionRecord};
@@ -18,7 +19,7 @@ use alcub3_tpm::ops::{Key, PolicyInputs};
 use alcub3_tpm::{Auth, Lane, OsEntropy, Tpm};
 use alcub3_trust_model::pcr_map::PcrMap;
 use alcub3_trust_model::{
-    AttestationKind, Integrity, Labels, LevelProfiles, MissionKeyPurpose, OperatorId, SessionId,
+    AttestationKind, Integrity, Labels, LevelProfiles, MissionId, MissionKeyPurpose, OperatorId, SessionId,
 };
 
 pub fn alice() -> OperatorId {
@@ -59,6 +60,22 @@ impl SoftAuthority {
             (&LevelProfiles::builtin(), NOW_MS),
         );
         later.unwrap().token().clone()
+    }
+
+    /// The token of a hand-over that the robot asks for, as the authority makes it.
+    pub fn handed_over(
+        &self,
+        robot: &Robot,
+        mission: MissionId,
+        session: SessionId,
+        (who, key): (&str, &SigningKey),
+    ) -> MissionToken {
+        let request = robot.hand_over_request(session, mission).unwrap();
+        let request = HandOverRequest::from_canonical(&request).unwrap();
+        let known = self.token(&robot.keys().mission(mission).unwrap());
+        let to = (vec![Self::commander(who, key)], NOW_MS);
+        let handed = HandedOverToken::of(&request, &known, &self.enrolment(), session, to);
+        handed.unwrap().token().clone()
     }
 
     /// Whom a shared key is wrapped for.
@@ -289,6 +306,19 @@ pub fn counted_mission_operations(life: &mut Life) -> Vec<(String, u64)> {
     count(life, "mission: move its end", &mut |life| {
         life.robot()
             .extend_mission(session, id, &approval, NOW_MS)
+            .unwrap();
+    });
+    let session = life.next_session();
+    count(life, "mission: request a hand-over", &mut |life| {
+        life.robot().hand_over_request(session, id).unwrap();
+    });
+    let handed = life
+        .authority
+        .handed_over(life.robot(), id, session, ("alice", &life.authority.operator));
+    let approval = life.authority.approve_token(&handed, session);
+    count(life, "mission: hand over", &mut |life| {
+        life.robot()
+            .hand_over_mission(session, id, &approval, NOW_MS)
             .unwrap();
     });
     let mut made = Vec::new();

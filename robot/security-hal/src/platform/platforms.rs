@@ -185,7 +185,9 @@ impl Platforms {
             let trouble = self.trouble_of(driven).map(DriveRefusal::from);
             trouble.map_or_else(|| driven.execute(gate.clone(), admitted.clone()), Err)
         });
-        told.fold(Ok(()), |all, one| all.and(one))
+        // All are told before the first failure is looked for.
+        let told: Vec<Result<(), DriveRefusal>> = told.collect();
+        told.into_iter().collect()
     }
 
     /// One that is not there yet might take the command: that is another reason than that nobody does.
