@@ -9,9 +9,13 @@
 
 mod software_robot;
 
-use alcub3_attestation::appraisal::{LastSeen, Reason, appraise};
+use alcub3_attestation::appraisal::{AppraisalPolicy, LastSeen, Policy, Reason, appraise};
 use alcub3_attestation::event_log::builder::Boot;
-use alcub3_attestation::offline::{Anchored, Broken, Chain, JudgedQueue, anchor, judge};
+use alcub3_attestation::offline::{
+    Anchored, Broken, Chain, ChainError, JudgedQueue, MAX_EXPANDED_BYTES, anchor, judge,
+};
+use alcub3_trust_model::canonical::Encoder;
+use alcub3_trust_model::{Level, RobotId, domain};
 use software_robot::{NOW_MS, Robot, Verifier, uefi_log};
 
 const MINUTE: u64 = 60_000;
@@ -64,7 +68,7 @@ fn four(robot: &mut Robot, answer: &[u8]) -> Vec<Vec<u8>> {
 
 fn judged(links: &[Vec<u8>], anchored: &Anchored, verifier: &Verifier) -> JudgedQueue {
     let links = links.iter().map(Vec::as_slice);
-    judge(links, anchored, &verifier.policy(), RECEIVED)
+    judge(links, anchored, (&verifier.policy(), None), RECEIVED)
 }
 
 fn good(queue: &JudgedQueue) -> Vec<bool> {
@@ -263,4 +267,67 @@ fn a_log_that_stays_is_in_the_first_link_alone() {
             link.len()
         );
     }
+}
+
+#[test]
+fn a_link_is_held_to_the_fleets_policy_as_of_its_own_time() {
+    let policy = "name = \"p\"\nversion = 7\n[[class]]\nname = \"c\"\nrobots = [\"r1\"]\n[class.level.CUI]\n\
+                  refuse = [\"clock-unsafe\"]\nmax-state-age-ms = 5000";
+    let policy = AppraisalPolicy::from_toml(policy).unwrap();
+    let rule = policy.rule(&RobotId::new("r1").unwrap(), Level::Cui);
+    let mut robot = Robot::new();
+    let verifier = Verifier::of(&robot);
+    let start = anchored(&robot, b"answer");
+    let queue = links(
+        &mut robot,
+        b"answer",
+        &mut [
+            &mut |_| (),
+            &mut |robot| robot.clock.safe = false,
+            &mut |robot| robot.clock.safe = true,
+            // A clock that was set, further than the fleet accepts.
+            &mut |robot| robot.state.time_ms += 24 * 60 * MINUTE,
+        ],
+    );
+    let links = || queue.iter().map(Vec::as_slice);
+    let references = rule.over(verifier.references.clone());
+    let policy = Policy {
+        references: &references,
+        ..verifier.policy()
+    };
+    let alone = judge(links(), &start, (&policy, None), RECEIVED);
+    assert_eq!(good(&alone), [true; 4]);
+    let held = judge(links(), &start, (&policy, Some(&rule)), RECEIVED);
+    assert_eq!(good(&held), [true, false, true, false], "{:?}", held.links);
+}
+
+/// A link that takes all of the evidence before it has a few bytes, whatever it stands for.
+#[test]
+fn a_queue_stands_for_no_more_evidence_than_is_judged_at_once() {
+    let evidence = vec![7; 14 << 20];
+    let (first, _) = Chain::behind(anchor(b"answer")).with(evidence.clone()).unwrap();
+    let mut theirs = Chain::before(&first).unwrap();
+    theirs.follow(&first).unwrap();
+    let repeated = |chain: &Chain| {
+        let mut out = Encoder::structure(domain::OFFLINE_LINK, 1, 3);
+        out.u64(2)
+            .u64(chain.length())
+            .u64(3)
+            .bytes(chain.head().as_bytes());
+        out.u64(4).array(1).array(2).u64(0).u64(evidence.len() as u64);
+        out.finish()
+    };
+    let fit = MAX_EXPANDED_BYTES / evidence.len() as u64;
+    while theirs.length() < fit {
+        let link = repeated(&theirs);
+        theirs.follow(&link).unwrap();
+    }
+    let before = theirs.clone();
+    let refused = theirs.follow(&repeated(&before)).unwrap_err();
+    assert!(matches!(refused, ChainError::Expanded { index } if index == fit));
+    assert_eq!(Broken::Chain(refused).code(), "offline-expanded");
+    assert_eq!(theirs, before);
+    // Nor does a robot make one.
+    let refused = before.with(evidence).unwrap_err();
+    assert!(matches!(refused, ChainError::Expanded { .. }), "{refused}");
 }

@@ -528,7 +528,7 @@ impl Authority {
             && verdict
                 .epoch_after
                 .zip(rearmed)
-                .is_some_and(|(stopped, rearmed)| stopped <= rearmed))
+                .is_some_and(|(stopped, rearmed)| stopped <= rearmed.epoch))
     }
 }
 

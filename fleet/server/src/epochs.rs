@@ -1,6 +1,7 @@
 //! The highest epoch that was approved under each robot's name. Approvals name a level, a robot's name and epochs, and no
 //! chip: those of a robot that lost its name would fit its successor at the same epoch, so that the successor has to be above.
 
+use alcub3_attestation::attest::ClockInfo;
 use alcub3_crypto::{Digest, HashAlg, VerifyingKey};
 use alcub3_trust_model::RobotId;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Reader};
@@ -96,18 +97,46 @@ pub(crate) fn check(folder: &StateFolder, robot: &RobotId, found: u64) -> Result
     })
 }
 
-/// The epoch that two persons last rearmed, of one chip: stops that it counted no later are over.
+/// What two persons last rearmed, of one chip: stops that it counted no later, and stops that it knew before, are over.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Rearmed {
+    /// The robot's epoch.
+    pub(crate) epoch: u64,
+    /// Its boots (resetCount, restartCount) and its clock in milliseconds when it certified that epoch; none of what an earlier
+    /// version noted.
+    pub(crate) at: Option<(u32, u32, u64)>,
+}
+
+impl Rearmed {
+    /// What was quoted at this clock came before the rearm.
+    pub(crate) fn is_behind(&self, clock: ClockInfo) -> bool {
+        self.at.is_some_and(|at| reading(clock) < at)
+    }
+}
+
+const fn reading(clock: ClockInfo) -> (u32, u32, u64) {
+    (clock.reset_count, clock.restart_count, clock.clock_ms)
+}
+
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Rearmed {
-    epoch: u64,
+struct Noted {
+    rearmed: Rearmed,
     /// Digest of the attestation key, which is of one chip: another chip's counter says nothing of this one's.
     chip: Digest,
 }
 
-impl Rearmed {
+impl Noted {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Encoder::structure(REARMED_DOMAIN, VERSION, 2);
-        out.u64(2).u64(self.epoch).u64(3).digest(&self.chip);
+        let Rearmed { epoch, at } = self.rearmed;
+        let mut out = Encoder::structure(REARMED_DOMAIN, VERSION, 2 + usize::from(at.is_some()));
+        out.u64(2).u64(epoch).u64(3).digest(&self.chip);
+        if let Some((resets, restarts, clock_ms)) = at {
+            out.u64(4)
+                .array(3)
+                .u64(resets.into())
+                .u64(restarts.into())
+                .u64(clock_ms);
+        }
         out.finish()
     }
 
@@ -119,9 +148,18 @@ impl Rearmed {
         let epoch = r.u64("epoch")?;
         fields.key(r, 3, "chip")?;
         let chip = r.digest("chip")?;
+        let at = if fields.optional(r, 4, "at")? {
+            r.array_of("at", 3)?;
+            Some((r.u32("resets")?, r.u32("restarts")?, r.u64("clock_ms")?))
+        } else {
+            None
+        };
         fields.finish(r)?;
         r.finish()?;
-        Ok(Self { epoch, chip })
+        Ok(Self {
+            rearmed: Rearmed { epoch, at },
+            chip,
+        })
     }
 }
 
@@ -129,31 +167,32 @@ fn chip(attestation_key: &VerifyingKey) -> Digest {
     HashAlg::Sha256.digest(&[&attestation_key.to_spki_der()])
 }
 
-/// Notes the epoch of a rearm.
+/// Notes the epoch of a rearm, and the chip's clock when it certified that.
 pub(crate) fn note_rearmed(
     folder: &StateFolder,
     robot: &RobotId,
     attestation_key: &VerifyingKey,
-    epoch: u64,
+    (epoch, clock): (u64, ClockInfo),
 ) -> Result<(), StoreError> {
-    let chip = chip(attestation_key);
-    folder.put(REARMED, robot.as_str(), &Rearmed { epoch, chip }.encode())
+    let (chip, at) = (chip(attestation_key), Some(reading(clock)));
+    let rearmed = Rearmed { epoch, at };
+    folder.put(REARMED, robot.as_str(), &Noted { rearmed, chip }.encode())
 }
 
-/// The epoch of the last rearm of the chip with this key; nothing where it has none.
+/// The last rearm of the chip with this key; nothing where it has none.
 pub(crate) fn rearmed(
     folder: &StateFolder,
     robot: &RobotId,
     attestation_key: &VerifyingKey,
-) -> Result<Option<u64>, RobotError> {
+) -> Result<Option<Rearmed>, RobotError> {
     let Some(bytes) = folder.get(REARMED, robot.as_str())? else {
         return Ok(None);
     };
-    let rearmed = Rearmed::decode(&bytes).map_err(|source| RobotError::Epochs {
+    let noted = Noted::decode(&bytes).map_err(|source| RobotError::Epochs {
         robot: robot.clone(),
         source,
     })?;
-    Ok((rearmed.chip == chip(attestation_key)).then_some(rearmed.epoch))
+    Ok((noted.chip == chip(attestation_key)).then_some(noted.rearmed))
 }
 
 #[cfg(test)]
@@ -176,11 +215,38 @@ mod tests {
     #[test]
     fn a_rearmed_epoch_reads_back_exactly() {
         let chip = HashAlg::Sha256.digest(&[b"key"]);
-        let rearmed = Rearmed { epoch: 9, chip };
-        let bytes = rearmed.encode();
-        assert_eq!(Rearmed::decode(&bytes).unwrap(), rearmed);
-        for cut in 0..bytes.len() {
-            assert!(Rearmed::decode(&bytes[..cut]).is_err());
+        for at in [None, Some((2, 1, 700))] {
+            let rearmed = Rearmed { epoch: 9, at };
+            let noted = Noted { rearmed, chip };
+            let bytes = noted.encode();
+            assert_eq!(Noted::decode(&bytes).unwrap(), noted);
+            for cut in 0..bytes.len() {
+                assert!(Noted::decode(&bytes[..cut]).is_err());
+            }
         }
+    }
+
+    #[test]
+    fn what_was_quoted_before_the_rearm_is_behind_it_and_nothing_else_is() {
+        let clock = |reset_count, restart_count, clock_ms| ClockInfo {
+            clock_ms,
+            reset_count,
+            restart_count,
+            safe: true,
+        };
+        let at = Some((2, 1, 700));
+        let rearmed = Rearmed { epoch: 9, at };
+        assert!(
+            [clock(2, 1, 699), clock(2, 0, 900), clock(1, 7, 900)]
+                .iter()
+                .all(|c| rearmed.is_behind(*c))
+        );
+        assert!(
+            ![clock(2, 1, 700), clock(2, 2, 1), clock(3, 0, 1)]
+                .iter()
+                .any(|c| rearmed.is_behind(*c))
+        );
+        let unknown = Rearmed { at: None, ..rearmed };
+        assert!(!unknown.is_behind(clock(0, 0, 0)));
     }
 }

@@ -14,6 +14,7 @@ use alcub3_trust_model::{Level, RobotId};
 
 use crate::audit::Decision;
 use crate::authority::Authority;
+use crate::epochs;
 use crate::exchanges::EXCHANGE_MS;
 use crate::offline_anchors::{self, Answer, Judged};
 use crate::robots::{self, RobotError, Standing};
@@ -129,7 +130,9 @@ impl Authority {
             max_state_age_ms: MAX_STATE_AGE_MS,
         };
         let links = queue.links.iter().map(Vec::as_slice);
-        let judged = judge(links, &answer.anchored, &policy, now_ms);
+        let rule = self.appraisal_rule(robot, ceiling);
+        let rule = rule.map(|rule| rule.over_origin(record.origin.kinds()));
+        let judged = judge(links, &answer.anchored, (&policy, rule.as_ref()), now_ms);
         Ok((answer, judged))
     }
 
@@ -152,10 +155,29 @@ impl Authority {
             .with_object(link.digest)
             .because(codes);
         self.judgement_on_record(decision, link.was_good(), now_ms)?;
+        self.note_stops_of(robot, link, now_ms)?;
+        Ok(())
+    }
+
+    /// Notes the stops that a link shows. Those that it showed before its chip certified the epoch of the last rearm were rearmed
+    /// with it.
+    fn note_stops_of(&self, robot: &RobotId, link: &JudgedLink, now_ms: u64) -> Result<(), RobotError> {
+        if link.stops().is_empty() {
+            return Ok(());
+        }
+        let enrolment = self.active(robot)?;
+        let rearmed = epochs::rearmed(&self.folder, robot, enrolment.attestation_key())?;
+        let is_behind = rearmed
+            .zip(link.clock())
+            .is_some_and(|(rearmed, clock)| rearmed.is_behind(clock));
         let mut standing = self.standing(robot)?;
-        let before = standing.stops.clone();
-        standing.learned_of_stops(link.stops().iter().copied(), now_ms);
-        if standing.stops != before {
+        let before = standing.clone();
+        if is_behind {
+            link.stops().iter().for_each(|stop| standing.saw_rearmed(*stop));
+        } else {
+            standing.learned_of_stops(link.stops().iter().copied(), now_ms);
+        }
+        if standing != before {
             robots::put_standing(&self.folder, robot, &standing)?;
         }
         Ok(())
@@ -169,30 +191,37 @@ impl Authority {
         (known, broken): (usize, Option<Digest>),
         now_ms: u64,
     ) -> Result<OfflineJudged, OfflineRefusal> {
-        let judged = Judged {
-            count: queue.links.len() as u64,
-            head: queue.head,
-            sequence: queue.last_seen.sequence,
-        };
+        let count = queue.links.len() as u64;
+        let gap = answer.live.and_then(|live| gap(queue.last_seen.sequence, live));
+        // What says nothing new has the answer that it had: old queues, sent again, push no newer answer out.
+        let given = answer.judged.as_ref();
+        if let Some(given) = given.filter(|given| given.covers(count, broken.as_ref())) {
+            let answer = given.answer.clone();
+            return Ok(OfflineJudged {
+                robot,
+                queue,
+                known,
+                gap,
+                answer,
+            });
+        }
         let signed = OfflineAnswer {
             robot: robot.clone(),
             anchor: answer.anchored.anchor,
-            judged: judged.count,
-            head: judged.head,
+            judged: count,
+            head: queue.head,
             given_at_ms: now_ms,
             broken,
         };
         let signing = self.signing();
         let signed = signed.unsigned(signing.suite()).sign(signing)?;
-        let gap = answer.live.and_then(|live| gap(judged.sequence, live));
-        // Changed on its way, a queue that was judged does not lessen what was judged.
-        if answer
-            .judged
-            .as_ref()
-            .is_none_or(|before| before.count <= judged.count)
-        {
-            answer.judged = Some(judged);
-        }
+        answer.judged = Some(Judged {
+            count,
+            head: queue.head,
+            sequence: queue.last_seen.sequence,
+            broken,
+            answer: signed.clone(),
+        });
         offline_anchors::put(&self.folder, &robot, answer)?;
         let quoted_after_ms = queue.links.last().map_or(0, |link| link.as_of.earliest_ms);
         self.anchor_offline(&robot, &signed, queue.last_seen, quoted_after_ms, now_ms)?;

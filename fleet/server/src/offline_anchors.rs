@@ -27,6 +27,36 @@ pub(crate) struct Judged {
     pub(crate) head: Digest,
     /// The sequence number of the newest evidence among them.
     pub(crate) sequence: u64,
+    /// The digest of the next link as it was received, where that proved nothing.
+    pub(crate) broken: Option<Digest>,
+    /// The signed answer that was given.
+    pub(crate) answer: Vec<u8>,
+}
+
+impl Judged {
+    /// Whether so many links, and this broken one behind them, say nothing that was not answered.
+    pub(crate) fn covers(&self, count: u64, broken: Option<&Digest>) -> bool {
+        let says_nothing_new = count < self.count || (count == self.count && self.broken.as_ref() == broken);
+        says_nothing_new && !self.answer.is_empty()
+    }
+
+    /// Of an earlier version, which kept no answer, the three fields before it.
+    fn decode(r: &mut Reader<'_>, fields: usize) -> Result<Self, DecodeError> {
+        let mut judged = Self {
+            count: r.u64("judged count")?,
+            head: r.digest("judged head")?,
+            sequence: r.u64("judged sequence")?,
+            broken: None,
+            answer: Vec::new(),
+        };
+        if fields == 5 {
+            if r.array("broken", 1)? == 1 {
+                judged.broken = Some(r.digest("broken")?);
+            }
+            judged.answer = r.bytes("answer")?.to_vec();
+        }
+        Ok(judged)
+    }
 }
 
 /// One answer.
@@ -69,8 +99,13 @@ impl Answer {
         }
         match &self.judged {
             Some(judged) => {
-                out.array(3).u64(judged.count).digest(&judged.head);
-                out.u64(judged.sequence)
+                out.array(5).u64(judged.count).digest(&judged.head);
+                out.u64(judged.sequence);
+                match &judged.broken {
+                    Some(broken) => out.array(1).digest(broken),
+                    None => out.array(0),
+                };
+                out.bytes(&judged.answer)
             }
             None => out.array(0),
         };
@@ -90,13 +125,9 @@ impl Answer {
         let rearmed = (0..count)
             .map(|_| Ok(StopId::new(*r.bytes_of("rearmed")?)))
             .collect::<Result<_, DecodeError>>()?;
-        let judged = match r.array("judged", 3)? {
+        let judged = match r.array("judged", 5)? {
             0 => None,
-            3 => Some(Judged {
-                count: r.u64("judged count")?,
-                head: r.digest("judged head")?,
-                sequence: r.u64("judged sequence")?,
-            }),
+            fields @ (3 | 5) => Some(Judged::decode(r, fields)?),
             _ => return Err(r.fault("judged", Fault::Value)),
         };
         let live = match r.array("live", 1)? {
@@ -247,6 +278,8 @@ mod tests {
                 count: 3,
                 head: digest(b"link"),
                 sequence: 8,
+                broken: Some(digest(b"broken")),
+                answer: vec![7; 40],
             }),
             live: Some(11),
             ..plain.clone()

@@ -142,6 +142,7 @@ impl Authority {
     ) -> Result<StopStanding, RobotError> {
         let robot = &enrolment.record().robot;
         let rearmed = epochs::rearmed(&self.folder, robot, enrolment.attestation_key())?;
+        let rearmed = rearmed.map(|rearmed| rearmed.epoch);
         let certified = StopStanding::new(rearmed, standing.stopped_epoch);
         let is_stopped = standing.stops_in_force().next().is_some();
         Ok(match is_stopped && certified.in_force().is_none() {

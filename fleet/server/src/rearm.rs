@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
+use alcub3_attestation::attest::ClockInfo;
 use alcub3_audit_log::EntryKind;
 use alcub3_command_authority::cose::SignError;
 use alcub3_fleet_protocol::VerifiedEnrolment;
@@ -31,6 +32,7 @@ pub struct RearmProposal {
     session: SessionId,
     robot: RobotId,
     robot_epoch: u64,
+    clock: ClockInfo,
     levels: BTreeMap<Level, (u64, Ballot)>,
     stops: Vec<StopId>,
 }
@@ -146,6 +148,7 @@ impl Authority {
             session,
             robot,
             robot_epoch: certified.robot_epoch().value(),
+            clock: certified.robot_epoch().clock(),
             levels,
             stops,
         })
@@ -198,7 +201,8 @@ impl Authority {
         self.folder.put(COLLECTION, proposal.robot.as_str(), &record)?;
         let enrolment = self.active(&proposal.robot)?;
         let key = enrolment.attestation_key();
-        epochs::note_rearmed(&self.folder, &proposal.robot, key, proposal.robot_epoch)?;
+        let certified = (proposal.robot_epoch, proposal.clock);
+        epochs::note_rearmed(&self.folder, &proposal.robot, key, certified)?;
         let mut standing = self.standing(&proposal.robot)?;
         standing.rearmed_at(proposal.robot_epoch, proposal.stops);
         robots::put_standing(&self.folder, &proposal.robot, &standing)?;

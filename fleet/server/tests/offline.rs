@@ -10,14 +10,15 @@
 
 mod support;
 
-use alcub3_attestation::appraisal::Reason;
+use alcub3_attestation::appraisal::{AppraisalPolicy, Reason};
 use alcub3_attestation::health::HealthState;
-use alcub3_attestation::offline::{Chain, anchor};
+use alcub3_attestation::offline::{Chain, JudgedLink, anchor};
 use alcub3_fleet_protocol::attestation::{AttestRequest, EvidenceMessage};
 use alcub3_fleet_protocol::offline::OfflineQueue;
 use alcub3_server::MissionApprovalError;
+use alcub3_trust_model::nv_map::NvIndex;
 use alcub3_trust_model::{AttestationKind, Level, SessionId, StopId};
-use support::approvals::{HOUR, propose};
+use support::approvals::{HOUR, propose, rearm};
 use support::robot::Robot;
 use support::{NOW, World};
 
@@ -110,4 +111,71 @@ fn a_queue_that_grows_while_it_is_sent_is_taken_however_often_it_comes() {
         let judged = offline.send(NOW + MINUTE_MS);
         assert_eq!((judged.queue.links.len(), judged.known), (sent, sent - 1));
     }
+}
+
+/// What a robot would fail live, it does not pass offline.
+#[test]
+fn links_are_held_to_the_appraisal_policy() {
+    let mut offline = Offline::leased();
+    let policy = "name = \"p\"\nversion = 1\n[[class]]\nname = \"c\"\nrobots = [\"rover-1\"]\n[class.level.UNCLASSIFIED]\n\
+                  refuse = [\"clock-unsafe\"]";
+    let policy = AppraisalPolicy::from_toml(policy).unwrap();
+    offline
+        .world
+        .authority
+        .put_appraisal_policy(&policy, NOW)
+        .unwrap();
+    offline.gather();
+    offline.robot.clock.safe = false;
+    offline.gather();
+    let judged = offline.send(NOW + MINUTE_MS);
+    let good: Vec<bool> = judged.queue.links.iter().map(JudgedLink::was_good).collect();
+    assert_eq!(good, [true, false]);
+}
+
+/// The order in which the authority hears of things is not the order in which they came.
+#[test]
+fn a_stop_that_was_quoted_before_the_rearm_is_over_with_it_and_a_later_one_is_in_force() {
+    let mut offline = Offline::leased();
+    let (first, second) = (StopId::new([5; 16]), StopId::new([6; 16]));
+    offline.robot.stops.push(first);
+    offline.robot.stopped = true;
+    offline.robot.set_counter(NvIndex::RobotEpoch, 8);
+    offline.gather();
+    offline.robot.clock.clock_ms += 1;
+    rearm(&mut offline.world, &offline.robot).unwrap();
+    let in_force = |offline: &Offline| {
+        let standing = offline.world.authority.standing(&offline.robot.id).unwrap();
+        standing.stops.iter().any(|stop| !standing.rearmed.contains(stop))
+    };
+    offline.send(NOW + MINUTE_MS);
+    assert!(!in_force(&offline), "it was rearmed");
+    offline.robot.stops.push(second);
+    offline.robot.clock.clock_ms += 1;
+    offline.gather();
+    offline.send(NOW + MINUTE_MS);
+    assert!(in_force(&offline), "it was not");
+}
+
+/// Whoever overheard a queue may send it as often as he likes.
+#[test]
+fn a_queue_that_says_nothing_new_has_the_answer_it_had_and_pushes_no_other_out() {
+    let mut offline = Offline::leased();
+    offline.gather();
+    let first = offline.send(NOW + MINUTE_MS).answer;
+    let request = offline.world.authority.challenge(&offline.robot.id, NOW).unwrap();
+    let evidence = offline.robot.evidence(&request);
+    let appraised = offline.world.authority.appraise(&evidence, NOW).unwrap();
+    let newer = anchor(&appraised.answer.lease.unwrap());
+    for sent in 0..40 {
+        assert_eq!(offline.send(NOW + MINUTE_MS + sent).answer, first);
+    }
+    offline.queue = OfflineQueue {
+        robot: offline.robot.id.clone(),
+        anchor: newer,
+        links: Vec::new(),
+    };
+    offline.chain = Chain::behind(newer);
+    offline.gather();
+    assert!(offline.send(NOW + 2 * MINUTE_MS).queue.links[0].was_good());
 }

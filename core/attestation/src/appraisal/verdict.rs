@@ -82,7 +82,18 @@ impl Verdict {
     /// The verdict held to a rule of the fleet's appraisal policy as well: never better than it was. `references` are those that it
     /// was made with.
     #[must_use]
-    pub fn held_to(mut self, rule: &RuleInForce, references: &ReferenceValues) -> Self {
+    pub fn held_to(self, rule: &RuleInForce, references: &ReferenceValues) -> Self {
+        let now_ms = self.judged_at_ms;
+        self.held_to_as_of(rule, references, now_ms)
+    }
+
+    /// As [`Self::held_to`], of evidence that was made at another time than that of its judgement, UTC in milliseconds since 1970.
+    pub(crate) fn held_to_as_of(
+        mut self,
+        rule: &RuleInForce,
+        references: &ReferenceValues,
+        as_of_ms: u64,
+    ) -> Self {
         // What is asked of robots at work is not asked of one that proves its stop: it is trusted by nobody.
         if self.kind == AttestationKind::Emergency {
             return self;
@@ -94,7 +105,7 @@ impl Verdict {
         let judged = JudgedFacts {
             tier: self.attested.as_ref().map(|attested| attested.tier),
             state_time_ms: state.map(|state| state.time_ms),
-            judged_at_ms: self.judged_at_ms,
+            judged_at_ms: as_of_ms,
             references: Some(references),
             state: references.state(),
         };

@@ -1,6 +1,6 @@
 //! The chain itself: what a link is, and how each follows the one before.
 
-use super::{MAX_LINK_BYTES, delta};
+use super::{MAX_EXPANDED_BYTES, MAX_LINK_BYTES, delta};
 use crate::evidence::Nonce;
 use alcub3_crypto::{Digest, HashAlg};
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fields, Reader};
@@ -48,6 +48,14 @@ pub enum ChainError {
         /// Which.
         index: u64,
     },
+    /// Together with those before it stands for more evidence than a queue may.
+    #[error(
+        "the evidence of link {index} and of those before it is more than {MAX_EXPANDED_BYTES} bytes: the authority judges no more at once"
+    )]
+    Expanded {
+        /// Which.
+        index: u64,
+    },
     /// The evidence is too long for a link.
     #[error("the evidence of link {index} is too long to be kept")]
     TooLong {
@@ -62,6 +70,8 @@ pub struct Chain {
     next: u64,
     head: Digest,
     evidence: Vec<u8>,
+    /// How many bytes of evidence its links stand for.
+    expanded: u64,
 }
 
 impl Chain {
@@ -72,6 +82,7 @@ impl Chain {
             next: 0,
             head: anchor,
             evidence: Vec::new(),
+            expanded: 0,
         }
     }
 
@@ -116,7 +127,7 @@ impl Chain {
     /// The next link of evidence under [`Self::next_nonce`], and the chain with it.
     ///
     /// # Errors
-    /// [`ChainError::TooLong`].
+    /// [`ChainError::TooLong`], [`ChainError::Expanded`].
     pub fn with(&self, evidence: Vec<u8>) -> Result<(Vec<u8>, Self), ChainError> {
         let mut out = Encoder::structure(domain::OFFLINE_LINK, VERSION, 3);
         out.u64(2)
@@ -129,7 +140,7 @@ impl Chain {
         if link.len() > MAX_LINK_BYTES {
             return Err(ChainError::TooLong { index: self.next });
         }
-        let longer = self.longer(&link, evidence);
+        let longer = self.longer(&link, evidence)?;
         Ok((link, longer))
     }
 
@@ -139,16 +150,21 @@ impl Chain {
     /// [`ChainError`]; the chain is then as it was.
     pub fn follow(&mut self, link: &[u8]) -> Result<&[u8], ChainError> {
         let evidence = self.decode(link)?;
-        *self = self.longer(link, evidence);
+        *self = self.longer(link, evidence)?;
         Ok(&self.evidence)
     }
 
-    fn longer(&self, link: &[u8], evidence: Vec<u8>) -> Self {
-        Self {
+    fn longer(&self, link: &[u8], evidence: Vec<u8>) -> Result<Self, ChainError> {
+        let expanded = self.expanded.saturating_add(evidence.len() as u64);
+        if expanded > MAX_EXPANDED_BYTES {
+            return Err(ChainError::Expanded { index: self.next });
+        }
+        Ok(Self {
             next: self.next.saturating_add(1),
             head: digest(link),
             evidence,
-        }
+            expanded,
+        })
     }
 
     /// The evidence of the next link. Whether it is the next one is asked first: another one's parts would be taken from the wrong

@@ -2,7 +2,7 @@
 
 use super::as_of::{AsOf, bounds};
 use super::chain::{Chain, ChainError};
-use crate::appraisal::{Finding, LastSeen, Policy, Reason, Verdict, appraise};
+use crate::appraisal::{Finding, LastSeen, Policy, Reason, ReferenceValues, RuleInForce, Verdict, appraise};
 use crate::attest::ClockInfo;
 use alcub3_crypto::Digest;
 use alcub3_trust_model::StopId;
@@ -45,6 +45,7 @@ impl Broken {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Chain(ChainError::Malformed { .. } | ChainError::TooLong { .. }) => "offline-malformed",
+            Self::Chain(ChainError::Expanded { .. }) => "offline-expanded",
             Self::Chain(ChainError::Index { .. } | ChainError::Previous { .. }) => "offline-chain",
             Self::Quote { findings, .. } => {
                 let first = findings.first();
@@ -61,6 +62,7 @@ impl Broken {
             Self::Chain(
                 ChainError::Malformed { index, .. }
                 | ChainError::Previous { index }
+                | ChainError::Expanded { index }
                 | ChainError::TooLong { index },
             )
             | Self::Quote { index, .. } => *index,
@@ -100,6 +102,12 @@ impl JudgedLink {
         self.verdict.findings()
     }
 
+    /// The TPM's clock at its quote.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockInfo> {
+        self.verdict.attested().map(|attested| attested.quote.clock())
+    }
+
     /// Stops of the whole robot that its log names.
     #[must_use]
     pub fn stops(&self) -> &[StopId] {
@@ -123,7 +131,8 @@ pub struct JudgedQueue {
 }
 
 /// Judges a queue that was received at a time, UTC in milliseconds since 1970: each link by its place in the chain, by its quote, its
-/// logs and its state, against the references of the policy, and in sequence and clock behind the one before.
+/// logs and its state, against the references of the policy, and in sequence and clock behind the one before. Where the fleet has an
+/// appraisal policy, its rule for the robot holds for each link as of the link's own time, as it holds for live evidence.
 ///
 /// Of the policy, what belongs to one exchange (nonce, last evidence, what is known of the platform, rearmed stops) is replaced by
 /// what the chain gives.
@@ -131,7 +140,7 @@ pub struct JudgedQueue {
 pub fn judge<'l>(
     links: impl IntoIterator<Item = &'l [u8]>,
     anchored: &Anchored,
-    policy: &Policy<'_>,
+    (policy, rule): (&Policy<'_>, Option<&RuleInForce>),
     received_ms: u64,
 ) -> JudgedQueue {
     let mut chain = Chain::behind(anchored.anchor);
@@ -158,7 +167,13 @@ pub fn judge<'l>(
     }
     let before = (anchored.last_seen.clock, anchored.quoted_after_ms);
     let times = bounds(before, &clocks, anchored.given_at_ms, received_ms);
-    let place = |(link, as_of): (JudgedLink, AsOf)| link.placed(as_of, policy.max_state_age_ms);
+    let place = |(link, as_of): (JudgedLink, AsOf)| {
+        let placed = link.placed(as_of, policy.max_state_age_ms);
+        match rule {
+            Some(rule) => placed.held_to(rule, policy.references),
+            None => placed,
+        }
+    };
     queue.links = queue.links.into_iter().zip(times).map(place).collect();
     queue
 }
@@ -208,6 +223,11 @@ fn judge_link(
 }
 
 impl JudgedLink {
+    fn held_to(mut self, rule: &RuleInForce, references: &ReferenceValues) -> Self {
+        self.verdict = self.verdict.held_to_as_of(rule, references, self.as_of.at_ms());
+        self
+    }
+
     /// With its place in time; a state whose time is too far outside it is worth a warning, as of live evidence.
     fn placed(mut self, as_of: AsOf, max_state_age_ms: u64) -> Self {
         self.as_of = as_of;

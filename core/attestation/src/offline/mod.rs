@@ -23,5 +23,8 @@ pub use judge::{Anchored, Broken, JudgedLink, JudgedQueue, judge};
 pub const MAX_LINKS: usize = 1024;
 /// The longest queue, in bytes of its links.
 pub const MAX_QUEUE_BYTES: usize = 32 << 20;
+/// How much evidence the links of one queue may stand for, in bytes: they are short where evidence repeats itself, and whoever judges
+/// them reads each whole.
+pub const MAX_EXPANDED_BYTES: u64 = 512 << 20;
 /// The longest link, in bytes.
 pub const MAX_LINK_BYTES: usize = 15 << 20;

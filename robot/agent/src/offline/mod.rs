@@ -132,7 +132,11 @@ impl Robot {
         };
         let asked = Asked::all(chain.next_nonce());
         let evidence = self.evidence(&asked, surroundings, logs, now_utc_ms)?;
-        let (link, _) = chain.with(evidence).map_err(OfflineError::from)?;
+        let link = match chain.with(evidence) {
+            Ok((link, _)) => link,
+            Err(ChainError::Expanded { .. }) => return Err(kept.full().into()),
+            Err(error) => return Err(OfflineError::from(error).into()),
+        };
         if kept.bytes().saturating_add(link.len()) > MAX_QUEUE_BYTES {
             return Err(kept.full().into());
         }
