@@ -9,7 +9,9 @@
 
 mod software_robot;
 
-use alcub3_attestation::appraisal::{Asked, MissionScope, PlatformRecord, Reason, Verdict, appraise};
+use alcub3_attestation::appraisal::{
+    Asked, LastSeen, MissionScope, PlatformRecord, Reason, Verdict, appraise,
+};
 use alcub3_attestation::ear::{Context, Ear, VerifierId};
 use alcub3_attestation::evidence::Evidence;
 use alcub3_crypto::{Digest, HashAlg};
@@ -108,6 +110,60 @@ fn registers_are_certified_with_the_quote_and_hold_what_the_state_says() {
         verdict.is_trusted(),
         "what was measured last is proven all the same"
     );
+}
+
+/// Requests and answers overtake each other: an answer to a request of before begins further back than what is known by then.
+#[test]
+fn what_is_shown_from_further_back_is_explained_where_it_passes_what_is_known() {
+    let mut robot = Robot::new();
+    let mut verifier = Verifier::of(&robot);
+    let first = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    let asked_before = first.registers().map(|known| known.positions());
+    let register = Register::OperationalMode;
+    let moved = |robot: &mut Robot, mode| {
+        let measured = robot.measured_into(register);
+        robot.measured_before.insert(register, measured);
+        robot.state.mode = mode;
+        robot.sequence += 1;
+    };
+    moved(&mut robot, OperationalMode::Mission);
+    let second = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    let record = PlatformRecord::default().after(&first).after(&second);
+    verifier.registers = record.registers;
+    verifier.last_seen = LastSeen::after(None, &second);
+    // Asked when the first was known, quoted after the second was.
+    robot.known = asked_before;
+    robot.sequence += 1;
+    let late_request = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    assert_eq!(found(&late_request), []);
+    moved(&mut robot, OperationalMode::Idle);
+    let further = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    assert_eq!(found(&further), []);
+}
+
+/// A register only grows: from its beginning it is led through all that it was certified to hold.
+#[test]
+fn a_register_that_is_shown_from_its_beginning_without_what_it_held_is_refused() {
+    let mut robot = Robot::new();
+    let register = Register::SensorCalibration;
+    robot
+        .measured_before
+        .insert(register, vec![BANK.digest(&[b"before"])]);
+    let mut verifier = Verifier::of(&robot);
+    let first = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    verifier.registers = PlatformRecord::default().after(&first).registers;
+    verifier.last_seen = LastSeen::after(None, &first);
+    robot
+        .measured_before
+        .insert(register, vec![BANK.digest(&[b"another beginning"])]);
+    robot.sequence += 1;
+    let contradicts = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    assert_eq!(found(&contradicts), [Reason::RegisterMismatch]);
+    assert!(!contradicts.is_trusted());
+    // What newer evidence overtook is refused for its number, and says nothing of the register.
+    robot.sequence = first.attested().unwrap().sequence;
+    let late = appraise(&robot.evidence(), &verifier.policy(), NOW_MS);
+    assert_eq!(found(&late), [Reason::Sequence]);
 }
 
 /// Another certification than of this quote: of another nonce, of another boot, by another key, of another definition.

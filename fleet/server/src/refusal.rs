@@ -268,6 +268,7 @@ impl Refusal for PlatformRefusal {
             Self::NotStopped(_) => "not-stopped",
             Self::StillStopped(_) => "stop-in-force",
             Self::StoppedAgain(_) => "stopped-again",
+            Self::EnrolledAnew(_) => "enrolled-anew",
             Self::Approval(error) => error.code(),
             Self::Vault(_) => VAULT,
             Self::Result(_) | Self::Sign(_) => CRYPTOGRAPHY,

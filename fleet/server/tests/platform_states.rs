@@ -12,8 +12,9 @@ mod support;
 use alcub3_attestation::appraisal::{AppraisalPolicy, StateReferences};
 use alcub3_attestation::ear::{Ear, Status};
 use alcub3_attestation::health::HealthState;
+use alcub3_fleet_protocol::platform::PlatformAnswer;
 use alcub3_server::{PlatformPlan, PlatformRefusal, Refusal};
-use alcub3_trust_model::{OperationalMode, RobotId};
+use alcub3_trust_model::{BootId, OperationalMode, RobotId};
 use support::devices::{DiceDevice, PsaDevice, unrooted};
 use support::{NOW, World};
 
@@ -190,4 +191,44 @@ fn a_stop_said_while_persons_vote_is_not_what_they_voted_on() {
     assert_eq!(refused.unwrap_err().code(), "stopped-again");
     pair.set_stopped(false);
     assert_eq!(pair.both(), ["stop-in-force"]);
+}
+
+/// What two persons voted on is the robot as it is enrolled.
+#[test]
+fn a_robot_that_is_enrolled_anew_while_persons_vote_is_not_what_they_voted_on() {
+    let mut pair = Pair::new();
+    pair.set_stopped(true);
+    assert_eq!(pair.both(), ["stopped"]);
+    pair.set_stopped(false);
+    let px4 = pair.px4.id.clone();
+    let World { authority, vault, .. } = &mut pair.world;
+    let proposal = authority.propose_platform_rearm(&px4, vault, NOW).unwrap();
+    pair.enrol_held_to(Some(b"max_speed_mm_per_s = 9000"));
+    let votes = [
+        pair.world.alice.vote(proposal.ballot()),
+        pair.world.bob.vote(proposal.ballot()),
+    ];
+    let World { authority, vault, .. } = &mut pair.world;
+    let refused = authority.approve_platform_rearm(&proposal, &votes, vault, NOW + 1);
+    assert_eq!(refused.unwrap_err().code(), "enrolled-anew");
+    assert_eq!(pair.both(), ["stop-in-force"]);
+    pair.rearm(&px4, 2).unwrap();
+}
+
+/// The boot in the answer is signed by nobody: whoever carries a stop could have it refused, and so forgotten.
+#[test]
+fn a_signed_stop_is_remembered_although_the_answer_around_it_is_refused() {
+    let mut pair = Pair::new();
+    assert!(pair.both().is_empty());
+    pair.set_stopped(true);
+    let request = pair.world.ask(&pair.ros2.id);
+    let mut answer = PlatformAnswer::from_canonical(&pair.ros2.answer(&request)).unwrap();
+    answer.boot = BootId::new([0xee; 16]);
+    let authority = &mut pair.world.authority;
+    let refused = authority
+        .appraise_platform(&answer.to_canonical(), NOW)
+        .unwrap_err();
+    assert!(matches!(refused, PlatformRefusal::OtherBoot), "{refused}");
+    pair.set_stopped(false);
+    assert_eq!(pair.judge(), [vec!["stop-in-force".to_owned()], vec![]]);
 }

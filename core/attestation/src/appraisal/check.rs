@@ -54,7 +54,7 @@ impl<'p> Check<'p> {
         let stops = self.agent_log(evidence.agent_log, quote, boot.as_deref());
         let stops = self.stops(stops, state.as_ref());
         let epoch = self.content(&evidence, &quoted, state.as_ref());
-        let registers = self.registers(&evidence.registers, &quoted, state.as_ref());
+        let registers = self.registers(&evidence.registers, (&quoted, evidence.sequence), state.as_ref());
         let runtime = runtime::judge(
             evidence.runtime_log.as_ref(),
             self.policy.known_runtime,

@@ -63,7 +63,7 @@ impl Check<'_> {
     pub(super) fn registers(
         &mut self,
         shown: &[RegisterEvidence],
-        quoted: &Quoted,
+        (quoted, sequence): (&Quoted, u64),
         state: Option<&RobotState>,
     ) -> Option<RegisterRecord> {
         let state = state?;
@@ -71,9 +71,13 @@ impl Check<'_> {
         let known = self.policy.known_registers.filter(|known| known.is_of(clock));
         let mut record = known.cloned().unwrap_or_else(|| RegisterRecord::begun(clock));
         let kind = self.policy.asked.kind();
+        let is_late = self
+            .policy
+            .last_seen
+            .is_some_and(|last| sequence <= last.sequence);
         for shown in shown {
             let before = record.held.get(&shown.register).copied();
-            let held = self.register(shown, before, quoted)?;
+            let held = self.register(shown, before, (quoted, is_late))?;
             record.held.insert(shown.register, held);
         }
         for register in kind.registers() {
@@ -88,7 +92,12 @@ impl Check<'_> {
     }
 
     /// One register: certified with this quote, and led to by what was measured.
-    fn register(&mut self, shown: &RegisterEvidence, before: Option<Held>, quoted: &Quoted) -> Option<Held> {
+    fn register(
+        &mut self,
+        shown: &RegisterEvidence,
+        before: Option<Held>,
+        (quoted, is_late): (&Quoted, bool),
+    ) -> Option<Held> {
         let name = shown.register.name();
         let certified = self.certified(NvIndex::Register(shown.register), &shown.certified, quoted)?;
         let alg = self.policy.nv.name_alg();
@@ -118,14 +127,8 @@ impl Check<'_> {
             );
             return None;
         };
-        let is_explained =
-            shown.base == Digest::zero(alg) || before.is_some_and(|held| held.value == shown.base);
-        if !is_explained {
-            let detail = format!(
-                "{name}: what was measured before the {} shown is not",
-                shown.measured.len()
-            );
-            self.find(Reason::RegisterHistory, detail);
+        if !self.history(shown, before, is_late) {
+            return None;
         }
         if shown.register == Register::OperationalMode {
             let from = before
@@ -134,6 +137,33 @@ impl Check<'_> {
             self.transitions(from.iter().chain(&shown.measured));
         }
         Some(Held { value, last })
+    }
+
+    /// Whether what is shown goes on from what the register was certified to hold before. A chip that says otherwise contradicts
+    /// itself, since a register only grows within a boot; where the beginning is not shown, that is worth a warning. Evidence that
+    /// newer evidence overtook says nothing of either.
+    fn history(&mut self, shown: &RegisterEvidence, before: Option<Held>, is_late: bool) -> bool {
+        let name = shown.register.name();
+        let is_whole = shown.base == Digest::zero(shown.base.alg());
+        let goes_on = before.is_some_and(|held| passes(shown, &held.value));
+        if is_late || goes_on || (is_whole && before.is_none()) {
+            return true;
+        }
+        if let Some(held) = before.filter(|_| is_whole) {
+            let detail = format!(
+                "{name} is shown from its beginning without what it was certified to hold in this boot, {:?}: start the robot's \
+                 chip anew (power off and on), and have the chip looked at where it comes again",
+                held.value
+            );
+            self.find(Reason::RegisterMismatch, detail);
+            return false;
+        }
+        let detail = format!(
+            "{name}: what was measured before the {} shown is not",
+            shown.measured.len()
+        );
+        self.find(Reason::RegisterHistory, detail);
+        true
     }
 
     /// What an NV index was certified to hold, by the quote's key, under its qualifying data and in its boot.
@@ -196,6 +226,19 @@ impl Check<'_> {
             };
             self.findings.extend(finding);
         }
+    }
+}
+
+/// Whether a register held a value at some time of what is shown of it.
+fn passes(shown: &RegisterEvidence, value: &Digest) -> bool {
+    let mut held = shown.base;
+    let mut measured = shown.measured.chunks(1);
+    loop {
+        if held == *value {
+            return true;
+        }
+        let Some(next) = measured.next() else { return false };
+        held = shown.register.replay(held, next);
     }
 }
 

@@ -92,6 +92,9 @@ pub enum PlatformRefusal {
         "robot {0} said that it is stopped since the vote began: release the stop at the robot, then begin the vote anew"
     )]
     StoppedAgain(RobotId),
+    /// The robot was enrolled anew since the vote began.
+    #[error("robot {0} was enrolled anew since the vote began: look at its record, and begin the vote anew")]
+    EnrolledAnew(RobotId),
     /// The votes or the vault.
     #[error(transparent)]
     Approval(#[from] ApprovalError),
@@ -385,10 +388,14 @@ impl Authority {
         if let Some(rule) = self.appraisal_rule(robot, judged_at) {
             verdict = verdict.held_to(&rule, record);
         }
-        if verdict.state().is_some_and(|state| state.boot != answer.boot) {
-            return Err(PlatformRefusal::OtherBoot);
+        let level = match verdict.state().filter(|state| state.boot != answer.boot) {
+            Some(_) => Err(PlatformRefusal::OtherBoot),
+            None => self.level_of_chain(record, &verdict),
+        };
+        if level.is_err() {
+            self.note_signed_stop(record, standing.clone(), &verdict)?;
         }
-        let level = self.level_of_chain(record, &verdict)?;
+        let level = level?;
         Ok(JudgedAnswer {
             answer,
             nonce,
@@ -412,6 +419,21 @@ impl Authority {
         Ok(self.admitted_level(weakest, record.tier(), record.ceiling()))
     }
 
+    /// Notes a stop that the root of trust signed, although the answer around it is refused: whoever carries it could make it so.
+    fn note_signed_stop(
+        &self,
+        record: &PlatformEnrolment,
+        mut standing: PlatformStanding,
+        verdict: &PlatformVerdict,
+    ) -> Result<(), PlatformRefusal> {
+        let is_stopped = verdict.state().is_some_and(|state| state.stopped);
+        if !is_stopped || !is_signed(record, verdict) {
+            return Ok(());
+        }
+        standing.stopped_at(verdict.judgement().judged_at_ms());
+        Ok(record::put_standing(&self.folder, record.robot(), &standing)?)
+    }
+
     /// Notes what was judged, and gives out what is issued on it.
     fn issue_on_answer(
         &self,
@@ -427,8 +449,7 @@ impl Authority {
             verdict,
         } = judged;
         let (record, robot, judgement) = (platform.record(), &answer.robot, verdict.judgement());
-        // What no root of trust signed makes nobody failing, unless there is none to sign.
-        if judgement.tier().is_some() && record.root().kind() == verdict.kind() {
+        if is_signed(record, &verdict) {
             standing.note(&verdict, &untrusted_codes(judgement.findings()));
             record::put_standing(&self.folder, robot, &standing)?;
         }
@@ -459,4 +480,9 @@ impl Authority {
             ear,
         })
     }
+}
+
+/// Whether the enrolled root of trust signed what was judged, or there is none to sign: all else makes nobody failing.
+fn is_signed(record: &PlatformEnrolment, verdict: &PlatformVerdict) -> bool {
+    verdict.judgement().tier().is_some() && record.root().kind() == verdict.kind()
 }

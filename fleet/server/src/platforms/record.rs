@@ -47,8 +47,14 @@ impl PlatformStanding {
         self.trusted_at_ms = is_trusted.then_some(at_ms);
         self.history.note(at_ms, is_trusted, codes);
         if verdict.state().is_some_and(|state| state.stopped) {
-            self.stopped_at_ms = Some(at_ms);
+            self.stopped_at(at_ms);
         }
+    }
+
+    /// Notes that the robot's signed state says that it is stopped, UTC in milliseconds.
+    pub(super) fn stopped_at(&mut self, at_ms: u64) {
+        self.stopped_at_ms = Some(at_ms);
+        self.trusted_at_ms = None;
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //! is stopped, holds here until two persons rearm it.
 
 use alcub3_audit_log::EntryKind;
-use alcub3_crypto::HashAlg;
+use alcub3_crypto::{Digest, HashAlg};
 use alcub3_fleet_protocol::platform::VerifiedPlatform;
 use alcub3_trust_model::{RobotId, domain};
 
@@ -17,6 +17,8 @@ const SUBJECT: &str = "rearm";
 #[derive(Clone, Debug)]
 pub struct PlatformRearm {
     robot: RobotId,
+    /// The digest of the robot's record as it was voted on.
+    record: Digest,
     /// When the robot last said that it is stopped, as it was voted on.
     stopped_at_ms: u64,
     ballot: Ballot,
@@ -60,6 +62,7 @@ impl Authority {
         let ballot = vault.begin(ApprovalPurpose::Rearm, &digest).map_err(failed)?;
         Ok(PlatformRearm {
             robot: robot.clone(),
+            record: digest_of(&platform),
             stopped_at_ms,
             ballot,
         })
@@ -95,6 +98,9 @@ impl Authority {
     ) -> Result<(), PlatformRefusal> {
         let robot = &proposal.robot;
         sign_ballot(&self.operators, vault, &proposal.ballot, votes)?;
+        if digest_of(&self.platform_enrolment(robot)?) != proposal.record {
+            return Err(PlatformRefusal::EnrolledAnew(robot.clone()));
+        }
         if self.stop_in_force(robot)? != proposal.stopped_at_ms {
             return Err(PlatformRefusal::StoppedAgain(robot.clone()));
         }
@@ -104,10 +110,14 @@ impl Authority {
     }
 }
 
+fn digest_of(platform: &VerifiedPlatform) -> Digest {
+    HashAlg::Sha256.digest(&[platform.as_bytes()])
+}
+
 /// What two persons approve: that this robot, as it is enrolled, works again after this stop.
 fn message(platform: &VerifiedPlatform, stopped_at_ms: u64) -> Vec<u8> {
     let robot = platform.record().robot().as_str().as_bytes();
-    let record = HashAlg::Sha256.digest(&[platform.as_bytes()]);
+    let record = digest_of(platform);
     let domain = domain::PLATFORM_REARM.as_bytes();
     [
         domain,
