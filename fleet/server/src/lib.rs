@@ -45,6 +45,7 @@ mod platforms;
 mod policy_bundle;
 mod purge;
 mod rearm;
+mod receipts;
 mod refusal;
 mod replacement;
 mod restore;
