@@ -9,125 +9,12 @@
 
 mod support;
 
-use serde_json::Value;
-use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
+use support::agent::{Agent, get, said, spawned};
 use support::fleet::Fleet;
-use support::{assert_error, command};
-
-/// The agent's process over a fleet's robot.
-struct Agent<'f> {
-    fleet: &'f Fleet,
-    process: Child,
-}
-
-impl<'f> Agent<'f> {
-    fn start(fleet: &'f Fleet, more: &str) -> Self {
-        let folder = fleet.path();
-        let stopper = folder.join("stopper.sh");
-        let script = format!(
-            "#!/bin/sh\necho \"$ALCUB3_STOP_CAUSE\" >> {}/stops\n",
-            folder.display()
-        );
-        std::fs::write(&stopper, script).unwrap();
-        make_executable(&stopper);
-        let config = format!(
-            "tpm = \"{}\"\nstate = \"robot\"\n[api]\nsocket = \"agent.sock\"\n{more}\n[stop]\nsocket = \"stop.sock\"\n\
-             [[stop.program]]\nname = \"brake\"\nprogram = \"{}\"\n[logs]\neventlog = \"boot.log\"\n",
-            fleet.robot.spec(),
-            stopper.display(),
-        );
-        std::fs::write(folder.join("agent.toml"), config).unwrap();
-        let mut agent = Self {
-            fleet,
-            process: spawned(fleet),
-        };
-        agent.wait_until_it_serves();
-        agent
-    }
-
-    fn wait_until_it_serves(&mut self) {
-        let since = Instant::now();
-        while UnixStream::connect(self.fleet.path().join("agent.sock")).is_err() {
-            assert!(self.process.try_wait().unwrap().is_none(), "the agent ended");
-            assert!(
-                since.elapsed() < Duration::from_secs(20),
-                "the agent does not serve"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn kill_and_start(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        self.process = spawned(self.fleet);
-        self.wait_until_it_serves();
-    }
-
-    fn yes(&self, words: &str) -> Value {
-        self.fleet.yes(&format!("--agent agent.sock {words}"))
-    }
-
-    fn no(&self, words: &str) -> Value {
-        self.fleet.no(&format!("--agent agent.sock {words}"))
-    }
-
-    fn mission(&self) -> Value {
-        let attested = self.yes("attest");
-        assert_eq!(
-            (&attested["trusted"], &attested["lease"]),
-            (&true.into(), &true.into())
-        );
-        self.yes(
-            "mission start --level SECRET --duration-s 600 --issuer carol=move.* --approve alice=alice.key --approve \
-             bob=bob.key",
-        )
-    }
-
-    fn arm(&self) {
-        self.yes("estop reset --approve alice=alice.key --approve bob=bob.key");
-    }
-
-    /// Ends it as a service manager does; how long that took.
-    fn end(mut self) -> Duration {
-        let since = Instant::now();
-        let pid = self.process.id().to_string();
-        assert!(
-            std::process::Command::new("kill")
-                .arg(pid)
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(self.process.wait().unwrap().success());
-        since.elapsed()
-    }
-}
-
-impl Drop for Agent<'_> {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn spawned(fleet: &Fleet) -> Child {
-    let mut command = command();
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(fleet.path().join("agent.log"));
-    command
-        .args(["agent", "--config", "agent.toml"])
-        .env("RUST_LOG", "info")
-        .current_dir(fleet.path())
-        .stdout(Stdio::null())
-        .stderr(log.unwrap());
-    command.spawn().unwrap()
-}
+use support::assert_error;
 
 /// The words by which the shipped unit starts the agent, its environment's settings, and how it is told of.
 fn unit() -> std::collections::BTreeMap<String, String> {
@@ -141,26 +28,6 @@ fn unit() -> std::collections::BTreeMap<String, String> {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.into(), value.into()))
         .collect()
-}
-
-fn make_executable(path: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// What is answered to bytes that are written to a socket.
-fn said(fleet: &Fleet, socket: &str, bytes: &[u8]) -> String {
-    let mut stream = UnixStream::connect(fleet.path().join(socket)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream.write_all(bytes).unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-fn get(fleet: &Fleet, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n");
-    said(fleet, "agent.sock", request.as_bytes())
 }
 
 #[test]

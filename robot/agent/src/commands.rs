@@ -191,6 +191,12 @@ impl Robot {
     /// # Errors
     /// The folder's; the reservations then stand as they are, which is safe.
     pub fn close(self) -> Result<()> {
+        self.give_back()
+    }
+
+    /// As [`Self::close`], for who sees to it that nothing but stops is asked of the robot afterwards: a number used after this
+    /// could be used again.
+    pub(crate) fn give_back(&self) -> Result<()> {
         for used in self.commands.used() {
             self.reservations.reserve(&used).map_err(AgentError::Port)?;
         }

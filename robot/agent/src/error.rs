@@ -116,6 +116,9 @@ pub enum AgentError {
     /// Offline evidence is not made, sent or removed.
     #[error(transparent)]
     Offline(#[from] crate::offline::OfflineError),
+    /// The robot is not open yet.
+    #[error("the robot is not open yet")]
+    NotOpen,
     /// A lease was refused.
     #[error("the lease: {0}")]
     Lease(#[from] alcub3_command_authority::LeaseError),

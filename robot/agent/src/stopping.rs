@@ -117,6 +117,27 @@ impl Robot {
         Ok(report)
     }
 
+    /// Where somebody stopped the robot in its TPM past this process, as a command line does that cannot open the robot: the gate
+    /// is closed and the machine told, as by any stop; whether that was so. Commands: 1 NV_Read, none of a robot that is stopped.
+    ///
+    /// # Errors
+    /// The chip's, or the folder's: it is not known then.
+    pub fn follow_stop_in_chip(&self, now_utc_ms: u64) -> Result<bool> {
+        if self.is_stopped() {
+            return Ok(false);
+        }
+        let armed = self.keys.rearm_record()?;
+        let armed = armed.and_then(|record| Some(record.approvals.first()?.robot_epoch));
+        if armed == Some(self.keys.robot_epoch()?) || self.is_stopped() {
+            return Ok(false);
+        }
+        tracing::warn!(
+            "the robot's epoch in the TPM is above the one that was rearmed: somebody stopped it there"
+        );
+        self.stop(StopScope::Robot, StopCause::ManualTrigger, now_utc_ms)?;
+        Ok(true)
+    }
+
     /// The scope of one mission's stop.
     ///
     /// # Errors

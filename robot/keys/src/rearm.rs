@@ -31,6 +31,18 @@ impl RobotKeys {
         })
     }
 
+    /// The robot's epoch. Commands: 1 NV_Read.
+    ///
+    /// # Errors
+    /// The chip's.
+    pub fn robot_epoch(&self) -> Result<u64> {
+        let nv = self.nv;
+        let counter = self.run(Lane::Background, move |chip| {
+            read_counter(chip, nv, NvIndex::RobotEpoch)
+        })?;
+        Ok(counter.value)
+    }
+
     /// The AK's certification of an index's contents. Commands: 1 NV_Certify.
     ///
     /// # Errors

@@ -53,9 +53,8 @@ pub(crate) fn run(arguments: &Agent, context: &Context) -> Result<Answer, CliErr
         (None, None) => context.state_dir()?,
     };
     let folder = Arc::new(StateFolder::open(&state)?);
-    let tpm = tpm_access::start(tpm)?;
-    daemon::run(
-        tpm,
+    daemon::run::<CliError>(
+        || tpm_access::start(tpm),
         folder,
         &config,
         path.as_deref(),

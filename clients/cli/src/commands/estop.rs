@@ -1,6 +1,6 @@
 //! `estop`, `estop reset` and `estop purge`.
 
-use super::{direct_stop, files, purge};
+use super::{direct_stop, files, purge, stop_socket};
 use crate::agent_client::AgentClient;
 use crate::args::Context;
 use crate::clock::now_ms;
@@ -45,6 +45,18 @@ enum EstopCommand {
     Reset(Reset),
     /// Clear the robot's TPM and wipe its state folder, for good: two approvers vote. Export the audit log before
     Purge(purge::Purge),
+}
+
+impl Estop {
+    /// Why.
+    pub(super) const fn reason(&self) -> StopCause {
+        self.reason
+    }
+
+    /// Whether all of the robot is to be stopped.
+    pub(super) const fn is_whole(&self) -> bool {
+        matches!(self.scope, Scope::Robot)
+    }
 }
 
 /// Arguments of `estop reset`.
@@ -106,6 +118,9 @@ pub(crate) fn run(arguments: &Estop, context: &Context) -> Result<Answer, CliErr
 fn stop(arguments: &Estop, context: &Context) -> Result<Answer, CliError> {
     if let Some(agent) = context.agent() {
         return stop_by_agent(arguments, &agent);
+    }
+    if let Some(answer) = stop_socket::stop(arguments, context) {
+        return Ok(answer);
     }
     let stopped = parties::with_robot_as_it_is(context, |robot, _| {
         let scope = match &arguments.scope {

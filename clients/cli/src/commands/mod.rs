@@ -35,6 +35,7 @@ mod purge;
 mod receipt;
 mod reference;
 mod sim;
+mod stop_socket;
 mod surroundings;
 mod tpm;
 

@@ -1,7 +1,9 @@
 //! Runs the command as its users do.
 #![allow(dead_code, unreachable_pub, clippy::print_stdout)]
 
+pub mod agent;
 pub mod fleet;
+pub mod slow_tpm;
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};

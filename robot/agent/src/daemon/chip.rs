@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use alcub3_security_hal::{Clock, SystemClock};
 use tokio::sync::Notify;
 
 use crate::AgentError;
@@ -22,11 +23,15 @@ impl ChipWatch {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the chip's clock. Commands: 1 ReadClock.
+    /// Reads the chip's clock and the robot's epoch. Commands: 1 ReadClock, and 1 NV_Read of a robot that is not stopped.
     pub(super) fn look(&self, robot: &Robot) {
         let read = robot.keys().observed_clock();
         if read.as_ref().is_ok_and(|clock| !robot.is_of_this_run(clock)) {
             self.anew.notify_one();
+        } else if read.is_ok()
+            && let Err(error) = robot.follow_stop_in_chip(SystemClock::new().utc_ms().unwrap_or_default())
+        {
+            tracing::error!(%error, "whether somebody stopped the robot in its TPM is not known");
         }
         let fault = read.err().map(|error| AgentError::from(error).to_string());
         if let Some(fault) = &fault {

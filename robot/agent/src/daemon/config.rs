@@ -87,7 +87,7 @@ pub struct Logs {
 pub struct Every {
     /// Looking at keys that are due.
     pub sweep_keys_s: u64,
-    /// Asking the TPM for its clock, so that a chip that is gone is seen.
+    /// Asking the TPM for its clock and the robot's epoch, so that a chip that is gone and a stop that was made in it are seen.
     pub check_tpm_s: u64,
 }
 
@@ -127,7 +127,7 @@ impl Default for Every {
     fn default() -> Self {
         Self {
             sweep_keys_s: 60,
-            check_tpm_s: 30,
+            check_tpm_s: 5,
         }
     }
 }

@@ -10,6 +10,7 @@ mod config;
 mod service;
 mod socket;
 mod stop_socket;
+mod stopper;
 
 use std::io;
 use std::path::Path;
@@ -28,13 +29,16 @@ use tokio::sync::watch;
 pub use config::{Config, ConfigError};
 
 use crate::offline::SurroundingsNow;
-use crate::robot::Robot;
+use crate::robot::{Adapters, Robot};
 use crate::{AgentError, KeySweeper};
 use api::Shared;
 use chip::ChipWatch;
 use service::Pulse;
 use stop_socket::StopSocket;
+use stopper::Stopper;
 
+/// The file of the state folder that names the stop socket of the agent which holds it.
+pub const STOP_SOCKET_FILE: &str = "stop-socket";
 /// How long a part of the agent may be silent before the service manager is told nothing any more.
 const SILENCE: Duration = Duration::from_secs(5);
 /// How often the interface's threads show that they live.
@@ -72,22 +76,62 @@ pub enum DaemonError {
 }
 
 /// Serves a robot until SIGTERM or SIGINT. SIGHUP reads the configuration of `path` again: who may use the interface changes at
-/// once, all else by a new start.
+/// once, all else by a new start. The stop socket is there before the TPM is opened, by `tpm`, and goes last.
 ///
 /// # Errors
-/// [`DaemonError`]: the robot, the sockets or the system. What was begun is closed in order.
-pub fn run(
-    tpm: Tpm,
+/// [`DaemonError`], or what opening the TPM gave: the robot, the sockets or the system. What was begun is closed in order.
+pub fn run<E: From<DaemonError>>(
+    tpm: impl FnOnce() -> Result<Tpm, E>,
     folder: Arc<StateFolder>,
     config: &Config,
     path: Option<&Path>,
     surroundings: SurroundingsNow,
+) -> Result<(), E> {
+    let (stopper, adapters) =
+        Stopper::new(folder.clone(), config.stop_programs().map_err(DaemonError::from)?);
+    let listener = socket::listen(&config.stop.socket)?;
+    let (end, over) = watch::channel(false);
+    let stop_pulse = Pulse::new();
+    let stop_socket = StopSocket::serve(listener.take()?, stopper.clone(), stop_pulse.clone(), over);
+    let stop_socket = stop_socket.map_err(DaemonError::System)?;
+    let named = NamedSocket::put(folder.clone(), &config.stop.socket);
+    let opened = tpm().and_then(|tpm| Ok(open(tpm, folder, adapters, &stopper, config)?));
+    let served = opened.and_then(|robot| {
+        let served = serve(&robot, config, path, surroundings, stop_pulse);
+        Ok(served.and(close(&robot))?)
+    });
+    // Last of all: until here the robot is stopped by it.
+    let _ = end.send(true);
+    drop((stop_socket, named, listener));
+    served
+}
+
+/// Opens the robot and takes up what was asked of it before; what fails then, but for the robot itself, takes no stop away.
+fn open(
+    tpm: Tpm,
+    folder: Arc<StateFolder>,
+    adapters: Adapters,
+    stopper: &Stopper,
+    config: &Config,
+) -> Result<Arc<Robot>, DaemonError> {
+    let robot = Arc::new(Robot::open(tpm, folder, adapters)?);
+    stopper.take_up(&robot)?;
+    if let Err(error) = measure_machine(&robot, &config.machine) {
+        tracing::error!(%error, "the machine's parts are not measured: no evidence is made before they are");
+    }
+    robot.watch_mission_ends(Arc::new(SystemClock::new()), Robot::LOOK_AGAIN)?;
+    Ok(robot)
+}
+
+fn serve(
+    robot: &Arc<Robot>,
+    config: &Config,
+    path: Option<&Path>,
+    surroundings: SurroundingsNow,
+    stop_pulse: Pulse,
 ) -> Result<(), DaemonError> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let robot = Arc::new(Robot::open(tpm, folder, config.stop_programs()?)?);
-    measure_machine(&robot, &config.machine)?;
-    robot.watch_mission_ends(Arc::new(SystemClock::new()), Robot::LOOK_AGAIN)?;
-    let sweeper = KeySweeper::start(&robot, Duration::from_secs(config.every.sweep_keys_s))?;
+    let sweeper = KeySweeper::start(robot, Duration::from_secs(config.every.sweep_keys_s))?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -95,27 +139,13 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(DaemonError::System)?;
-    let stop_listener = socket::listen(&config.stop.socket)?;
     let api_listener = socket::listen(&config.api.socket)?;
-    let (end, over) = watch::channel(false);
-    let (stop_pulse, api_pulse) = (Pulse::new(), Pulse::new());
-    let stop_socket = StopSocket::serve(
-        stop_listener.take()?,
-        robot.clone(),
-        stop_pulse.clone(),
-        over.clone(),
-    )
-    .map_err(DaemonError::System)?;
+    let (end, mut over) = watch::channel(false);
+    let api_pulse = Pulse::new();
     let chip = ChipWatch::default();
-    chip.look(&robot);
-    let shared = Arc::new(Shared::new(
-        robot.clone(),
-        config.platform_logs(),
-        surroundings,
-        config.api.uids.clone(),
-        chip.clone(),
-        metrics,
-    ));
+    chip.look(robot);
+    let shared = Shared::new(robot.clone(), config, surroundings, chip.clone(), metrics);
+    let shared = Arc::new(shared);
     let watched = chip.clone();
     let served = runtime.block_on(async {
         let listener =
@@ -127,7 +157,6 @@ pub fn run(
         tokio::spawn(ended);
         service::tell(&[NotifyState::Ready]);
         tracing::info!(robot = %robot.robot(), stopped = robot.is_stopped(), "the agent serves");
-        let mut over = over;
         let over = async move {
             let _ = over.changed().await;
         };
@@ -139,25 +168,44 @@ pub fn run(
     service::tell(&[NotifyState::Stopping]);
     // What is at work with the robot is finished before the robot is closed.
     runtime.shutdown_timeout(Duration::from_secs(10));
-    drop((stop_socket, sweeper));
-    close(robot)?;
+    drop(sweeper);
     served
 }
 
-fn close(robot: Arc<Robot>) -> Result<(), DaemonError> {
-    match Arc::try_unwrap(robot) {
-        Ok(robot) => Ok(robot.close()?),
-        Err(_) => {
-            tracing::warn!(
-                "a request is still at work; reserved sequence numbers are not given back, which is safe"
-            );
-            Ok(())
+/// Where the state folder says by which socket the agent that holds it is asked to stop: for a command line that cannot open the
+/// robot. Nobody depends on it.
+struct NamedSocket(Arc<StateFolder>);
+
+impl NamedSocket {
+    fn put(folder: Arc<StateFolder>, socket: &Path) -> Self {
+        let path = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
+        if let Err(error) = folder.write(STOP_SOCKET_FILE, path.as_os_str().as_encoded_bytes()) {
+            tracing::warn!(%error, "where the stop socket is, is not in the state folder");
         }
+        Self(folder)
     }
 }
 
+impl Drop for NamedSocket {
+    fn drop(&mut self) {
+        let _ = self.0.remove(STOP_SOCKET_FILE);
+    }
+}
+
+/// Gives back what the robot reserved ahead, where nobody but the stopper has it beside this: it can still be stopped, and nothing
+/// else.
+fn close(robot: &Arc<Robot>) -> Result<(), DaemonError> {
+    if Arc::strong_count(robot) > 2 {
+        tracing::warn!(
+            "a request is still at work; reserved sequence numbers are not given back, which is safe"
+        );
+        return Ok(());
+    }
+    Ok(robot.give_back()?)
+}
+
 /// Measures the machine's parts where the robot was enrolled with them, so that evidence can be made.
-fn measure_machine(robot: &Robot, machine: &Path) -> Result<(), DaemonError> {
+fn measure_machine(robot: &Robot, machine: &Path) -> crate::Result<()> {
     let root = robot.has_machine()?.then_some(machine);
     let now_utc_ms = SystemClock::new().utc_ms().unwrap_or_default();
     robot.measure_hardware(root, now_utc_ms)?;

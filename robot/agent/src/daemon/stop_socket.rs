@@ -1,15 +1,16 @@
 //! The socket that does one thing: whoever writes a line that begins with `stop` to it stops the robot.
 //!
-//! It has threads of its own, so that work at the interface beside it delays no stop; file descriptors are the process's, and shared.
-//! A caller here costs one of a bounded number of places, and the oldest gives way.
+//! It has threads of its own, so that work at the interface beside it delays no stop. A caller who has written his line when he is
+//! taken in is served at once and takes no place; those who are still silent wait in a bounded number of places, so many of one
+//! user, and give way only after they have been silent for a while: a flood of callers pushes nobody out who speaks.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use alcub3_security_hal::{Clock, StopReport, StopScope, SystemClock};
+use alcub3_security_hal::StopReport;
 use alcub3_trust_model::StopCause;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,14 +19,18 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::service::Pulse;
-use crate::robot::Robot;
+use super::stopper::{Stopped, Stopper};
 
 /// The longest line, in bytes.
 const MOST: usize = 64;
 /// How long a caller may take for it.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The most callers at once.
+/// The most callers who are silent, at once.
 const PLACES: usize = 64;
+/// The most of them of one user other than root.
+const PLACES_OF_ONE: usize = 32;
+/// How long a silent caller keeps his place whoever comes.
+const SILENT: Duration = Duration::from_millis(100);
 /// How often the socket's thread shows that it lives.
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -38,7 +43,7 @@ impl StopSocket {
     /// Serves a listening socket until `until` says that it is over.
     pub(super) fn serve(
         listener: std::os::unix::net::UnixListener,
-        robot: Arc<Robot>,
+        stopper: Arc<Stopper>,
         pulse: Pulse,
         until: watch::Receiver<bool>,
     ) -> io::Result<Self> {
@@ -51,7 +56,7 @@ impl StopSocket {
         let thread = std::thread::Builder::new()
             .name("stop-socket".to_owned())
             .spawn(move || {
-                if let Err(error) = runtime.block_on(accept(listener, robot, pulse, until)) {
+                if let Err(error) = runtime.block_on(accept(listener, stopper, pulse, until)) {
                     tracing::error!(%error, "the stop socket ended; stop by `alcub3 estop`");
                 }
             })?;
@@ -69,26 +74,21 @@ impl Drop for StopSocket {
 
 async fn accept(
     listener: std::os::unix::net::UnixListener,
-    robot: Arc<Robot>,
+    stopper: Arc<Stopper>,
     pulse: Pulse,
     mut until: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let mut callers = JoinSet::new();
-    let mut places: VecDeque<AbortHandle> = VecDeque::new();
+    let mut places = Places::default();
     let mut beat = tokio::time::interval(BEAT);
     loop {
         tokio::select! {
             _ = until.changed() => return Ok(()),
             _ = beat.tick() => pulse.beat(),
-            Some(_) = callers.join_next() => places.retain(|caller| !caller.is_finished()),
+            Some(_) = callers.join_next() => places.leave(),
             accepted = listener.accept() => match accepted {
-                Ok((caller, _)) => {
-                    if places.len() >= PLACES && let Some(oldest) = places.pop_front() {
-                        oldest.abort();
-                    }
-                    places.push_back(callers.spawn(heard(caller, robot.clone())));
-                }
+                Ok((caller, _)) => take_in(caller, &mut callers, &mut places, &stopper),
                 // No descriptor left, say: what callers hold now is given back when they go.
                 Err(error) => {
                     tracing::warn!(%error, "a caller of the stop socket was not heard");
@@ -96,13 +96,85 @@ async fn accept(
                 }
             },
         }
+        // Whoever has written meanwhile is heard before the next caller is taken in.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes a caller in: at once where his line is there, else to a place, if there is one for him.
+fn take_in(caller: UnixStream, callers: &mut JoinSet<()>, places: &mut Places, stopper: &Arc<Stopper>) {
+    let uid = caller.peer_cred().map(|who| who.uid()).ok();
+    let (caller, line) = match what_is_there(caller) {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::debug!(%error, "a caller of the stop socket was gone before he was heard");
+            return;
+        }
+    };
+    let is_silent = line.is_empty();
+    if is_silent && !places.has_room(uid) {
+        return;
+    }
+    let heard = callers.spawn(heard(caller, line, uid, stopper.clone()));
+    if is_silent {
+        places.take(uid, heard);
+    }
+}
+
+/// What a caller has written by now. The reactor does not know yet whether he has: the descriptor is asked itself.
+fn what_is_there(caller: UnixStream) -> io::Result<(UnixStream, Vec<u8>)> {
+    let mut caller = caller.into_std()?;
+    let mut line = vec![0; MOST];
+    let count = match caller.read(&mut line) {
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    line.truncate(count);
+    Ok((UnixStream::from_std(caller)?, line))
+}
+
+/// Who is silent, and since when; the oldest first.
+#[derive(Default)]
+struct Places(VecDeque<Place>);
+
+struct Place {
+    uid: Option<u32>,
+    since: Instant,
+    caller: AbortHandle,
+}
+
+impl Places {
+    /// Makes room for a caller, if need be by whoever has been silent for longest and long enough.
+    fn has_room(&mut self, uid: Option<u32>) -> bool {
+        self.leave();
+        let of_one = |place: &Place| uid != Some(0) && place.uid == uid;
+        let own = self.0.iter().filter(|place| of_one(place)).count();
+        let gives_way = |place: &Place| place.since.elapsed() >= SILENT;
+        let oldest = if own >= PLACES_OF_ONE {
+            self.0.iter().position(|place| of_one(place) && gives_way(place))
+        } else if self.0.len() >= PLACES {
+            self.0.iter().position(gives_way)
+        } else {
+            return true;
+        };
+        let given = oldest.and_then(|at| self.0.remove(at));
+        given.map(|place| place.caller.abort()).is_some()
+    }
+
+    fn take(&mut self, uid: Option<u32>, caller: AbortHandle) {
+        let since = Instant::now();
+        self.0.push_back(Place { uid, since, caller });
+    }
+
+    fn leave(&mut self) {
+        self.0.retain(|place| !place.caller.is_finished());
     }
 }
 
 /// Hears one caller out. Whatever else is wrong with the line, its first word decides: a cause that is not known stops as well.
-async fn heard(mut caller: UnixStream, robot: Arc<Robot>) {
-    let uid = caller.peer_cred().map(|who| who.uid());
-    let Ok(Ok(line)) = tokio::time::timeout(PATIENCE, line_of(&mut caller)).await else {
+async fn heard(mut caller: UnixStream, line: Vec<u8>, uid: Option<u32>, stopper: Arc<Stopper>) {
+    let Ok(Ok(line)) = tokio::time::timeout(PATIENCE, line_of(&mut caller, line)).await else {
         return;
     };
     let Some(cause) = order_of(&line) else {
@@ -113,15 +185,9 @@ async fn heard(mut caller: UnixStream, robot: Arc<Robot>) {
     };
     tracing::warn!(?uid, %cause, "stop by the stop socket");
     // Not in the caller's task: one that hangs up, or gives way, takes no stop with it.
-    let stopped = tokio::task::spawn_blocking(move || {
-        robot.stop(
-            StopScope::Robot,
-            cause,
-            SystemClock::new().utc_ms().unwrap_or_default(),
-        )
-    });
+    let stopped = tokio::task::spawn_blocking(move || stopper.stop(cause));
     let answer = match stopped.await {
-        Ok(Ok(report)) => told(&report),
+        Ok(Ok(stopped)) => told(&stopped),
         Ok(Err(error)) => format!("error: {error}\n"),
         Err(error) => format!("error: {error}\n"),
     };
@@ -130,8 +196,7 @@ async fn heard(mut caller: UnixStream, robot: Arc<Robot>) {
     }
 }
 
-async fn line_of(caller: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let mut line = Vec::with_capacity(MOST);
+async fn line_of(caller: &mut UnixStream, mut line: Vec<u8>) -> io::Result<Vec<u8>> {
     let mut chunk = [0; MOST];
     while line.len() < MOST && !line.contains(&b'\n') {
         let count = caller.read(&mut chunk).await?;
@@ -154,9 +219,18 @@ fn order_of(line: &[u8]) -> Option<StopCause> {
     Some(cause.unwrap_or(StopCause::ManualTrigger))
 }
 
-fn told(report: &StopReport) -> String {
-    let (stop, complete) = (report.stop, report.is_complete());
-    match complete {
+fn told(stopped: &Stopped) -> String {
+    match stopped {
+        Stopped::Robot(report) => told_of(report),
+        Stopped::MachineAlone { confirmed, of } => format!(
+            "braked: {confirmed} of {of} adapters confirmed it; the robot is not open yet, and is stopped in its TPM as soon as it is\n"
+        ),
+    }
+}
+
+fn told_of(report: &StopReport) -> String {
+    let stop = report.stop;
+    match report.is_complete() {
         true => format!("stopped {stop}: every step is confirmed\n"),
         false => format!("stopped {stop}: not every step could be confirmed\n"),
     }

@@ -17,6 +17,7 @@ pub(super) const CBOR: &str = "application/cbor";
 /// `POST /v1/evidence`: the authority's request; the evidence.
 pub(super) async fn evidence(State(shared): Asked, request: Bytes) -> Result<impl IntoResponse, ApiError> {
     let evidence = at_work(shared, move |shared| {
+        shared.measure_machine_if_due()?;
         let surroundings = shared.surroundings_now();
         Ok(shared
             .robot

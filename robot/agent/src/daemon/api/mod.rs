@@ -5,6 +5,7 @@
 
 mod attestation;
 mod commands;
+mod connections;
 mod error;
 mod mission_changes;
 mod missions;
@@ -13,7 +14,9 @@ mod stops;
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use alcub3_security_hal::{Clock, SystemClock};
 use alcub3_trust_model::SessionId;
@@ -24,11 +27,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
+use connections::Bounded;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::chip::ChipWatch;
+use super::config::Config;
+use super::measure_machine;
 use crate::attester::Surroundings;
 use crate::missions::MissionStart;
 use crate::offline::SurroundingsNow;
@@ -40,6 +46,8 @@ use error::ApiError;
 const MOST: usize = 1 << 20;
 /// The most requests at work at once; more are told to come again.
 const AT_WORK: usize = 32;
+/// How long requests at work are waited for when the agent ends.
+const DRAIN: Duration = Duration::from_secs(10);
 /// The most missions that were asked for and not granted yet; the oldest gives way.
 const ASKED: usize = 64;
 
@@ -47,6 +55,7 @@ const ASKED: usize = 64;
 pub(super) struct Shared {
     pub(super) robot: Arc<Robot>,
     pub(super) logs: PlatformLogs,
+    machine: PathBuf,
     surroundings: Mutex<SurroundingsNow>,
     pub(super) uids: RwLock<Vec<u32>>,
     pub(super) chip: ChipWatch,
@@ -58,17 +67,17 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         robot: Arc<Robot>,
-        logs: PlatformLogs,
+        config: &Config,
         surroundings: SurroundingsNow,
-        uids: Vec<u32>,
         chip: ChipWatch,
         metrics: PrometheusHandle,
     ) -> Self {
         Self {
             robot,
-            logs,
+            logs: config.platform_logs(),
+            machine: config.machine.clone(),
             surroundings: Mutex::new(surroundings),
-            uids: RwLock::new(uids),
+            uids: RwLock::new(config.api.uids.clone()),
             chip,
             metrics,
             places: Semaphore::new(AT_WORK),
@@ -88,6 +97,14 @@ impl Shared {
         now()
     }
 
+    /// Measures the machine's parts where that failed when the agent started: without them no evidence is made.
+    fn measure_machine_if_due(&self) -> Result<(), ApiError> {
+        if self.robot.has_measured_hardware() {
+            return Ok(());
+        }
+        Ok(measure_machine(&self.robot, &self.machine)?)
+    }
+
     fn asked(&self) -> MutexGuard<'_, VecDeque<(SessionId, MissionStart)>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,20 +116,35 @@ type Asked = State<Arc<Shared>>;
 #[derive(Clone, Copy, Debug)]
 struct Caller(Option<u32>);
 
-impl Connected<IncomingStream<'_, UnixListener>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|who| who.uid()))
+impl Connected<IncomingStream<'_, Bounded>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        Self(stream.io().uid())
     }
 }
 
-/// Serves the interface until `over` says that it is over; requests at work are then finished.
+/// Serves the interface until `over` says that it is over; requests at work are then finished, no longer than [`DRAIN`].
 pub(super) async fn serve(
     listener: UnixListener,
     shared: Arc<Shared>,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let service = router(shared).into_make_service_with_connect_info::<Caller>();
-    axum::serve(listener, service).with_graceful_shutdown(over).await
+    let (ended, over_since) = oneshot::channel();
+    let over = async move {
+        over.await;
+        let _ = ended.send(());
+    };
+    let late = async move {
+        let _ = over_since.await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(over) => served,
+        () = late => {
+            tracing::warn!("requests that are still at work are cut off");
+            Ok(())
+        }
+    }
 }
 
 fn router(shared: Arc<Shared>) -> Router {

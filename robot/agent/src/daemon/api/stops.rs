@@ -1,6 +1,7 @@
 //! Stops and what ends them.
 
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use alcub3_security_hal::{StopReport, StopScope};
 use alcub3_trust_model::{Level, MissionId, SessionId, StopCause, StopId};
@@ -12,6 +13,7 @@ use axum::response::IntoResponse;
 use metrics::counter;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::attestation::CBOR;
 use super::error::ApiError;
@@ -37,7 +39,7 @@ pub(super) async fn stop(State(shared): Asked, body: Bytes) -> Result<Json<Value
             Wanted::default()
         }),
     };
-    let report = at_work(shared, move |shared| {
+    let report = on_its_own(shared, move |shared| {
         let scope = scope_of(shared, wanted.scope.as_deref())?;
         let cause = wanted.cause.unwrap_or(StopCause::ManualTrigger);
         Ok(shared.robot.stop(scope, cause, stamp_ms())?)
@@ -45,6 +47,32 @@ pub(super) async fn stop(State(shared): Asked, body: Bytes) -> Result<Json<Value
     .await?;
     counter!("alcub3_stops_total").increment(1);
     Ok(Json(told(&report)))
+}
+
+/// Does a stop on a thread that nothing else is done on: those that wait for the chip or the disk may all be taken.
+async fn on_its_own<T: Send + 'static>(
+    shared: Arc<Shared>,
+    stop: impl FnOnce(&Shared) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (tell, told) = oneshot::channel();
+    let job = Arc::new(Mutex::new(Some((stop, tell))));
+    let work = {
+        let job = job.clone();
+        move || {
+            let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some((stop, tell)) = job {
+                let _ = tell.send(stop(&shared));
+            }
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("stop".to_owned())
+        .spawn(work.clone());
+    if let Err(error) = thread {
+        tracing::warn!(%error, "a stop has no thread of its own, and waits for another");
+        drop(tokio::task::spawn_blocking(work));
+    }
+    told.await.map_err(|_| ApiError::panicked())?
 }
 
 fn scope_of(shared: &Shared, text: Option<&str>) -> Result<StopScope, ApiError> {
