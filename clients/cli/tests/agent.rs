@@ -13,8 +13,8 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::agent::{Agent, get, said, spawned};
-use support::fleet::Fleet;
 use support::assert_error;
+use support::fleet::Fleet;
 
 /// The words by which the shipped unit starts the agent, its environment's settings, and how it is told of.
 fn unit() -> std::collections::BTreeMap<String, String> {

@@ -8,7 +8,7 @@ use alcub3_crypto::HashAlg;
 use alcub3_security_hal::platform::{
     AdapterEvents, AdapterTrouble, DriveRefusal, PlatformSnapshot, Platforms,
 };
-use alcub3_security_hal::{Clock, GateVerdict, SystemClock};
+use alcub3_security_hal::{Admitted, Clock, GateVerdict, SystemClock};
 
 /// What became of a command.
 #[derive(Debug)]
@@ -38,9 +38,23 @@ impl Robot {
             GateVerdict::Admitted(admitted) => admitted,
             GateVerdict::Refused(refusal) => return Ok(CarriedOut::Refused(refusal)),
         };
+        Ok(match self.drive(platforms, admitted, envelope, now_utc_ms)? {
+            None => CarriedOut::Done,
+            Some(refusal) => CarriedOut::NotCarriedOut(refusal),
+        })
+    }
+
+    /// Has an admitted command carried out; why it was not, which is on record then.
+    pub(crate) fn drive(
+        &self,
+        platforms: &Platforms,
+        admitted: Admitted,
+        envelope: &[u8],
+        now_utc_ms: Option<u64>,
+    ) -> Result<Option<DriveRefusal>> {
         let issuer = admitted.command().issuer().to_string();
         let Err(refusal) = platforms.execute(&self.commands, admitted) else {
-            return Ok(CarriedOut::Done);
+            return Ok(None);
         };
         let outcome = if refusal.is_certain() {
             Outcome::Refused
@@ -56,7 +70,7 @@ impl Robot {
         entry.reasons = vec![refusal.code().to_owned()];
         entry.object = Some(HashAlg::Sha256.digest(&[envelope]));
         self.audit.append(&entry)?;
-        Ok(CarriedOut::NotCarriedOut(refusal))
+        Ok(Some(refusal))
     }
 }
 

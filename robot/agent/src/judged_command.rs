@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::robot::Robot;
 use alcub3_command_authority::{Explanation, Reason};
+use alcub3_security_hal::platform::Platforms;
 use alcub3_security_hal::{Clock, GateVerdict, SystemClock};
 use serde_json::{Value, json};
 
@@ -14,7 +15,39 @@ impl Robot {
     /// As [`Self::validate`].
     pub fn judge(&self, envelope: &[u8], now_utc_ms: Option<u64>) -> Result<Value> {
         let verdict = self.still_good(self.validate(envelope, now_utc_ms)?, now_utc_ms);
-        let mut told = match &verdict {
+        Ok(self.told(envelope, &verdict))
+    }
+
+    /// As [`Self::judge`], and has what was admitted carried out by the platform whose adapter takes it: whether it was
+    /// (`carried_out`), and else why not, and whether it is certain that nothing was begun (`certain`).
+    ///
+    /// # Errors
+    /// As [`Self::carry_out`].
+    pub fn judge_and_drive(
+        &self,
+        platforms: &Platforms,
+        envelope: &[u8],
+        now_utc_ms: Option<u64>,
+    ) -> Result<Value> {
+        let verdict = self.validate(envelope, now_utc_ms)?;
+        let mut told = self.told(envelope, &verdict);
+        let GateVerdict::Admitted(admitted) = verdict else {
+            return Ok(told);
+        };
+        let refusal = self.drive(platforms, admitted, envelope, now_utc_ms)?;
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("carried_out".into(), json!(refusal.is_none()));
+            if let Some(refusal) = refusal {
+                fields.insert("codes".into(), json!([refusal.code()]));
+                fields.insert("reasons".into(), json!([refusal.to_string()]));
+                fields.insert("certain".into(), json!(refusal.is_certain()));
+            }
+        }
+        Ok(told)
+    }
+
+    fn told(&self, envelope: &[u8], verdict: &GateVerdict) -> Value {
+        let mut told = match verdict {
             GateVerdict::Admitted(admitted) => {
                 let command = admitted.command();
                 json!({
@@ -27,9 +60,9 @@ impl Robot {
         };
         if let Some(fields) = told.as_object_mut() {
             fields.insert("robot".into(), json!(self.robot()));
-            fields.insert("record".into(), json!(self.recorded(envelope, &verdict)));
+            fields.insert("record".into(), json!(self.recorded(envelope, verdict)));
         }
-        Ok(told)
+        told
     }
 
     /// The verdict, unless a stop came or the command became late while it was put on record: then it must not be told as good.

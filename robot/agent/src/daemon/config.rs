@@ -4,10 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use alcub3_security_hal::platform::{StopLevel, StopPlan};
 use alcub3_security_hal::{CommandAdapter, CommandAdapterError};
 use alcub3_tpm::TpmSpec;
 use serde::Deserialize;
 
+use crate::adapter_socket::AdapterSocket;
 use crate::platform_logs::{LogSource, PlatformLogs};
 use crate::robot::Adapters;
 
@@ -29,6 +31,11 @@ pub struct Config {
     pub api: Api,
     /// The socket that stops the robot, and the programs that do.
     pub stop: Stop,
+    /// The adapters of its platforms.
+    pub adapter: Vec<Adapter>,
+    /// How long the adapters are waited for before the robot is opened, in milliseconds: one that is not there by then names no
+    /// parts for the inventory.
+    pub adapter_wait_ms: u64,
     /// Where the logs of the boot and of the running system are.
     pub logs: Logs,
     /// What is done again and again.
@@ -71,6 +78,26 @@ pub struct StopProgram {
     pub limit_ms: u64,
 }
 
+/// An adapter out of process (docs/adapter-socket.md).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Adapter {
+    /// What it is called in reports and faults: 1 to 64 of printing ASCII.
+    pub name: String,
+    /// The folder that it is waited for in.
+    pub folder: PathBuf,
+    /// The number of the user that it runs as; the agent's own where it is left out.
+    pub user: Option<u32>,
+    /// The number of the group through which an adapter of another user reaches folder, socket and key.
+    pub group: Option<u32>,
+    /// What a stop of the whole robot asks of its platform.
+    #[serde(default = "Adapter::default_stop_robot")]
+    pub stop_robot: StopLevel,
+    /// What a stop of one level or mission asks of it.
+    #[serde(default = "Adapter::default_stop_part")]
+    pub stop_part: StopLevel,
+}
+
 /// Where the platform's logs are.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -99,6 +126,8 @@ impl Default for Config {
             machine: PathBuf::from("/"),
             api: Api::default(),
             stop: Stop::default(),
+            adapter: Vec::new(),
+            adapter_wait_ms: 5_000,
             logs: Logs::default(),
             every: Every::default(),
         }
@@ -129,6 +158,37 @@ impl Default for Every {
             sweep_keys_s: 60,
             check_tpm_s: 5,
         }
+    }
+}
+
+impl Adapter {
+    fn default_stop_robot() -> StopLevel {
+        StopPlan::default().robot
+    }
+
+    fn default_stop_part() -> StopLevel {
+        StopPlan::default().part
+    }
+
+    /// Where it is waited for.
+    pub(super) fn socket(&self) -> AdapterSocket {
+        AdapterSocket {
+            folder: self.folder.clone(),
+            user: self.user,
+            group: self.group,
+        }
+    }
+
+    /// What stops ask of its platform.
+    pub(super) const fn plan(&self) -> StopPlan {
+        StopPlan {
+            robot: self.stop_robot,
+            part: self.stop_part,
+        }
+    }
+
+    fn has_name(&self) -> bool {
+        (1..=64).contains(&self.name.len()) && self.name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     }
 }
 
@@ -165,6 +225,12 @@ pub enum ConfigError {
         "api.socket and stop.socket are both {0}: the stop has a socket of its own, so that nothing delays it"
     )]
     SameSocket(PathBuf),
+    /// An adapter's name is none, or another's too.
+    #[error("the adapter's name {0:?} is not of 1 to 64 printing ASCII characters, or two adapters have it")]
+    AdapterName(String),
+    /// Two adapters have one folder.
+    #[error("two adapters have the folder {0}: each is waited for in one of its own")]
+    AdapterFolder(PathBuf),
     /// A period is none.
     #[error("{0} is 0: give the seconds between two times, or leave it out")]
     Period(&'static str),
@@ -198,6 +264,15 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         if self.api.socket == self.stop.socket {
             return Err(ConfigError::SameSocket(self.stop.socket.clone()));
+        }
+        for (at, adapter) in self.adapter.iter().enumerate() {
+            let before = || self.adapter.iter().take(at);
+            if !adapter.has_name() || before().any(|other| other.name == adapter.name) {
+                return Err(ConfigError::AdapterName(adapter.name.clone()));
+            }
+            if before().any(|other| other.folder == adapter.folder) {
+                return Err(ConfigError::AdapterFolder(adapter.folder.clone()));
+            }
         }
         let periods = [
             ("every.sweep-keys-s", self.every.sweep_keys_s),

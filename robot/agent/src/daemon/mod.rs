@@ -7,6 +7,7 @@
 mod api;
 mod chip;
 mod config;
+mod platforms;
 mod service;
 mod socket;
 mod stop_socket;
@@ -18,6 +19,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use alcub3_keys::StateFolder;
+use alcub3_security_hal::platform::Platforms;
 use alcub3_security_hal::{Clock, SystemClock};
 use alcub3_tpm::Tpm;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
@@ -28,11 +30,13 @@ use tokio::sync::watch;
 
 pub use config::{Config, ConfigError};
 
+use crate::adapter_socket::EndpointError;
 use crate::offline::SurroundingsNow;
 use crate::robot::{Adapters, Robot};
-use crate::{AgentError, KeySweeper};
+use crate::{AdapterRecords, AgentError, KeySweeper};
 use api::Shared;
 use chip::ChipWatch;
+use platforms::Alarms;
 use service::Pulse;
 use stop_socket::StopSocket;
 use stopper::Stopper;
@@ -64,6 +68,9 @@ pub enum DaemonError {
     /// Another agent serves there.
     #[error("another process serves the socket {0}: stop it first, or name another path")]
     Served(std::path::PathBuf),
+    /// An adapter's folder cannot be used.
+    #[error("an adapter: {0}")]
+    Adapter(#[from] EndpointError),
     /// The metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] BuildError),
@@ -87,17 +94,24 @@ pub fn run<E: From<DaemonError>>(
     path: Option<&Path>,
     surroundings: SurroundingsNow,
 ) -> Result<(), E> {
-    let (stopper, adapters) =
-        Stopper::new(folder.clone(), config.stop_programs().map_err(DaemonError::from)?);
+    let alarms = Alarms::default();
+    let (platforms, adapters) = platforms::start(config, &alarms)?;
+    let (stopper, adapters) = Stopper::new(folder.clone(), adapters);
+    alarms.stop_by(&stopper);
     let listener = socket::listen(&config.stop.socket)?;
     let (end, over) = watch::channel(false);
     let stop_pulse = Pulse::new();
     let stop_socket = StopSocket::serve(listener.take()?, stopper.clone(), stop_pulse.clone(), over);
     let stop_socket = stop_socket.map_err(DaemonError::System)?;
     let named = NamedSocket::put(folder.clone(), &config.stop.socket);
+    if let Some(platforms) = &platforms
+        && !platforms.await_all(Duration::from_millis(config.adapter_wait_ms))
+    {
+        tracing::warn!("not every adapter is there; commands for those that are not are refused");
+    }
     let opened = tpm().and_then(|tpm| Ok(open(tpm, folder, adapters, &stopper, config)?));
     let served = opened.and_then(|robot| {
-        let served = serve(&robot, config, path, surroundings, stop_pulse);
+        let served = serve(&robot, config, path, (platforms, surroundings), stop_pulse);
         Ok(served.and(close(&robot))?)
     });
     // Last of all: until here the robot is stopped by it.
@@ -127,9 +141,13 @@ fn serve(
     robot: &Arc<Robot>,
     config: &Config,
     path: Option<&Path>,
-    surroundings: SurroundingsNow,
+    (platforms, surroundings): (Option<Platforms>, SurroundingsNow),
     stop_pulse: Pulse,
 ) -> Result<(), DaemonError> {
+    if let Some(platforms) = &platforms {
+        let records = AdapterRecords::new(robot.audit().clone());
+        platforms.watch(Box::new(records)).map_err(DaemonError::System)?;
+    }
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let sweeper = KeySweeper::start(robot, Duration::from_secs(config.every.sweep_keys_s))?;
     let runtime = Builder::new_multi_thread()
@@ -144,7 +162,8 @@ fn serve(
     let api_pulse = Pulse::new();
     let chip = ChipWatch::default();
     chip.look(robot);
-    let shared = Shared::new(robot.clone(), config, surroundings, chip.clone(), metrics);
+    let seen = (platforms, surroundings);
+    let shared = Shared::new(robot.clone(), config, seen, chip.clone(), metrics);
     let shared = Arc::new(shared);
     let watched = chip.clone();
     let served = runtime.block_on(async {

@@ -185,7 +185,9 @@ async fn heard(mut caller: UnixStream, line: Vec<u8>, uid: Option<u32>, stopper:
     };
     tracing::warn!(?uid, %cause, "stop by the stop socket");
     // Not in the caller's task: one that hangs up, or gives way, takes no stop with it.
-    let stopped = tokio::task::spawn_blocking(move || stopper.stop(cause));
+    let who = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+    let stopped =
+        tokio::task::spawn_blocking(move || stopper.stop_by(cause, &format!("{who} by the stop socket")));
     let answer = match stopped.await {
         Ok(Ok(stopped)) => told(&stopped),
         Ok(Err(error)) => format!("error: {error}\n"),
@@ -261,5 +263,46 @@ mod tests {
         for line in others {
             assert_eq!(order_of(line), None, "{line:?}");
         }
+    }
+
+    fn silent(runtime: &tokio::runtime::Runtime) -> AbortHandle {
+        runtime.spawn(std::future::pending::<()>()).abort_handle()
+    }
+
+    #[test]
+    fn who_was_silent_for_long_enough_gives_way_and_nobody_else_does() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let mut places = Places::default();
+        for caller in 0..PLACES {
+            let uid = Some(1000 + u32::try_from(caller / 16).unwrap());
+            assert!(places.has_room(uid), "{caller}");
+            places.take(uid, silent(&runtime));
+        }
+        assert!(!places.has_room(Some(0)), "all of them may speak yet");
+        std::thread::sleep(SILENT);
+        assert!(places.has_room(Some(0)));
+        assert_eq!(places.0.len(), PLACES - 1);
+        // One user takes at most half of them, however long the others have been silent.
+        let mut places = Places::default();
+        for _ in 0..PLACES_OF_ONE {
+            assert!(places.has_room(Some(1000)));
+            places.take(Some(1000), silent(&runtime));
+        }
+        assert!(!places.has_room(Some(1000)));
+        assert!(places.has_room(Some(1001)) && places.has_room(Some(0)));
+    }
+
+    #[test]
+    fn who_has_written_is_read_before_the_reactor_knows() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            let caller = UnixStream::from_std(theirs).unwrap();
+            let (caller, line) = what_is_there(caller).unwrap();
+            assert!(line.is_empty());
+            std::io::Write::write_all(&mut &ours, b"stop\n").unwrap();
+            assert_eq!(what_is_there(caller).unwrap().1, b"stop\n");
+        });
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use alcub3_audit_log::{EntryKind, Outcome};
 use alcub3_keys::StateFolder;
 use alcub3_security_hal::{Clock, PlatformAdapter, PortError, StopOrder, StopReport, StopScope, SystemClock};
 use alcub3_trust_model::hardware::Part;
@@ -50,6 +51,27 @@ impl Stopper {
             robot: OnceLock::new(),
         };
         (Arc::new(stopper), shared.iter().map(boxed).collect())
+    }
+
+    /// As [`Self::stop`], with an entry of the audit log that says who asked for it.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn stop_by(&self, cause: StopCause, who: &str) -> Result<Stopped> {
+        let stopped = self.stop(cause)?;
+        if let Some(robot) = self.robot.get() {
+            let mut entry = robot.audit().entry(
+                EntryKind::Stop,
+                format!("asked for by {who}"),
+                now_ms(),
+                Outcome::Done,
+            );
+            entry.reasons = vec![cause.name().to_owned()];
+            if let Err(error) = robot.audit().append(&entry) {
+                tracing::error!(%error, who, "who asked for the stop is not in the audit log");
+            }
+        }
+        Ok(stopped)
     }
 
     /// Stops the whole robot.

@@ -77,6 +77,11 @@ fn answer(verdict: Value, style: Style) -> Answer {
             word("command"),
             word("issuer")
         );
+        if verdict.get("carried_out") == Some(&Value::Bool(false)) {
+            let why = words_of(&verdict, "reasons").join(", ");
+            let text = format!("{text}\n{}: {why}", style.bad("not carried out"));
+            return Answer::verdict(false, verdict, text);
+        }
         return Answer::done(verdict, text);
     }
     let named = words_of(&verdict, "reasons");

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use alcub3_security_hal::platform::Platforms;
 use alcub3_security_hal::{Clock, SystemClock};
 use alcub3_trust_model::SessionId;
 use axum::Router;
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub(super) robot: Arc<Robot>,
     pub(super) logs: PlatformLogs,
     machine: PathBuf,
+    /// What drives the robot, where the agent does.
+    platforms: Option<Platforms>,
     surroundings: Mutex<SurroundingsNow>,
     pub(super) uids: RwLock<Vec<u32>>,
     pub(super) chip: ChipWatch,
@@ -68,7 +71,7 @@ impl Shared {
     pub(super) fn new(
         robot: Arc<Robot>,
         config: &Config,
-        surroundings: SurroundingsNow,
+        (platforms, surroundings): (Option<Platforms>, SurroundingsNow),
         chip: ChipWatch,
         metrics: PrometheusHandle,
     ) -> Self {
@@ -76,6 +79,7 @@ impl Shared {
             robot,
             logs: config.platform_logs(),
             machine: config.machine.clone(),
+            platforms,
             surroundings: Mutex::new(surroundings),
             uids: RwLock::new(config.api.uids.clone()),
             chip,
@@ -93,6 +97,9 @@ impl Shared {
 
     /// What the robot knows of itself now.
     fn surroundings_now(&self) -> Surroundings {
+        if let Some(platforms) = &self.platforms {
+            return Surroundings::of_platforms(platforms.snapshot(), None);
+        }
         let now = self.surroundings.lock().unwrap_or_else(PoisonError::into_inner);
         now()
     }

@@ -1,5 +1,6 @@
 //! How the robot stands.
 
+use alcub3_security_hal::platform::{AdapterTrouble, Platforms};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,7 +25,16 @@ fn described(shared: &Shared) -> Value {
         .filter(|level| robot.is_level_stopped(*level))
         .collect();
     let (entries, _) = robot.audit().head();
+    let adapters = shared.platforms.iter().flat_map(Platforms::troubles);
+    let adapters = adapters.map(|(name, trouble)| {
+        json!({"name": name, "trouble": trouble.as_ref().map(AdapterTrouble::code), "says": trouble.map(|it| it.to_string())})
+    });
+    let moving = shared
+        .platforms
+        .as_ref()
+        .map(|platforms| platforms.snapshot().speed_mm_per_s);
     json!({
+        "adapters": adapters.collect::<Vec<_>>(), "speed_mm_per_s": moving,
         "robot": robot.robot(), "boot": robot.boot(), "lease": robot.lease_id(), "tier": robot.tier.name(),
         "stopped": robot.is_stopped(), "levels": levels.collect::<Vec<_>>(), "stopped_levels": stopped,
         "audit_entries": entries,
