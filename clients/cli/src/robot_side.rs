@@ -4,6 +4,7 @@ use crate::agent_client::AgentClient;
 use crate::clock::now_ms;
 use crate::error::CliError;
 use alcub3_agent::{ActiveMission, MissionList, PlatformLogs, Robot, Surroundings};
+use alcub3_fleet_protocol::audit::AuditReport;
 use alcub3_trust_model::{Labels, LeaseId, Level, MissionId, RobotId, SessionId};
 use serde_json::{Value, json};
 
@@ -54,6 +55,8 @@ pub(crate) trait RobotSide {
     fn mission(&self, mission: MissionId) -> Result<ActiveMission, CliError>;
     /// Ends a mission.
     fn complete_mission(&self, mission: MissionId) -> Result<(), CliError>;
+    /// The audit log's head now, with the proof that it goes on from one of so many entries.
+    fn audit_report(&self, held: Option<u64>) -> Result<AuditReport, CliError>;
     /// Judges a command envelope.
     fn judge(&self, envelope: &[u8]) -> Result<Value, CliError>;
 }
@@ -172,6 +175,11 @@ impl RobotSide for Opened<'_> {
         Ok(self.robot.complete_mission(mission, now_ms())?)
     }
 
+    fn audit_report(&self, held: Option<u64>) -> Result<AuditReport, CliError> {
+        self.robot.checkpoint_audit()?;
+        Ok(self.robot.audit_report(held)?)
+    }
+
     fn judge(&self, envelope: &[u8]) -> Result<Value, CliError> {
         Ok(self.robot.judge(envelope, Some(now_ms()))?)
     }
@@ -272,6 +280,11 @@ impl RobotSide for AgentClient {
 
     fn complete_mission(&self, mission: MissionId) -> Result<(), CliError> {
         self.delete(&format!("/v1/missions/{mission}")).map(|_| ())
+    }
+
+    fn audit_report(&self, held: Option<u64>) -> Result<AuditReport, CliError> {
+        let report = self.post_json("/v1/audit/report", &json!({"held": held}))?;
+        AuditReport::from_canonical(&report).map_err(|error| self.misunderstood(error.to_string()))
     }
 
     fn judge(&self, envelope: &[u8]) -> Result<Value, CliError> {

@@ -339,3 +339,30 @@ fn a_running_mission_is_extended_suspended_resumed_and_handed_over_through_the_a
     order("move.hold", 4);
     assert_eq!(agent.yes("command validate dora.cose")["admitted"], true);
 }
+
+/// Who carries messages between the robot and its authority carries the heads of its log as well.
+#[test]
+fn heads_of_the_audit_log_leave_through_the_agent_and_the_authority_follows_them() {
+    let Some(fleet) = Fleet::start() else { return };
+    fleet.provisioned();
+    let agent = Agent::start(&fleet, "");
+    agent.arm();
+    let first = agent.yes("audit checkpoint --report report");
+    fleet.yes("authority checkpoint report");
+    agent.mission();
+    let held = first["size"].as_u64().unwrap();
+    // Soon after one no other is made: each counts up in the chip.
+    let again = agent.yes(&format!("audit checkpoint --report report --held {held}"));
+    assert_eq!(again["size"], first["size"]);
+    std::thread::sleep(Duration::from_secs(10));
+    let further = agent.yes(&format!("audit checkpoint --report report --held {held}"));
+    assert!(further["size"].as_u64().unwrap() > held);
+    let taken = fleet.yes("authority checkpoint report");
+    assert_eq!(taken["size"], further["size"], "{taken}");
+    let wrong = said(
+        &fleet,
+        "agent.sock",
+        b"POST /v1/audit/report HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-length: 9\r\n\r\n{\"had\":1}",
+    );
+    assert!(wrong.starts_with("HTTP/1.1 400 "), "{wrong}");
+}

@@ -97,6 +97,11 @@ impl CheckpointSchedule {
         }
     }
 
+    /// Whether a log of `size` entries has some that are under no checkpoint.
+    pub const fn is_behind(&self, size: u64) -> bool {
+        size > self.made
+    }
+
     /// A checkpoint of so many entries was made.
     pub const fn made(&mut self, size: u64) {
         self.made = size;

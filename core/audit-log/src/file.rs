@@ -167,6 +167,11 @@ impl<F: LogFile> LogWriter<F> {
         (self.file, self.bytes) = (file, bytes);
     }
 
+    /// Takes nothing more: where a start will look for the entries is not known.
+    pub const fn break_off(&mut self) {
+        self.broken = true;
+    }
+
     /// The tree over the entries.
     pub const fn frontier(&self) -> &Frontier {
         &self.frontier

@@ -5,7 +5,7 @@ use alcub3_attestation::attest::ClockInfo;
 use alcub3_attestation::certify::{CertifyError, Signed, verify_nv};
 use alcub3_audit_log::{
     AuditBundle, Checkpoint, ConsistencyProof, Divergence, NodeHash, NoteKeyError, NoteProofError,
-    NoteVerifier, SignedCheckpoint, TpmAnchor, decode_anchor, encode_anchor,
+    NoteVerifier, SignedCheckpoint, SignedNote, TpmAnchor, decode_anchor, encode_anchor,
 };
 use alcub3_crypto::VerifyingKey;
 use alcub3_trust_model::canonical::{DecodeError, Encoder, Fault};
@@ -240,6 +240,12 @@ impl AuditReport {
     pub fn verify(&self, attestation_key: &VerifyingKey, nv: &NvMap) -> Result<ProvenHead, AuditReportError> {
         let parts = (self.key.as_str(), self.note.as_str(), &self.anchor);
         ProvenHead::verify(Some(&self.robot), parts, attestation_key, nv)
+    }
+
+    /// The head that it states; nobody has verified it.
+    pub fn stated_head(&self) -> Option<Checkpoint> {
+        let note = SignedNote::decode(&self.note).ok()?;
+        Checkpoint::from_text(note.text()).ok()
     }
 
     /// The proof that it goes on from what was held, for the head that it is of.

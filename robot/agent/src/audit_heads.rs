@@ -18,6 +18,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// How soon after a checkpoint another one is made for whoever asks: each counts up in the chip's NV.
+const REPORT_AGAIN: Duration = Duration::from_secs(10);
+
 /// The way to whoever holds the heads of this robot's log.
 pub trait AuditLink: Send {
     /// How many entries the head has that is held there; none where none is.
@@ -43,6 +46,8 @@ pub(crate) struct AuditHeads {
     /// How many heads the chip has counted, where nothing failed since.
     counted: Option<u64>,
     schedule: CheckpointSchedule,
+    /// When this process made the last.
+    made_at: Option<Instant>,
 }
 
 impl AuditHeads {
@@ -63,6 +68,7 @@ impl AuditHeads {
             signer: None,
             counted: Some(counted),
             schedule: CheckpointSchedule::new(made),
+            made_at: None,
         })
     }
 
@@ -134,6 +140,7 @@ impl Robot {
             .checkpoint(signer, |head| self.count_head(head, &key, &mut counted))?;
         heads.counted = counted;
         heads.schedule.made(head.checkpoint().size());
+        heads.made_at = Some(Instant::now());
         Ok(head)
     }
 
@@ -174,6 +181,22 @@ impl Robot {
         Ok(())
     }
 
+    /// As [`Self::audit_report`] of the log as it is now: a checkpoint is made first where entries came since the last one, and that is
+    /// [`REPORT_AGAIN`] ago. Commands: as [`Self::checkpoint_audit`], or none.
+    ///
+    /// # Errors
+    /// As both.
+    pub fn audit_report_now(&self, held: Option<u64>) -> Result<AuditReport> {
+        let mut heads = self.audit_heads();
+        let has_new = heads.schedule.is_behind(self.audit.head().0);
+        let is_due = heads.made_at.is_none_or(|at| at.elapsed() >= REPORT_AGAIN);
+        if has_new && is_due {
+            self.checkpoint_with(&mut heads)?;
+        }
+        drop(heads);
+        self.audit_report(held)
+    }
+
     /// The last checkpoint, with the proof that it goes on from a head of so many entries: what leaves the robot.
     ///
     /// # Errors
@@ -181,8 +204,9 @@ impl Robot {
     pub fn audit_report(&self, held: Option<u64>) -> Result<AuditReport> {
         let bytes = self.audit.read_file(ANCHORED).ok_or(AgentError::NoCheckpoint)?;
         let report = AuditReport::from_canonical(&bytes)?;
-        let (head, _) = self.audit.last_checkpoint().ok_or(AgentError::NoCheckpoint)?;
-        let (held, size) = (held.unwrap_or(0), head.checkpoint().size());
+        // Of the head that the chip counted, although a crash may have kept it from being the last that is laid out for others.
+        let head = report.stated_head().ok_or(AgentError::NoCheckpoint)?;
+        let (held, size) = (held.unwrap_or(0), head.size());
         let nodes = TiledNodes::new(size, |path: &str| self.audit.read_file(path));
         // Of a head that is longer than the log there is no proof: whoever holds it finds that the log was rolled back.
         let proof = prove_consistency(&nodes, held, size);

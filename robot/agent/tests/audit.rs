@@ -199,6 +199,31 @@ fn a_log_begins_a_new_file_and_keeps_every_entry() {
     assert_whole(dir.path(), &log);
 }
 
+/// What says where a start goes on cannot be written: the log goes on where it was, and a start finds all that was acknowledged.
+#[test]
+fn a_checkpoint_that_cannot_say_where_it_ends_loses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let rotated = || AuditFile::open_rotated(dir.path(), robot(), BootId::new([1; 16]), 10_000).unwrap();
+    let log = rotated();
+    append(&log, 0, 200);
+    checkpoint(&log);
+    append(&log, 200, 400);
+    let resume = dir.path().join("audit/resume.cbor");
+    let kept = std::fs::read(&resume).unwrap();
+    std::fs::remove_file(&resume).unwrap();
+    std::fs::create_dir(&resume).unwrap();
+    let refused = log.checkpoint(&signer(), |_| Ok(()));
+    assert!(refused.is_err());
+    append(&log, 400, 410);
+    drop(log);
+    std::fs::remove_dir(&resume).unwrap();
+    std::fs::write(&resume, kept).unwrap();
+    let log = rotated();
+    let expected: Vec<String> = (0..410).map(|n| format!("entry-{n}")).collect();
+    assert_eq!(subjects(dir.path()), expected);
+    assert_whole(dir.path(), &log);
+}
+
 #[test]
 fn damaged_tiles_are_made_again_and_damaged_entries_are_on_record() {
     let dir = TempDir::new().unwrap();

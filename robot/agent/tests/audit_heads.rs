@@ -162,6 +162,39 @@ fn a_head_that_was_removed_or_made_up_is_found() {
     );
 }
 
+/// The chip counted the head and its record is on the disk; that others read it as the last one was cut short.
+#[test]
+fn a_crash_between_the_chips_count_and_the_checkpoint_looks_like_no_fork() {
+    let mut life = Life::running();
+    append(&life, 3);
+    life.robot().checkpoint_audit().unwrap();
+    let first = life.robot().audit_report(None).unwrap();
+    let before = proven(&life, &first);
+    let held = before.head().checkpoint().size();
+    let old = tempfile::tempdir().unwrap();
+    copy_folder(&life.path().join("audit"), old.path());
+    append(&life, 300);
+    life.robot().checkpoint_audit().unwrap();
+    life.robot = None;
+    for file in ["checkpoint", "earlier", "key", "resume.cbor"] {
+        std::fs::copy(old.path().join(file), life.path().join("audit").join(file)).unwrap();
+    }
+    life.open();
+    assert_eq!(faults(&life), [""; 0]);
+    let told = life.robot().audit_report(Some(held)).unwrap();
+    let now = proven(&life, &told);
+    now.follows(&before, &told.proof(now.head().checkpoint()))
+        .unwrap();
+    assert!(now.head().checkpoint().size() > held + 300 - 1);
+    append(&life, 1);
+    life.robot().checkpoint_audit().unwrap();
+    let size = now.head().checkpoint().size();
+    let further = life.robot().audit_report(Some(size)).unwrap();
+    let last = proven(&life, &further);
+    last.follows(&now, &further.proof(last.head().checkpoint()))
+        .unwrap();
+}
+
 /// Somebody outside who holds the last head, and is not always there.
 struct Holder {
     held: Vec<AuditReport>,

@@ -76,6 +76,11 @@ fn a_rearm_that_is_not_in_the_audit_log_opens_no_gate_now_or_later() {
 }
 
 #[test]
+fn bounded_entries_are_taken_again_once_the_disk_takes_any() {
+    with_a_disk_that_fills("filling::one_failed_and_the_disk_is_free_again");
+}
+
+#[test]
 fn nothing_that_lasts_is_done_before_it_is_in_the_audit_log() {
     with_a_disk_that_fills("filling::nothing_is_done_unlogged");
 }
@@ -322,6 +327,34 @@ mod filling {
             std::thread::sleep(std::time::Duration::from_millis(50));
             judged(sequence).is_empty()
         }));
+    }
+
+    /// What nobody waits for is taken again as soon as the disk takes anything, and not before.
+    #[test]
+    fn one_failed_and_the_disk_is_free_again() {
+        if !is_meant() {
+            return;
+        }
+        let mut life = Life::running();
+        let (record, _) = mission(&mut life);
+        life.take_lease();
+        let judged = |sequence| {
+            let operator = &life.authority.operator;
+            let envelope = life.envelope(&record, sequence).unsigned(operator.suite());
+            let signed = envelope.sign(operator).unwrap();
+            match life.robot().validate(&signed, Some(NOW_MS)).unwrap() {
+                GateVerdict::Admitted(_) => "",
+                GateVerdict::Refused(refusal) => refusal.reasons()[0].code(),
+            }
+        };
+        fill_log(&life);
+        limit_files(&log_bytes(&life).to_string());
+        // A durable entry alone is what failed: nothing waits that would be tried again.
+        assert!(!log(&life));
+        assert_eq!(judged(1), "log-unwritable");
+        limit_files("unlimited");
+        assert_eq!(judged(2), "");
+        assert_eq!(judged(3), "");
     }
 
     #[test]

@@ -84,7 +84,7 @@ struct Queue {
     bytes: usize,
     /// When the first of the bounded ones must be on the disk.
     due: Option<Instant>,
-    /// The last write failed.
+    /// Why the last write failed, if it did.
     failing: Option<Failure>,
     is_closed: bool,
 }
@@ -219,11 +219,13 @@ impl Committer {
         Pending { group, place }
     }
 
-    /// Takes an entry that is on the disk within a time. Nothing is taken while the disk refuses what was taken before.
+    /// Takes an entry that is on the disk within a time. While the disk refuses what was taken before, nothing is taken that it has not
+    /// got: whoever comes waits for it, and so finds out that it takes entries again.
     pub(super) fn submit_within(&self, record: Record, within: Duration) -> Result<(), Failure> {
         let mut queue = lock(&self.shared.queue);
-        if let Some(failure) = &queue.failing {
-            return Err(failure.clone());
+        if queue.failing.is_some() {
+            drop(queue);
+            return self.submit(record).wait().map(|_| ());
         }
         let bytes = queue.bytes.saturating_add(record.as_bytes().len());
         if bytes > MOST_WAITING {

@@ -79,7 +79,14 @@ impl AuditFile {
             offset: 0,
             ..laid_out
         };
-        layout.put_resume(next)?;
+        if let Err(error) = layout.put_resume(next) {
+            // Which file a start goes on with is not known now: what is acknowledged from here on could be in the other one.
+            match layout.put_resume(laid_out) {
+                Ok(()) => remove_entries(layout, next.base),
+                Err(_) => writer.break_off(),
+            }
+            return Err(error.into());
+        }
         writer.move_to(file, u64::try_from(since.len()).unwrap_or(u64::MAX));
         drop(writer);
         remove_entries(layout, laid_out.base);

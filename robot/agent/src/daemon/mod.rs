@@ -33,7 +33,7 @@ pub use config::{Config, ConfigError};
 use crate::adapter_socket::EndpointError;
 use crate::offline::SurroundingsNow;
 use crate::robot::{Adapters, Robot};
-use crate::{AdapterRecords, AgentError, KeySweeper};
+use crate::{AdapterRecords, AgentError, AuditKeeper, KeySweeper};
 use api::Shared;
 use chip::ChipWatch;
 use platforms::Alarms;
@@ -150,6 +150,8 @@ fn serve(
     }
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let sweeper = KeySweeper::start(robot, Duration::from_secs(config.every.sweep_keys_s))?;
+    // No link of its own: who carries heads to the authority asks for them. Without one a checkpoint is made when many are new.
+    let keeper = AuditKeeper::start(robot, Box::new(|| None))?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(16)
@@ -187,7 +189,7 @@ fn serve(
     service::tell(&[NotifyState::Stopping]);
     // What is at work with the robot is finished before the robot is closed.
     runtime.shutdown_timeout(Duration::from_secs(10));
-    drop(sweeper);
+    drop((sweeper, keeper));
     served
 }
 

@@ -10,6 +10,8 @@ use crate::clock::written;
 use crate::error::CliError;
 use crate::output::{Answer, table};
 use crate::parties;
+use crate::robot_side::{Opened, RobotSide};
+use alcub3_agent::AgentError;
 use alcub3_agent::AuditReader;
 use alcub3_audit_log::{Entry, NodeHash, Outcome, Tree, pieces};
 use alcub3_trust_model::{Integrity, Labels, Level};
@@ -100,17 +102,17 @@ pub(crate) fn run(command: &AuditCommand, context: &Context) -> Result<Answer, C
 }
 
 fn checkpoint(arguments: &Checkpoint, context: &Context) -> Result<Answer, CliError> {
-    let (head, report) = parties::with_robot_as_it_is(context, |robot, _| {
-        let head = robot.checkpoint_audit()?;
-        Ok((head, robot.audit_report(arguments.held)?))
-    })?;
+    let report = match context.agent() {
+        Some(agent) => agent.audit_report(arguments.held)?,
+        None => parties::with_robot_as_it_is(context, |robot, _| {
+            Opened::at_rest(robot).audit_report(arguments.held)
+        })?,
+    };
+    let head = report.stated_head().ok_or(AgentError::NoCheckpoint)?;
     if let Some(path) = &arguments.report {
         files::write_private(path, &report.to_canonical())?;
     }
-    let (head, root) = (
-        head.checkpoint(),
-        hex::encode(head.checkpoint().root().as_bytes()),
-    );
+    let root = hex::encode(head.root().as_bytes());
     let json = json!({"log": head.origin(), "size": head.size(), "root": root, "key": report.key});
     let text = format!(
         "{} entries of {}, root {root}\nkey {}",

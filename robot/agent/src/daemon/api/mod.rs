@@ -4,6 +4,7 @@
 //! admits only keep others from wearing the robot out. A stop has a socket of its own besides.
 
 mod attestation;
+mod audit;
 mod commands;
 mod connections;
 mod error;
@@ -188,6 +189,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/stop", post(stops::stop))
         .route("/v1/stops", get(stops::receipts))
         .route("/v1/stops/{stop}/receipt", get(stops::receipt))
+        .route("/v1/audit/report", post(audit::report))
         .route("/healthz", get(robot::health))
         .route("/metrics", get(robot::metrics))
         .fallback(|| async { ApiError::not_found() })
