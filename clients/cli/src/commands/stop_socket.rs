@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 /// How long the agent may take. Whoever asks stops the robot in its TPM then, which does no harm to what the agent does.
@@ -20,7 +22,7 @@ const MOST: u64 = 4096;
 /// to be stopped, the agent itself is to be named.
 pub(super) fn stop(arguments: &Estop, context: &Context) -> Option<Answer> {
     let socket = named(&context.state_dir().ok()?)?;
-    let told = match ask(&socket, &format!("stop {}\n", arguments.reason().name())) {
+    let told = match ask(&socket, format!("stop {}\n", arguments.reason().name())) {
         Ok(told) if told.starts_with("stopped ") || told.starts_with("braked") => told,
         Ok(told) => {
             tracing::warn!(socket = %socket.display(), answer = told, "the agent that holds the robot did not stop it");
@@ -63,10 +65,19 @@ fn named(state: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(named)))
 }
 
-fn ask(socket: &Path, line: &str) -> io::Result<String> {
+/// On a thread of its own: connecting alone may wait without end, where the agent stands still and its queue is full.
+fn ask(socket: &Path, line: String) -> io::Result<String> {
+    let (tell, told) = channel();
+    let socket = socket.to_owned();
+    thread::Builder::new()
+        .name("stop-socket".to_owned())
+        .spawn(move || tell.send(exchange(&socket, &line)))?;
+    told.recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn exchange(socket: &Path, line: &str) -> io::Result<String> {
     let mut agent = UnixStream::connect(socket)?;
-    agent.set_read_timeout(Some(PATIENCE))?;
-    agent.set_write_timeout(Some(PATIENCE))?;
     agent.write_all(line.as_bytes())?;
     let mut told = String::new();
     agent.take(MOST).read_to_string(&mut told)?;

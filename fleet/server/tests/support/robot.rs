@@ -102,9 +102,8 @@ pub struct Robot {
     pub mission_level: Level,
     /// The version of its one subsystem.
     pub firmware: &'static str,
-    /// What was measured into its registers, in the run of this reset count.
-    registers: BTreeMap<Register, Vec<Digest>>,
-    measured_in: u32,
+    /// What was measured into its registers, by the run (resetCount) in which it was: an attack may show another run for a while.
+    registers: BTreeMap<(u32, Register), Vec<Digest>>,
 }
 
 impl Robot {
@@ -205,7 +204,6 @@ impl Robot {
             mission_level: Level::Unclassified,
             firmware: "2.1.0",
             registers: BTreeMap::new(),
-            measured_in: 3,
         }
     }
 
@@ -353,16 +351,13 @@ impl Robot {
         extra: &Digest,
     ) -> Vec<RegisterEvidence> {
         let run = self.clock.reset_count;
-        if self.measured_in != run {
-            (self.measured_in, self.registers) = (run, BTreeMap::new());
-        }
         let (alg, zero) = (self.alg(), Digest::zero(self.alg()));
         let known = request.registers.as_ref().filter(|known| {
             (known.reset_count, known.restart_count) == (self.clock.reset_count, self.clock.restart_count)
         });
         let mut shown = Vec::new();
         for register in state.kind.registers() {
-            let measured = self.registers.entry(*register).or_default();
+            let measured = self.registers.entry((run, *register)).or_default();
             let now = state.measured(*register, alg);
             if measured.last() != Some(&now) {
                 measured.push(now);

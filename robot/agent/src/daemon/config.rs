@@ -9,6 +9,7 @@ use alcub3_security_hal::{CommandAdapter, CommandAdapterError};
 use alcub3_tpm::TpmSpec;
 use serde::Deserialize;
 
+use super::triggers::{Button, Heartbeat};
 use crate::adapter_socket::AdapterSocket;
 use crate::platform_logs::{LogSource, PlatformLogs};
 use crate::robot::Adapters;
@@ -60,6 +61,10 @@ pub struct Stop {
     pub socket: PathBuf,
     /// Programs that stop the machine, all started at once.
     pub program: Vec<StopProgram>,
+    /// Buttons that stop the robot.
+    pub button: Vec<Button>,
+    /// Endpoints whose silence stops it.
+    pub heartbeat: Vec<Heartbeat>,
 }
 
 /// A program that stops the machine.
@@ -148,6 +153,8 @@ impl Default for Stop {
         Self {
             socket: PathBuf::from("/run/alcub3/stop.sock"),
             program: Vec::new(),
+            button: Vec::new(),
+            heartbeat: Vec::new(),
         }
     }
 }

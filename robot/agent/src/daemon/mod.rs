@@ -12,6 +12,7 @@ mod service;
 mod socket;
 mod stop_socket;
 mod stopper;
+mod triggers;
 
 use std::io;
 use std::path::Path;
@@ -29,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub use config::{Config, ConfigError};
+pub use triggers::{Button, Heartbeat, HeartbeatError, WhenLost};
 
 use crate::adapter_socket::EndpointError;
 use crate::offline::SurroundingsNow;
@@ -40,6 +42,7 @@ use platforms::Alarms;
 use service::Pulse;
 use stop_socket::StopSocket;
 use stopper::Stopper;
+use triggers::Heartbeats;
 
 /// The file of the state folder that names the stop socket of the agent which holds it.
 pub const STOP_SOCKET_FILE: &str = "stop-socket";
@@ -71,6 +74,9 @@ pub enum DaemonError {
     /// An adapter's folder cannot be used.
     #[error("an adapter: {0}")]
     Adapter(#[from] EndpointError),
+    /// A heartbeat cannot be watched.
+    #[error(transparent)]
+    Heartbeat(#[from] HeartbeatError),
     /// The metrics cannot be set up.
     #[error(transparent)]
     Metrics(#[from] BuildError),
@@ -98,6 +104,7 @@ pub fn run<E: From<DaemonError>>(
     let (platforms, adapters) = platforms::start(config, &alarms)?;
     let (stopper, adapters) = Stopper::new(folder.clone(), adapters);
     alarms.stop_by(&stopper);
+    let heartbeats = triggers::start(config, &stopper)?;
     let listener = socket::listen(&config.stop.socket)?;
     let (end, over) = watch::channel(false);
     let stop_pulse = Pulse::new();
@@ -111,7 +118,13 @@ pub fn run<E: From<DaemonError>>(
     }
     let opened = tpm().and_then(|tpm| Ok(open(tpm, folder, adapters, &stopper, config)?));
     let served = opened.and_then(|robot| {
-        let served = serve(&robot, config, path, (platforms, surroundings), stop_pulse);
+        let served = serve(
+            &robot,
+            config,
+            path,
+            (platforms, surroundings),
+            (stop_pulse, &stopper, heartbeats),
+        );
         Ok(served.and(close(&robot))?)
     });
     // Last of all: until here the robot is stopped by it.
@@ -142,7 +155,7 @@ fn serve(
     config: &Config,
     path: Option<&Path>,
     (platforms, surroundings): (Option<Platforms>, SurroundingsNow),
-    stop_pulse: Pulse,
+    (stop_pulse, stopper, heartbeats): (Pulse, &Arc<Stopper>, Arc<Heartbeats>),
 ) -> Result<(), DaemonError> {
     if let Some(platforms) = &platforms {
         let records = AdapterRecords::new(robot.audit().clone());
@@ -165,7 +178,8 @@ fn serve(
     let chip = ChipWatch::default();
     chip.look(robot);
     let seen = (platforms, surroundings);
-    let shared = Shared::new(robot.clone(), config, seen, chip.clone(), metrics);
+    let stopping = (stopper.clone(), heartbeats);
+    let shared = Shared::new(robot.clone(), config, seen, stopping, (chip.clone(), metrics));
     let shared = Arc::new(shared);
     let watched = chip.clone();
     let served = runtime.block_on(async {

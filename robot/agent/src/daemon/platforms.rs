@@ -72,9 +72,7 @@ impl Alarms {
         }
         let (stopping, by) = (self.stopping.clone(), by.to_owned());
         let stop = move || {
-            if let Err(error) = stopper.stop_by(StopCause::SafetyViolation, &by) {
-                tracing::error!(%error, "the robot was not stopped by an alarm");
-            }
+            stopper.stop_for(StopCause::SafetyViolation, &by);
             stopping.store(false, Ordering::SeqCst);
         };
         let thread = std::thread::Builder::new().name("alarm".to_owned()).spawn(stop);

@@ -26,8 +26,8 @@ const MOST: usize = 64;
 /// How long a caller may take for it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most callers who are silent, at once.
-const PLACES: usize = 64;
-/// The most of them of one user other than root.
+const PLACES: usize = 128;
+/// The most of them of one user: three more users find room whatever one of them does.
 const PLACES_OF_ONE: usize = 32;
 /// How long a silent caller keeps his place whoever comes.
 const SILENT: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ impl StopSocket {
         listener.set_nonblocking(true)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(4)
+            .max_blocking_threads(64)
             .thread_name("stop-socket")
             .build()?;
         let thread = std::thread::Builder::new()
@@ -148,7 +148,7 @@ impl Places {
     /// Makes room for a caller, if need be by whoever has been silent for longest and long enough.
     fn has_room(&mut self, uid: Option<u32>) -> bool {
         self.leave();
-        let of_one = |place: &Place| uid != Some(0) && place.uid == uid;
+        let of_one = |place: &Place| place.uid == uid;
         let own = self.0.iter().filter(|place| of_one(place)).count();
         let gives_way = |place: &Place| place.since.elapsed() >= SILENT;
         let oldest = if own >= PLACES_OF_ONE {
@@ -274,7 +274,7 @@ mod tests {
         let runtime = Builder::new_current_thread().build().unwrap();
         let mut places = Places::default();
         for caller in 0..PLACES {
-            let uid = Some(1000 + u32::try_from(caller / 16).unwrap());
+            let uid = Some(1000 + u32::try_from(caller / 32).unwrap());
             assert!(places.has_room(uid), "{caller}");
             places.take(uid, silent(&runtime));
         }
@@ -290,6 +290,8 @@ mod tests {
         }
         assert!(!places.has_room(Some(1000)));
         assert!(places.has_room(Some(1001)) && places.has_room(Some(0)));
+        std::thread::sleep(SILENT);
+        assert!(places.has_room(Some(1000)), "his own oldest gives way");
     }
 
     #[test]

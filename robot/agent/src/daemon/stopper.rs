@@ -74,6 +74,19 @@ impl Stopper {
         Ok(stopped)
     }
 
+    /// As [`Self::stop_by`], for who has nobody to tell.
+    pub(super) fn stop_for(&self, cause: StopCause, who: &str) {
+        tracing::error!(%cause, who, "stop");
+        if let Err(error) = self.stop_by(cause, who) {
+            tracing::error!(%error, who, "the robot was not stopped");
+        }
+    }
+
+    /// Whether the robot is open and not stopped.
+    pub(super) fn is_running(&self) -> bool {
+        self.robot.get().is_some_and(|robot| !robot.is_stopped())
+    }
+
     /// Stops the whole robot.
     ///
     /// # Errors

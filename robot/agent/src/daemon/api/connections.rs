@@ -15,8 +15,8 @@ use tokio::net::{UnixListener, UnixStream, unix};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// The most connections at once.
-const MOST: usize = 128;
-/// The most of one user other than root.
+const MOST: usize = 256;
+/// The most of one user.
 const MOST_OF_ONE: usize = 64;
 /// How long a connection may neither read nor write a byte: longer than any request is at work.
 const IDLE: Duration = Duration::from_secs(150);
@@ -37,7 +37,7 @@ impl Bounded {
         let uid = stream.peer_cred().map(|who| who.uid()).ok();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = open.get(&uid).copied().unwrap_or_default();
-        let has_room = open.values().sum::<usize>() < MOST && (uid == Some(0) || of_one < MOST_OF_ONE);
+        let has_room = open.values().sum::<usize>() < MOST && of_one < MOST_OF_ONE;
         if !has_room {
             tracing::warn!(?uid, "a connection to the interface found no room");
             return None;

@@ -66,6 +66,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "no-receipt", message)
     }
 
+    pub(super) fn no_beat() -> Self {
+        let message = "this is no beat of that endpoint: take the session anew, and count above all before";
+        Self::new(StatusCode::FORBIDDEN, "no-beat", message.to_owned())
+    }
+
     pub(super) fn not_asked() -> Self {
         let message = "no mission was asked for in that exchange, or it was long ago, or the agent was started anew: ask again";
         Self::new(StatusCode::CONFLICT, "not-asked", message.to_owned())

@@ -12,6 +12,7 @@ mod mission_changes;
 mod missions;
 mod robot;
 mod stops;
+mod triggers;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -37,6 +38,8 @@ use tokio::sync::{Semaphore, oneshot};
 use super::chip::ChipWatch;
 use super::config::Config;
 use super::measure_machine;
+use super::stopper::Stopper;
+use super::triggers::Heartbeats;
 use crate::attester::Surroundings;
 use crate::missions::MissionStart;
 use crate::offline::SurroundingsNow;
@@ -56,6 +59,8 @@ const ASKED: usize = 64;
 /// What all requests share.
 pub(super) struct Shared {
     pub(super) robot: Arc<Robot>,
+    stopper: Arc<Stopper>,
+    heartbeats: Arc<Heartbeats>,
     pub(super) logs: PlatformLogs,
     machine: PathBuf,
     /// What drives the robot, where the agent does.
@@ -73,11 +78,13 @@ impl Shared {
         robot: Arc<Robot>,
         config: &Config,
         (platforms, surroundings): (Option<Platforms>, SurroundingsNow),
-        chip: ChipWatch,
-        metrics: PrometheusHandle,
+        (stopper, heartbeats): (Arc<Stopper>, Arc<Heartbeats>),
+        (chip, metrics): (ChipWatch, PrometheusHandle),
     ) -> Self {
         Self {
             robot,
+            stopper,
+            heartbeats,
             logs: config.platform_logs(),
             machine: config.machine.clone(),
             platforms,
@@ -187,6 +194,9 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/rearm/requests", post(stops::ask_rearm))
         .route("/v1/rearm/approvals", post(stops::rearm))
         .route("/v1/stop", post(stops::stop))
+        .route("/v1/stop/by/{source}", post(triggers::stop_by))
+        .route("/v1/heartbeats", get(triggers::session))
+        .route("/v1/heartbeats/{name}", post(triggers::beat))
         .route("/v1/stops", get(stops::receipts))
         .route("/v1/stops/{stop}/receipt", get(stops::receipt))
         .route("/v1/audit/report", post(audit::report))
@@ -207,11 +217,14 @@ async fn admit(
     next: Next,
 ) -> Result<Response, ApiError> {
     let uid = uid.ok_or_else(ApiError::unknown_caller)?;
-    let is_stop = request.uri().path() == "/v1/stop";
-    if !is_stop && !shared.admits(uid) {
+    let path = request.uri().path();
+    // A beat proves itself, and must wait for nobody either.
+    let is_free =
+        path == "/v1/stop" || path.starts_with("/v1/stop/by/") || path.starts_with("/v1/heartbeats");
+    if !is_free && !shared.admits(uid) {
         return Err(ApiError::not_admitted(uid));
     }
-    let _place = match is_stop {
+    let _place = match is_free {
         true => None,
         false => Some(shared.places.try_acquire().map_err(|_| ApiError::busy())?),
     };

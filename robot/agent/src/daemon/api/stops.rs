@@ -7,6 +7,7 @@ use alcub3_security_hal::{StopReport, StopScope};
 use alcub3_trust_model::{Level, MissionId, SessionId, StopCause, StopId};
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -31,7 +32,12 @@ pub(super) struct Wanted {
 
 /// `POST /v1/stop`: stops the robot, a level or a mission. Any user of the machine may, with or without a body; one that is not
 /// understood stops the whole robot.
-pub(super) async fn stop(State(shared): Asked, body: Bytes) -> Result<Json<Value>, ApiError> {
+pub(super) async fn stop(
+    State(shared): Asked,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Value>, ApiError> {
+    // One that is too long, or breaks off, is not understood.
+    let body = body.unwrap_or_default();
     let wanted: Wanted = match body.is_empty() {
         true => Wanted::default(),
         false => serde_json::from_slice(&body).unwrap_or_else(|error| {
@@ -50,7 +56,7 @@ pub(super) async fn stop(State(shared): Asked, body: Bytes) -> Result<Json<Value
 }
 
 /// Does a stop on a thread that nothing else is done on: those that wait for the chip or the disk may all be taken.
-async fn on_its_own<T: Send + 'static>(
+pub(super) async fn on_its_own<T: Send + 'static>(
     shared: Arc<Shared>,
     stop: impl FnOnce(&Shared) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -91,7 +97,7 @@ fn parse<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ApiError> 
         .map_err(|error: T::Err| ApiError::bad_value(error.to_string()))
 }
 
-fn told(report: &StopReport) -> Value {
+pub(super) fn told(report: &StopReport) -> Value {
     let steps = report.steps.iter().map(|step| {
         json!({
             "step": step.step.name(), "confirmed": step.outcome.is_done(), "outcome": step.outcome.to_string(),
